@@ -59,6 +59,8 @@ class Settings(BaseModel):
     pod_image: str | None = None
     """Default image of steps (the Dockerfile's target ``step``)."""
     pod_namespace: str = "default"
+    allow_host_access: bool = False
+    """Whether pods may use folders, network, processes or ports of their node, or be privileged."""
     kubernetes_connection: str | None = None
     """Airflow connection to the cluster; None: the pod's own service account, or ``KUBECONFIG``."""
     gpus: int | None = None
@@ -91,6 +93,7 @@ class Settings(BaseModel):
             installation=env.get("AIRWORTHY_INSTALLATION", "airworthy"),
             pod_image=env.get("AIRWORTHY_POD_IMAGE") or None,
             pod_namespace=env.get("AIRWORTHY_POD_NAMESPACE", "default"),
+            allow_host_access=env.get("AIRWORTHY_ALLOW_HOST_ACCESS", "false").lower() in ("true", "1", "yes", "on"),
             kubernetes_connection=env.get("AIRWORTHY_KUBERNETES_CONNECTION") or None,
             gpus=int(env["AIRWORTHY_GPUS"]) if env.get("AIRWORTHY_GPUS") else None,
             actor=env.get("AIRWORTHY_ACTOR", "airworthy"),

@@ -24,6 +24,7 @@ from pipelines.messages import (
 from pipelines.messages.message import Message
 from pipelines.ports import DeploymentTarget, Ledger, Ports, Registry, Store
 from pipelines.rollout import analysis
+from pipelines.rules.pod_privileges import host_access
 from pipelines.settings import Settings
 from pipelines.spec.catalog import Catalog
 
@@ -131,10 +132,15 @@ class RealPorts:
         if declared.kind == "http_route":
             from pipelines.adapters.kubernetes.http_route_target import HttpRouteTarget, read_template
 
+            template = read_template(self.settings.include / "pods" / declared.template)
+            taken = [] if self.settings.allow_host_access else host_access(template["spec"])
+            if taken:
+                hint = "remove it, or set AIRWORTHY_ALLOW_HOST_ACCESS=true for the whole installation"
+                raise Refused(f"the pods of {declared.template} would use their nodes", [*taken, hint])
             return HttpRouteTarget(
                 deployment,
                 self._cluster(declared.connection),
-                template=read_template(self.settings.include / "pods" / declared.template),
+                template=template,
                 store=self.settings.store,
                 clock=self.clock,
             )

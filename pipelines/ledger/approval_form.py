@@ -75,14 +75,14 @@ def _introduction(facts: FormFacts, wait: str) -> str:
 
 
 def _identity_table(facts: FormFacts) -> str:
-    ticket, tags = facts.ticket, facts.candidate.tags
+    ticket = facts.ticket
     rows = {
         "model": f"{ticket.model}: {facts.spec.description}",
         "version": f"{_version_text(facts.candidate)}, now live: {_version_text(facts.champion)}",
         "number": _number_text(facts),
         "model digest": f"`{ticket.model_digest}`",
         "bundle digest": f"`{ticket.sha256}`",
-        "hypothesis": tags.get("airworthy.hypothesis", ""),
+        "hypothesis": facts.trained.hypothesis,
         "author": f"{', '.join(facts.authors)} (may not approve)" if facts.authors else "",
         "see also": " · ".join(f"[{name}]({url})" for name, url in facts.links.items()),
     }

@@ -28,6 +28,7 @@ class TrainedFacts(BaseModel):
     model_digest: str | None = None
     snapshot: str | None = None
     """Digest of the training data."""
+    hypothesis: str = ""
     data: SnapshotResult | None = None
 
     @classmethod
@@ -45,6 +46,7 @@ class TrainedFacts(BaseModel):
             environment_digest=details.get("environment_digest") or tags.get("airworthy.environment_digest"),
             model_digest=details.get("model_digest") or tags.get("airworthy.model_digest"),
             snapshot=snapshot_digest(details, tags),
+            hypothesis=str(details.get("hypothesis", tags.get("airworthy.hypothesis")) or ""),
             data=data,
         )
 

@@ -13,6 +13,8 @@ class MonitorRequest(Message):
     day: date
     version: str | None = None
     """The version that the target serves; None (in requests from before 0.2.0): what the alias champion names."""
+    test_metrics: dict[str, dict[str, float]] = {}
+    """Version to its test metrics on the ledger; of another version, from before it had them, the registry's."""
     report: bool | Literal["when_drifted"] = "when_drifted"
     """Whether the drift report for people is written; the measures do not depend on it."""
 

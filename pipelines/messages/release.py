@@ -55,6 +55,8 @@ class InspectionRequest(Message):
     champion: str | None = None
     digests: ModelDigests
     """The version's digests on the ledger."""
+    semantic_versions: dict[str, str] = {}
+    """Version to its semantic version on the ledger."""
 
 
 class BundleColumn(Message):

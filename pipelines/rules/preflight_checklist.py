@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from pipelines.messages.release import BundleInspection, ReleaseFacts
 from pipelines.rules import preflight_items
 from pipelines.rules.preflight_design import rollout_feasibility
 from pipelines.rules.preflight_guard import error_handling
+from pipelines.rules.preflight_items import ItemFacts
 from pipelines.rules.preflight_people import approvers, deployer
 from pipelines.spec.model import ModelSpec
 from pipelines.verdict import Verdict
 
 RULE = "preflight_checklist"
+
+
+def judge_evidence(
+    model: str, version: str, digest: str, standing: ReleaseFacts, required_gates: Sequence[str]
+) -> Verdict:
+    """What the ledger alone says, before a byte of the version is loaded: its gates, its approval, its lines.
+
+    ``digest``: of the model file that was trained. A version that does not pass here is not built.
+    """
+    items = [
+        preflight_items.gate_evidence(version, standing, required_gates),
+        preflight_items.ledger_evidence(model, digest, standing),
+    ]
+    return _verdict(items, {"version": version, "champion": standing.champion, "model_digest": digest})
 
 
 def judge_checklist(
@@ -40,7 +55,6 @@ def judge_checklist(
     facts: dict[str, object] = {
         "version": inspection.version,
         "champion": standing.champion,
-        "checklist": [item.checklist_item().model_dump(exclude={"schema_"}) for item in items],
         "model_digest": inspection.model_digest,
         "approval_digest": standing.approval_digest,
         "parity_rows": inspection.rows,
@@ -48,6 +62,11 @@ def judge_checklist(
         "latency_p99_ms": inspection.latency_p99_ms,
         "requests_per_day": round(inspection.traffic.per_day, 1) if inspection.traffic else None,
     }
+    return _verdict(items, facts)
+
+
+def _verdict(items: Sequence[ItemFacts], facts: Mapping[str, object]) -> Verdict:
     failures = [f"{item.name}: {why}" for item in items for why in item.failed]
     unknowns = [f"{item.name}: {why}" for item in items for why in item.unmeasured]
-    return Verdict.of(RULE, failures=failures, unknowns=unknowns, facts=facts)
+    checklist = [item.checklist_item().model_dump(exclude={"schema_"}) for item in items]
+    return Verdict.of(RULE, failures=failures, unknowns=unknowns, facts={**facts, "checklist": checklist})

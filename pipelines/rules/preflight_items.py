@@ -37,10 +37,9 @@ class ItemFacts:
         return ChecklistItem.model_validate({"item": self.name, "result": result, "why": why})
 
 
-def performance(
-    inspection: BundleInspection, standing: ReleaseFacts, spec: ModelSpec, required_gates: Sequence[str]
-) -> ItemFacts:
-    item, deadline = ItemFacts("1 performance"), spec.deployment.routing.deadline_ms
+def gate_evidence(version: str, standing: ReleaseFacts, required_gates: Sequence[str]) -> ItemFacts:
+    """What the ledger says of the gates and the approval of this model file."""
+    item = ItemFacts("1 performance")
     for gate in required_gates:
         outcome = standing.gates.get(gate)
         if outcome is None:
@@ -50,7 +49,29 @@ def performance(
         elif outcome != "pass":
             item.failed.append(f"{gate} said {outcome}")
     if standing.approval_digest is None:
-        item.unmeasured.append(f"version {inspection.version} has no approval")
+        item.unmeasured.append(f"version {version} has no approval")
+    return item
+
+
+def ledger_evidence(model: str, digest: str | None, standing: ReleaseFacts) -> ItemFacts:
+    """Whether the ledger can be relied on, and which file (None: it could not be read) it approved."""
+    item = ItemFacts("7 security")
+    item.failed += [f"the ledger: {fault}" for fault in standing.ledger_faults]
+    if standing.ledger_faults:
+        item.failed.append("restore the ledger from a backup, or seal the stretch: airworthy ledger repair --because …")
+    item.failed += [f"the ledger: {text}" for text in standing.sealed_lines]
+    if standing.sealed_lines:
+        item.failed.append(f"train another version of {model}: nothing proves this one")
+    approved = standing.approval_digest
+    if digest is not None and approved is not None and approved != digest:
+        item.failed.append(f"the approval is of model {approved[:12]}…, the registered file is {digest[:12]}…")
+    return item
+
+
+def performance(
+    inspection: BundleInspection, standing: ReleaseFacts, spec: ModelSpec, required_gates: Sequence[str]
+) -> ItemFacts:
+    item, deadline = gate_evidence(inspection.version, standing, required_gates), spec.deployment.routing.deadline_ms
     if inspection.latency_p50_ms is None or inspection.latency_p99_ms is None:
         item.unmeasured.append("the latency of one row was not measured")
     elif inspection.latency_p50_ms > deadline:
@@ -134,22 +155,16 @@ def load_test(inspection: BundleInspection, spec: ModelSpec) -> ItemFacts:
 
 
 def security(inspection: BundleInspection, standing: ReleaseFacts) -> ItemFacts:
-    item = ItemFacts("7 security")
-    item.failed += inspection.faults
+    has = inspection.model_digest
+    item = ledger_evidence(inspection.model, has, standing)
+    of_ledger = item.failed
+    item.failed = [*inspection.faults]
     item.failed += [f"{name} differs from a new conversion of the registered model" for name in inspection.altered]
     item.failed += [f"{name} contains a pickle, and loading a pickle runs code" for name in inspection.pickles]
-    item.failed += [f"the ledger: {fault}" for fault in standing.ledger_faults]
-    if standing.ledger_faults:
-        item.failed.append("restore the ledger from a backup, or seal the stretch: airworthy ledger repair --because …")
-    item.failed += [f"the ledger: {text}" for text in standing.sealed_lines]
-    if standing.sealed_lines:
-        item.failed.append(f"train another version of {inspection.model}: nothing proves this one")
-    approved, has = standing.approval_digest, inspection.model_digest
+    item.failed += of_ledger
     if has is None:
         item.unmeasured.append("the digest of the registered model could not be read")
-    elif approved is not None and approved != has:
-        item.failed.append(f"the approval is of model {approved[:12]}…, the registered file is {has[:12]}…")
-    else:
+    elif standing.approval_digest in (None, has):
         item.notes.append(f"all digests match, no pickle, the bundle was built from model {has[:12]}…")
     return item
 

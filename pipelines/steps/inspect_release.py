@@ -50,7 +50,7 @@ def run(request: InspectionRequest, ports: Ports) -> BundleInspection:
     files, manifest = _read_bundle(bundle, ports, fields["faults"])
     fields["pickles"] = [name for name, content in files.items() if is_pickle(name, content)]
     if manifest is not None:
-        fields["contract"] = contract(manifest, ports, bundle.model)
+        fields["contract"] = contract(manifest, request.semantic_versions)
         fields["untyped"] = _untyped_columns(fields["contract"], files.get("schema.json"))
         fields |= _compare_with_champion(request, fields["contract"], ports)
     if (model := _load_registered(bundle, request.digests, ports, fields["faults"])) is not None:
@@ -123,20 +123,18 @@ def is_pickle(name: str, content: bytes) -> bool:
         return False
 
 
-def contract(manifest: Mapping[str, Any], ports: Ports, model: str) -> BundleContract:
-    """The contract of a manifest with callers, with the semantic version from the registry."""
+def contract(manifest: Mapping[str, Any], semantic_versions: Mapping[str, str]) -> BundleContract:
+    """The contract of a manifest with callers; the version of the ledger's approval says how much may change."""
     version = str(manifest["version"])
-    try:
-        semantic = ports.registry.get(model, version).semantic
-    except Refused:
-        semantic = None
     columns = [
         BundleColumn(
             name=col["name"], type=col.get("type") or "", minimum=col.get("minimum"), maximum=col.get("maximum")
         )
         for col in manifest["features"]
     ]
-    return BundleContract(version=version, semantic=semantic, output=manifest["output"], columns=columns)
+    return BundleContract(
+        version=version, semantic=semantic_versions.get(version), output=manifest["output"], columns=columns
+    )
 
 
 def _untyped_columns(contract: BundleContract, schema: bytes | None) -> list[str]:
@@ -157,7 +155,7 @@ def _compare_with_champion(request: InspectionRequest, new: BundleContract, port
     model, version = request.bundle.model, request.champion
     try:
         manifest = json.loads(ports.store.get(store_paths.bundle(model, version, MANIFEST)))
-        live = contract(manifest, ports, model)
+        live = contract(manifest, request.semantic_versions)
     except (Refused, ValueError, KeyError, TypeError, AttributeError) as error:
         fault = f"{MANIFEST} of the live version {version} cannot be read ({error})"
         return {"champion_fault": f"{fault}; deploy version {version} again to rebuild it"}

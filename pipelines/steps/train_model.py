@@ -48,6 +48,7 @@ class TrainingReceipt(Message):
 
     run_id: str
     digests: ModelDigests
+    environment_digest: str = ""
     result: dict[str, Any]
 
 
@@ -199,7 +200,10 @@ def _register(
     record.flush()
 
     def write_receipt(digests: ModelDigests) -> None:
-        receipt = TrainingReceipt(run_id=record.run_id, digests=digests, result=partial)
+        environment_digest = tags["airworthy.environment_digest"]
+        receipt = TrainingReceipt(
+            run_id=record.run_id, digests=digests, environment_digest=environment_digest, result=partial
+        )
         path = store_paths.training_receipt(plan.request.model, plan.digest())
         ports.store.put(path, receipt.model_dump_json(by_alias=True).encode())
 
@@ -247,7 +251,7 @@ def _earlier_result(
         version=info.version,
         model_uri=info.source,
         request_digest=request_digest,
-        environment_digest=info.tags["airworthy.environment_digest"],
+        environment_digest=receipt.environment_digest or info.tags["airworthy.environment_digest"],
         **receipt.digests.model_dump(by_alias=False, exclude={"schema_"}),
         **receipt.result,
     )

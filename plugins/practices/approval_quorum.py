@@ -7,15 +7,16 @@ from typing import Any
 
 from airflow.sdk import Context
 
-from pipelines.messages.approval import ApprovalAnswer, ApprovalReceipt
+from pipelines.messages.approval import ApprovalAnswer
 from pipelines.messages.rollout import RolloutTicket
 from pipelines.ports import LedgerEntry, Ports
 from pipelines.rules.approval_quorum import judge_quorum
 from practices._approvals import form_facts
 from practices._connections import installation
 from practices._operators import run_context
-from practices._operators.model import ModelPractice, earlier_result
+from practices._operators.model import ModelPractice
 from practices._operators.record_verdict import record_verdict
+from practices._operators.recorded_results import checked_ticket, parsed_receipt
 
 
 class ApprovalQuorum(ModelPractice):
@@ -35,7 +36,8 @@ class ApprovalQuorum(ModelPractice):
         self.answers = answers
 
     def execute(self, context: Context) -> dict[str, Any]:
-        ports, ticket = installation.open_ports(), earlier_result(RolloutTicket, self.ticket)
+        ports = installation.open_ports()
+        ticket = checked_ticket(self.ticket, self.model, ports, context)
         answers, faults = recorded_answers(self.answers, ticket, ports, context)
         verdict = judge_quorum(
             ticket,
@@ -67,7 +69,7 @@ def recorded_answers(
     """The newest answer to each request of this run, and a fault for every receipt that names another line."""
     lines = ports.ledger.entries(model=ticket.model, version=ticket.version)
     newest = _newest_lines(lines, run_context.run_key(context))
-    digests = {ApprovalReceipt.model_validate(receipt).line for receipt in receipts or () if receipt}
+    digests = {parsed_receipt(receipt).line for receipt in receipts or () if receipt}
     answers = {slot: line for slot, line in sorted(newest.items()) if line.digest in digests}
     stale = sorted(digests - {line.digest for line in answers.values()})
     faults = [f"an answer ({digest[:16]}) is not the newest on the ledger" for digest in stale]

@@ -18,6 +18,7 @@ from practices._operators import links, run_context, step_runner
 from practices._operators.model import ModelPractice
 from practices._operators.record_verdict import record_verdict
 from practices._operators.recorded_digests import recorded_digests
+from practices._operators.recorded_results import result_digest
 
 
 class CandidateEvaluation(ModelPractice):
@@ -61,7 +62,9 @@ class CandidateEvaluation(ModelPractice):
                 "model_digest": digests[version].model_digest,
                 "champion": result.champion,
                 "snapshot": result.snapshot,
+                "evaluation": result_digest(result),
             },
+            result=result_digest(result),
             on_recorded=partial(update_status, ports),
         )
         return result.model_dump(mode="json", by_alias=True)

@@ -25,7 +25,7 @@ class CandidatePreparation(RolloutPractice):
     ui_color = "#cfe2f3"
 
     def execute(self, context: Context) -> dict[str, Any]:
-        rollout = self.open_rollout()
+        rollout = self.open_rollout(context)
         if (passed := self.pass_without_rollout(rollout.ticket)) is not None:
             return passed
         state = rollout.read_state()

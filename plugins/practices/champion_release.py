@@ -7,6 +7,7 @@ from typing import Any
 from airflow.sdk import Context
 
 from pipelines.errors import Refused, Unavailable
+from pipelines.ledger.recorded_facts import semantic_versions
 from pipelines.ledger.required_evidence import REQUIRED_GATES
 from pipelines.messages.release import LiveState
 from pipelines.rules.champion_release import judge_release
@@ -29,7 +30,7 @@ class ChampionRelease(RolloutPractice):
     ui_color = "#a4c2f4"
 
     def execute(self, context: Context) -> dict[str, Any]:
-        rollout = self.open_rollout()
+        rollout = self.open_rollout(context)
         ports, ticket = rollout.ports, rollout.ticket
         gates, approval = gate_outcomes(ticket, ports)
         stages = stage_outcomes(ticket, rollout.spec, ports)
@@ -41,7 +42,9 @@ class ChampionRelease(RolloutPractice):
         state = read_released_state(rollout)
         details = {
             "from": ticket.champion,
-            "semantic_version": ports.registry.get(self.model, ticket.version).semantic,
+            "semantic_version": semantic_versions(ports.ledger.entries(self.model, kind="approval")).get(
+                ticket.version
+            ),
             **ticket.model_dump(include={"rollout_id", "sha256", "model_digest"}),
             "uri": ticket.bundle,
             **state.model_dump(mode="json", include={"previous", "generation", "workers"}),

@@ -31,7 +31,7 @@ class LoadTest(RolloutPractice):
     operator_extra_links = (links.LOAD_TEST, links.ROLLOUT_PICTURES)
 
     def execute(self, context: Context) -> dict[str, Any]:
-        rollout = self.open_rollout()
+        rollout = self.open_rollout(context)
         declared, ticket = rollout.spec.deployment.load_test, rollout.ticket
         if declared is None:
             return self.trivial_pass("deployment.load_test is not declared")

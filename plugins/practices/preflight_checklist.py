@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 from typing import Any
-from uuid import UUID, uuid5
 
 from airflow.sdk import Context
 from airflow.sdk.exceptions import AirflowSkipException
 
 from pipelines.errors import Refused
+from pipelines.ledger.recorded_facts import semantic_versions
 from pipelines.ledger.required_evidence import REQUIRED_GATES
 from pipelines.ledger.version_state import State, read_versions, versions_in
-from pipelines.messages.release import BundleInspection, BundleRequest, BundleResult, InspectionRequest, LiveState
+from pipelines.messages.release import (
+    BundleInspection,
+    BundleRequest,
+    BundleResult,
+    InspectionRequest,
+    LiveState,
+    ReleaseFacts,
+)
 from pipelines.messages.rollout import RolloutTicket
 from pipelines.ports import Ports
-from pipelines.rules.preflight_checklist import judge_checklist
+from pipelines.rules.preflight_checklist import judge_checklist, judge_evidence
 from pipelines.spec.model import ModelSpec
 from pipelines.verdict import Verdict
 from pipelines.versions.reading import read_standing, versions_to_deploy
@@ -24,18 +31,18 @@ from practices._operators import run_context, step_runner
 from practices._operators.model import ModelPractice
 from practices._operators.record_verdict import record_verdict
 from practices._operators.recorded_digests import recorded_digests
-
-ROLLOUT_NAMESPACE = UUID("6f1f4d1c-6f0e-4b43-9d4c-3c3f6b6a2d10")
-"""UUID namespace of rollout ids, the same in every installation."""
+from practices._operators.recorded_results import result_digest, rollout_id
+from practices._rollouts.recorded_evidence import TrainedFile
 
 
 class PreflightChecklist(ModelPractice):
     """Build the bundle of an approved version, inspect it, check the checklist and write the run's ticket.
 
     The version comes from the form or the approval that started the run, else it is the newest approved one that is not
-    live and was not taken back from callers. A version with failing items is refused, with all
-    of them listed, before anything is loaded. The checklist is in the log, on the ledger and in the XCom ``checklist``.
-    Skipped if exactly this bundle is live and its release is on the ledger. Returns the ``RolloutTicket``.
+    live and was not taken back from callers. Gates and approval are read from the ledger first: nothing of a version
+    that lacks one is loaded. A version with failing items is refused, with all of them listed. The checklist is in the
+    log, on the ledger (with the ticket) and in the XCom ``checklist``. Skipped if exactly this bundle is live and its
+    release is on the ledger. Returns the ``RolloutTicket``.
     """
 
     ui_color = "#cfe2f3"
@@ -45,46 +52,55 @@ class PreflightChecklist(ModelPractice):
         spec, runner = ports.catalog.model(self.model), ports.catalog.model(self.model).stage_runner("deploy")
         version = version_to_deploy(ports, self.model, context)
         digests = recorded_digests(self.model, version, ports)
+        live = ports.target(self.model).state(self.model)
+        trained = TrainedFile(self.model, version, digests.model_digest)
+        standing = release_standing(trained, live, spec, ports, context)
+        self._check_evidence(trained, standing, ports, context)
         request = BundleRequest(model=self.model, version=version, digests=digests)
         bundle = step_runner.run_step("build_bundle", request, BundleResult, runner=runner)
-        live = ports.target(self.model).state(self.model)
         _skip_if_live(bundle, live, spec, ports)
-        inspect = InspectionRequest(bundle=bundle, champion=live.version, digests=digests)
+        numbers = semantic_versions(ports.ledger.entries(self.model, kind="approval"))
+        inspect = InspectionRequest(bundle=bundle, champion=live.version, digests=digests, semantic_versions=numbers)
         inspection = step_runner.run_step("inspect_release", inspect, BundleInspection, runner=runner)
-        standing = release_standing(bundle, live, spec, ports, context)
         verdict = judge_checklist(inspection, standing, spec, REQUIRED_GATES)
-        self._record_checklist(verdict, bundle, ports, context)
         ticket = RolloutTicket(
             champion=live.version,
-            rollout_id=rollout_id(context, self.model),
+            rollout_id=rollout_id(self.model, run_context.run_key(context), run_context.clear_count(context)),
             bundle=bundle.uri,
             **bundle.model_dump(include={"model", "version", "sha256", "model_digest"}),
         )
+        self._record_checklist(verdict, trained, ticket, ports, context)
         return ticket.model_dump(mode="json", by_alias=True)
 
-    def _record_checklist(self, verdict: Verdict, bundle: BundleResult, ports: Ports, context: Context) -> None:
-        """Write the checklist to log and XCom, then record the verdict: ``Refused`` unless it is PASS."""
+    def _check_evidence(self, trained: TrainedFile, standing: ReleaseFacts, ports: Ports, context: Context) -> None:
+        """``Refused`` for a version that the ledger alone refuses; nothing of it was loaded."""
+        evidence = judge_evidence(*trained, standing, REQUIRED_GATES)
+        if not evidence.passed:
+            self._record_checklist(evidence, trained, None, ports, context)
+
+    def _record_checklist(
+        self, verdict: Verdict, trained: TrainedFile, ticket: RolloutTicket | None, ports: Ports, context: Context
+    ) -> None:
+        """Write the checklist to log and XCom, then record it and the ticket, if any: ``Refused`` unless it is PASS."""
         lines: Any = verdict.facts["checklist"]
         separator = "\n" + " " * 28
         rows = [f"{line['item']:<18} {line['result']:<8} {separator.join(line['why'])}" for line in lines]
-        self.log.info("checklist of version %s\n%s", bundle.version, "\n".join(rows))
+        self.log.info("checklist of version %s\n%s", trained.version, "\n".join(rows))
         context["ti"].xcom_push(key="checklist", value=lines)
+        details: dict[str, Any] = {"gate": "preflight_checklist", "model_digest": trained.model_digest}
+        if ticket is not None:
+            details |= {"bundle": ticket.sha256, "ticket": ticket.model_dump(mode="json", exclude={"schema_"})}
         record_verdict(
             verdict,
-            subject=f"the preflight of {self.model} version {bundle.version}",
+            subject=f"the preflight of {self.model} version {trained.version}",
             ledger_kind="gate",
             model=self.model,
-            version=bundle.version,
+            version=trained.version,
             ports=ports,
             context=context,
-            details={"gate": "preflight_checklist", "model_digest": bundle.model_digest, "bundle": bundle.sha256},
+            details=details,
+            result=result_digest(ticket) if ticket else "",
         )
-
-
-def rollout_id(context: Any, model: str) -> str:
-    """The rollout's id: equal for all tries of all tasks of a run, different after the run was cleared."""
-    run, clears = context["dag_run"], run_context.clear_count(context)
-    return str(uuid5(ROLLOUT_NAMESPACE, f"{model}|{run.dag_id}|{run.run_id}|{clears}"))
 
 
 def version_to_deploy(ports: Ports, model: str, context: Any) -> str:

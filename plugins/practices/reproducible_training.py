@@ -7,7 +7,8 @@ from typing import Any
 
 from airflow.sdk import Context
 
-from pipelines.messages.training import SnapshotResult, TrainRequest, TrainResult
+from pipelines.messages.training import TrainRequest, TrainResult
+from pipelines.ports import Ports
 from pipelines.rules.reproducible_training import judge_training
 from pipelines.rules.semantic_versioning import version_facts
 from pipelines.settings import git_revision
@@ -15,8 +16,9 @@ from pipelines.versions.records import update_status
 from practices._connections import installation
 from practices._operators import links, run_context, step_runner
 from practices._operators.defaults import asset
-from practices._operators.model import ModelPractice, earlier_result
+from practices._operators.model import ModelPractice
 from practices._operators.record_verdict import record_verdict
+from practices._operators.recorded_results import checked_snapshot
 
 
 class ReproducibleTraining(ModelPractice):
@@ -38,7 +40,7 @@ class ReproducibleTraining(ModelPractice):
     def execute(self, context: Context) -> dict[str, Any]:
         ports = installation.open_ports()
         spec = ports.catalog.model(self.model)
-        request = self._request(context, ports.settings.actor)
+        request = self._request(ports, context)
         declared = version_facts(spec, ports.catalog.view_of(self.model))
         result = step_runner.run_step("train_model", request, TrainResult, runner=spec.stage_runner("train"))
         tracking = ports.settings.tracking
@@ -59,16 +61,16 @@ class ReproducibleTraining(ModelPractice):
         context["outlet_events"][asset(self.model, "candidate")].extra = extra
         return result.model_dump(mode="json", by_alias=True)
 
-    def _request(self, context: Context, default_actor: str) -> TrainRequest:
+    def _request(self, ports: Ports, context: Context) -> TrainRequest:
         run, params = context["dag_run"], context["params"]
         return TrainRequest(
             model=self.model,
-            snapshot=earlier_result(SnapshotResult, self.snapshot).digest,
+            snapshot=checked_snapshot(self.snapshot, self.model, ports, context).digest,
             hypothesis=params.get("hypothesis") or "",
             seed=params.get("seed"),
             run_key=run_context.run_key(context),
             git_revision=git_revision(),
-            requested_by=run_context.actor(context, default_actor),
+            requested_by=run_context.actor(context, ports.settings.actor),
             trigger="retrain_request" if run.run_id.startswith("retrain_request__") else str(run.run_type.value),
         )
 

@@ -30,7 +30,7 @@ class Retirement(RolloutPractice):
     ui_color = "#d9d9d9"
 
     def execute(self, context: Context) -> dict[str, Any]:
-        rollout = self.open_rollout()
+        rollout = self.open_rollout(context)
         if (passed := self.pass_without_rollout(rollout.ticket)) is not None:
             return passed
         if (state := rollout.read_state()).rollout_id != rollout.ticket.rollout_id:

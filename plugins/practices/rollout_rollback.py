@@ -11,6 +11,8 @@ from pipelines.messages.rollout import RolloutState
 from pipelines.ports import LedgerEntry
 from pipelines.rules.rollout_rollback import CANDIDATE_REJECTED, judge_rollout_end
 from pipelines.versions.records import append_rollback, measured_traffic, update_registry
+from practices._connections import installation
+from practices._operators.recorded_results import recorded_ticket
 from practices._rollouts.operator import RolloutPractice
 from practices._rollouts.rollout import Rollout
 
@@ -18,16 +20,18 @@ from practices._rollouts.rollout import Rollout
 class RolloutRollback(RolloutPractice):
     """End a staged deploy run: roll the candidate back unless it was promoted or is held for a person.
 
-    A rollback by the target itself (guard, lease) is recorded here, too, also one after the promotion. A candidate that
-    was taken back from callers is ``rolled_back`` then, and no later run deploys it unless its version is given; one
-    that no caller met is ``failed_before_traffic``. Returns the verdict.
+    The ledger says which rollout it was, so that an edited XCom keeps no candidate. A rollback by the target itself
+    (guard, lease) is recorded here, too, also one after the promotion. A candidate that was taken back from callers is
+    ``rolled_back`` then, and no later run deploys it unless its version is given; one that no caller met is
+    ``failed_before_traffic``. Returns the verdict.
     """
 
     stem = "rollout_rollback"
     ui_color = "#ea9999"
 
     def execute(self, context: Context) -> dict[str, Any]:
-        rollout = self.open_rollout()
+        ports = installation.open_ports()
+        rollout = Rollout(ports, recorded_ticket(self.model, ports, context))
         if rollout.ticket.first:
             rollout.target.unload_unreleased(self.model)  # its load test may have been killed
         if (passed := self.pass_without_rollout(rollout.ticket)) is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 from airflow.sdk import Context
 
@@ -23,15 +23,7 @@ from practices._operators import run_context
 from practices._operators.defaults import asset
 from practices._operators.model import CandidatePractice
 from practices._operators.recorded_digests import recorded_digests
-from practices._rollouts.recorded_evidence import gate_outcomes
-
-
-class MeasuredFile(NamedTuple):
-    """The model file whose gates are read."""
-
-    model: str
-    version: str
-    model_digest: str
+from practices._rollouts.recorded_evidence import TrainedFile, gate_outcomes
 
 
 class SemanticVersioning(CandidatePractice):
@@ -47,9 +39,9 @@ class SemanticVersioning(CandidatePractice):
 
     def execute(self, context: Context) -> dict[str, Any]:
         ports = installation.open_ports()
-        version = self.measured().version
+        version = self.measured(ports, context).version
         digest = recorded_digests(self.model, version, ports).model_digest
-        gates, _ = gate_outcomes(MeasuredFile(self.model, version, digest), ports)
+        gates, _ = gate_outcomes(TrainedFile(self.model, version, digest), ports)
         if missing := missing_gates(gates, REQUIRED_GATES):
             hint = "clear these tasks, or train another candidate: marking a gate as success passes nothing"
             raise Refused(f"version {version} of {self.model} is not approved", [*missing, hint])

@@ -41,5 +41,6 @@ class TrainingSnapshot(ModelPractice):
             ports=ports,
             context=context,
             details={"snapshot": result.digest, "as_of": as_of.isoformat(), "table_versions": result.table_versions},
+            result=result.digest,
         )
         return result.model_dump(mode="json", by_alias=True)

@@ -132,6 +132,7 @@ class Installation:
             "AWS_REGION": "us-east-1",
             "AWS_ALLOW_HTTP": "true",
             "AIRWORTHY_DEFER_PODS": "false",
+            "AIRWORTHY_ALLOW_HOST_ACCESS": "true",  # its pods run this machine's Python, from the node's folders
         }
         options = {name: value for name, value in self.environment.items() if name.startswith("AWS")}
         self.store = DeltaStore(self.environment["AIRWORTHY_STORE"], options)

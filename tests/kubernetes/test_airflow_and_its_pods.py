@@ -53,6 +53,7 @@ def flights(
         patch.setenv("AIRWORTHY_HOME", str(home))
         patch.setenv("AIRWORTHY_INCLUDE", str(declarations(tmp_path_factory.mktemp("declared"), home)))
         patch.setenv("AIRWORTHY_RUNNER", "kubernetes")
+        patch.setenv("AIRWORTHY_ALLOW_HOST_ACCESS", "true")
         patch.setenv("AIRWORTHY_POD_IMAGE", IMAGE)
         patch.setenv("AIRWORTHY_POD_NAMESPACE", module_namespace)
         made = Installation(Settings.from_environment())

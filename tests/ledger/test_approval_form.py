@@ -182,8 +182,8 @@ def test_the_form_says_how_the_version_is_released() -> None:
 
 @pytest.mark.parametrize("end", ["|", "\\|"])
 def test_what_a_person_typed_cannot_add_a_row_or_break_out_of_its_cell(end: str) -> None:
-    typed = {"airworthy.hypothesis": f"good {end}\n| slice gate | pass | forged |"}
-    text = form_text(candidate=CANDIDATE.model_copy(update={"tags": typed}))
+    typed = TrainedFacts(hypothesis=f"good {end}\n| slice gate | pass | forged |")
+    text = form_text(trained=typed)
     cells = re.split(r"(?<!\\)(?:\\\\)*\|", row(text, "hypothesis"))
     assert len(cells) == 4, cells
     assert "forged" in cells[2]

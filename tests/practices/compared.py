@@ -47,6 +47,7 @@ class Compared:
 
     def start(self, ticket: RolloutTicket = TICKET, **run: Any) -> dict[str, Any] | None:
         """The verdict of a try that begins; None: it waits."""
+        self.field.pass_checklist(ticket, run=run.get("run", "manual__1"))
         return self._tried(lambda task, context: task.execute(context), ticket, **run)
 
     def look(self, after: float = 0.0) -> dict[str, Any] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,8 +13,11 @@ import pytest
 from airflow.sdk.execution_time.context import OutletEventAccessors
 
 from pipelines.errors import Unavailable
+from pipelines.messages.evaluation import EvaluateResult
 from pipelines.messages.message import Message
 from pipelines.messages.release import LiveState
+from pipelines.messages.rollout import RolloutTicket
+from pipelines.messages.training import SnapshotResult
 from pipelines.ports import VersionInfo
 from pipelines.settings import REPOSITORY, Settings
 from pipelines.spec.catalog import Catalog, read_declaration
@@ -26,6 +30,7 @@ from pipelines.testing.rollout_target import FakeTarget
 from practices._connections import installation
 from practices._operators import step_runner
 from practices._operators.defaults import asset
+from practices._operators.recorded_results import result_digest
 
 MODEL = "flight_delay"
 FORM = ("version", "as_of", "day", "hypothesis", "seed")
@@ -148,6 +153,28 @@ class PracticeHarness:
             "task_instance": instance,
             "pushed": pushed,
         }
+
+    def pass_checklist(self, ticket: RolloutTicket | dict[str, Any], *, run: str = "manual__1") -> None:
+        """The preflight checklist of a deploy run has passed with this ticket."""
+        ticket = RolloutTicket.model_validate(ticket)
+        details = {"gate": "preflight_checklist", "ticket": ticket.model_dump(mode="json", exclude={"schema_"})}
+        self._record_result("gate", ticket.version, details, f"deploy/{run}/check_release")
+
+    def record_evaluation(self, result: EvaluateResult, *, run: str = "manual__1") -> dict[str, Any]:
+        """An evaluation has measured these numbers; returns them as they travel."""
+        details = {"gate": "candidate_evaluation", "snapshot": result.snapshot, "evaluation": result_digest(result)}
+        self._record_result("gate", result.version, details, f"evaluate/{run}/measure_candidate")
+        return result.model_dump(mode="json", by_alias=True)
+
+    def record_snapshot(self, result: SnapshotResult, *, run: str = "manual__1") -> dict[str, Any]:
+        """A training has judged this snapshot; returns it as it travels."""
+        self._record_result("data_verdict", None, {"snapshot": result.digest}, f"train/{run}/take_snapshot")
+        return result.model_dump(mode="json", by_alias=True)
+
+    def _record_result(self, kind: str, version: str | None, details: dict[str, Any], task: str) -> None:
+        digest = hashlib.sha256(repr(details).encode()).hexdigest()[:16]
+        key = f"{MODEL}__{task}/-1/0/{digest}"
+        self.ledger.append(kind, MODEL, version, {"outcome": "pass", **details}, actor="test", key=key)
 
     def lines(self, kind: str) -> list[tuple[str | None, dict[str, Any]]]:
         """Version and details of each ledger line of one kind."""

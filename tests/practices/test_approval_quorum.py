@@ -72,6 +72,7 @@ def harness(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PracticeHarness:
     made.rollouts.prepare(MODEL, "r3", "3", TICKET.bundle, TICKET.sha256, expect=state.generation, key="2")
     floor = {"gate": "minimum_metrics_gate", "model_digest": "a" * 64, "outcome": "pass", "reasons": []}
     made.ledger.append("gate", MODEL, "3", floor | {"facts": {"roc_auc": 0.70123}}, actor="airworthy")
+    made.ledger.append("approval", MODEL, "2", {"semantic_version": "1.0.0"}, actor="airworthy")
     approval = {"semantic_version": "1.1.0", "follows": "1.0.0", "changes": ["minor: max_depth 6 to 7"]}
     made.ledger.append("approval", MODEL, "3", approval | {"model_digest": "a" * 64}, actor="airworthy")
     loaded = {"rule": "load_test", "outcome": "pass", "reasons": [], "facts": {"p95_ms": 12.5}}
@@ -86,6 +87,7 @@ class Request:
     def __init__(
         self, harness: PracticeHarness, slot: int, role: str, *, ticket: RolloutTicket = TICKET, **run: Any
     ) -> None:
+        harness.pass_checklist(ticket, **{name: value for name, value in run.items() if name == "run"})
         self.operator = ApprovalRequest(
             task_id="request_approvals",
             model=MODEL,
@@ -127,6 +129,7 @@ def both(harness: PracticeHarness, **run: Any) -> list[Any]:
 
 
 def count(harness: PracticeHarness, answers: Any, *, ticket: RolloutTicket = TICKET, **run: Any) -> Any:
+    harness.pass_checklist(ticket, **{name: value for name, value in run.items() if name == "run"})
     quorum = ApprovalQuorum(
         task_id="count", model=MODEL, ticket=ticket.model_dump(mode="json", by_alias=True), answers=answers
     )

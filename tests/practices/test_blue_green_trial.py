@@ -6,7 +6,7 @@ from pipelines.spec.deployment import Deployment
 from pipelines.spec.strategy import Analysis, BlueGreen
 from practices.blue_green_trial import BlueGreenTrial
 from practices.rollout_analysis import RolloutAnalysis
-from tests.practices.deploy_run import DeployRun
+from tests.practices.deploy_run import TICKET, DeployRun
 from tests.practices.practice_harness import MODEL, PracticeHarness
 
 DECLARED = Deployment(
@@ -51,6 +51,7 @@ def test_green_is_not_switched_to_without_its_trial(harness: PracticeHarness) ->
 
 def test_the_first_version_is_tried_on_nobody(harness: PracticeHarness) -> None:
     run = DeployRun(harness, DECLARED)
-    run.ticket = run.ticket.model_copy(update={"champion": None})
+    run.ticket = TICKET.model_copy(update={"champion": None})
+    harness.pass_checklist(run.ticket, run="r")
     assert run.run("try_green", trial(run)) == "success"
     assert run.state.rollout_id is None

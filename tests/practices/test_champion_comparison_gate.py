@@ -25,7 +25,7 @@ def compare(harness: PracticeHarness, low: float | None) -> dict[str, Any]:
         compared_from=datetime(2013, 2, 20, tzinfo=UTC),
     )
     gate = ChampionComparisonGate(
-        task_id="compare_with_champion", model=MODEL, evaluation=result.model_dump(mode="json", by_alias=True)
+        task_id="compare_with_champion", model=MODEL, evaluation=harness.record_evaluation(result)
     )
     return gate.execute(harness.context("evaluate", "compare_with_champion"))
 
@@ -39,7 +39,7 @@ def test_a_candidate_that_may_be_worse_is_skipped_and_rejected(harness: Practice
     with pytest.raises(AirflowSkipException, match="roc_auc"):
         compare(harness, -0.02)
     assert harness.registry.tags["4"]["airworthy.status"] == "rejected"
-    [(_, details)] = harness.lines("gate")
+    [(_, details)] = harness.lines("gate")[1:]
     assert (details["gate"], details["outcome"], details["champion"]) == ("champion_comparison_gate", "fail", "3")
 
 

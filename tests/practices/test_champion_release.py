@@ -51,6 +51,7 @@ def ticket_for(harness: PracticeHarness, version: str, **changes: Any) -> dict[s
 def release(harness: PracticeHarness, version: str, *, ticket: dict[str, Any] | None = None) -> Any:
     made = harness.context("deploy", "release_champion", run=f"asset__{version}")
     asked = ticket or ticket_for(harness, version)
+    harness.pass_checklist(asked, run=f"asset__{version}")
     if asked["champion"] and asked["champion"] != version:
         stage(harness, asked)
     ChampionRelease(task_id="release_champion", model=MODEL, ticket=asked).execute(made)

@@ -59,6 +59,7 @@ class Comparison:
         self.target.prepare(MODEL, key, version, bundle, sha256, expect=state.generation, key=f"{key}/prepare")
         named = {"version": version, "bundle": bundle, "sha256": sha256, "model_digest": "d"}
         self.ticket = RolloutTicket(model=MODEL, rollout_id=key, champion="4", **named)
+        harness.pass_checklist(self.ticket)
 
     def ask(self, user: str = "", entity: str | None = None) -> str:
         """Ask once, about an entity two hours ahead; returns the arm that answered."""

@@ -52,7 +52,7 @@ class RealRun(DeployRun):
         harness.clock = lambda: datetime.now(UTC)  # type: ignore[assignment]
         ledger: Ledger = MemoryLedger(harness.clock)
         for line in harness.ledger.entries():
-            ledger.append(line.kind, line.model, line.version, line.details, actor="test")
+            ledger.append(line.kind, line.model, line.version, line.details, actor="test", key=line.key)
         harness.ledger = ledger  # type: ignore[assignment]
 
     def _watch_outside_acts(self) -> None:

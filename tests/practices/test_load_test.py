@@ -60,6 +60,7 @@ def run(
     harness: PracticeHarness, given: dict[str, Any] | None = None, **context: Any
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     made = harness.context("deploy", "test_under_load", **context)
+    harness.pass_checklist(given or ticket())
     verdict = LoadTest(task_id="test_under_load", model=MODEL, ticket=given or ticket()).execute(made)
     return verdict, made["pushed"]
 

@@ -186,15 +186,48 @@ def test_every_try_of_a_run_has_one_rollout_and_every_other_run_another(harness:
 
 
 def test_all_that_speaks_against_a_version_is_listed_at_once_and_on_the_ledger(harness: PracticeHarness) -> None:
-    approve(harness, "6", outcome="fail")
-    harness.answers["inspect_release"] = lambda request: inspected(request, faults=["model.onnx is missing"])
-    context = harness.context("deploy", "check_release", version="6")
-    with pytest.raises(Refused, match=r"(?s)minimum_metrics_gate said fail.*slice_gate said fail.*model.onnx is miss"):
+    found = {"faults": ["model.onnx is missing"], "untyped": ["hour"], "edge_faults": ["row 0: no answer"]}
+    harness.answers["inspect_release"] = lambda request: inspected(request, **found)
+    context = harness.context("deploy", "check_release", version="5")
+    with pytest.raises(Refused, match=r"(?s)column hour has no type.*row 0: no answer.*model.onnx is missing"):
         PreflightChecklist(task_id="check_release", model=MODEL).execute(context)
     assert len(context["pushed"]["checklist"]) == 11
     [details] = [told for version, told in harness.lines("gate") if told["gate"] == "preflight_checklist"]
-    assert (details["outcome"], len(details["reasons"])) == ("fail", 5)
+    assert (details["outcome"], len(details["reasons"])) == ("fail", 3)
     assert details["facts"]["checklist"] == context["pushed"]["checklist"]
+
+
+@pytest.mark.parametrize("outcome", ["fail", "unknown"])
+def test_nothing_of_a_version_is_built_before_its_gates_and_its_approval_are_read(
+    harness: PracticeHarness, outcome: str
+) -> None:
+    digest = {"model_digest": "d6"}
+    harness.registry.add("6", status="approved", semantic_version="1.0.6", **digest)
+    for gate in REQUIRED_GATES:
+        harness.ledger.append("gate", MODEL, "6", {"gate": gate, "outcome": outcome, **digest}, actor="test")
+    context = harness.context("deploy", "check_release", version="6")
+    with pytest.raises(Refused, match=r"(?s)slice_gate .*version 6 has no approval") as refused:
+        PreflightChecklist(task_id="check_release", model=MODEL).execute(context)
+    assert len(refused.value.reasons) == len(REQUIRED_GATES) + 1
+    assert harness.asked == []
+    [details] = [told for version, told in harness.lines("gate") if told["gate"] == "preflight_checklist"]
+    assert (details["outcome"], "ticket" in details) == ("unknown" if outcome == "unknown" else "fail", False)
+    assert [line["item"] for line in context["pushed"]["checklist"]] == ["1 performance", "7 security"]
+
+
+def test_the_ledger_has_the_ticket_that_passed(harness: PracticeHarness) -> None:
+    ticket, _ = check(harness, version="5")
+    [details] = [told for version, told in harness.lines("gate") if told["gate"] == "preflight_checklist"]
+    assert RolloutTicket.model_validate(details["ticket"]) == ticket
+
+
+def test_a_retry_that_builds_other_bytes_has_a_ticket_of_its_own_on_the_ledger(harness: PracticeHarness) -> None:
+    check(harness, version="5")
+    harness.answers["build_bundle"] = lambda request: built(request).model_copy(update={"sha256": "rebuilt"})
+    ticket, _ = check(harness, version="5")
+    told = [told["ticket"]["sha256"] for _, told in harness.lines("gate") if told["gate"] == "preflight_checklist"]
+    assert told == ["s5", "rebuilt"]
+    assert ticket.sha256 == "rebuilt"
 
 
 def test_another_models_approval_is_no_approval(harness: PracticeHarness) -> None:
@@ -255,6 +288,21 @@ def test_only_a_declared_deployer_starts_it_by_hand(
     else:
         with pytest.raises(Refused, match="is not among"):
             check(harness, **run)
+
+
+def test_an_event_that_a_person_posted_starts_a_deployment_by_hand(harness: PracticeHarness) -> None:
+    """Airflow marks the events that come by its API, and does not say whose they are."""
+    declared = {"strategy": "canary", "approval": {"requires_approval": False, "deployers": ["ann"]}}
+    harness.declare(deployment=Deployment.model_validate(declared))
+    posted = (f"{MODEL}:approved", {"version": "5", "from_rest_api": True})
+    with pytest.raises(Refused, match="an unnamed person is not among"):
+        check(harness, run_type=SimpleNamespace(value="asset_triggered"), events=[posted])
+
+
+@pytest.mark.parametrize("version", ["latest", "5/../6", "", None, [5]])
+def test_an_event_that_names_no_number_is_refused(harness: PracticeHarness, version: object) -> None:
+    with pytest.raises(Refused, match="a version is a number"):
+        check(harness, events=[(f"{MODEL}:approved", {"version": version})])
 
 
 @pytest.mark.parametrize(

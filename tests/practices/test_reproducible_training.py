@@ -30,7 +30,9 @@ def trained(request: TrainRequest) -> TrainResult:
 
 def train(harness: PracticeHarness, **context: Any) -> Any:
     made = harness.context("train", "train_model", **context)
-    frozen = snapshot(SnapshotRequest(model=MODEL, as_of=NOW)).model_dump(mode="json", by_alias=True)
+    frozen = harness.record_snapshot(
+        snapshot(SnapshotRequest(model=MODEL, as_of=NOW)), run=context.get("run", "manual__1")
+    )
     ReproducibleTraining(task_id="train_model", model=MODEL, snapshot=frozen).execute(made)
     return made
 

@@ -32,7 +32,7 @@ def judged(harness: PracticeHarness, version: str, gate: str, outcome: str) -> N
 
 def approve(harness: PracticeHarness, version: str, run: str = "asset__1") -> Any:
     context = harness.context("evaluate", "approve_candidate", run=run)
-    result = evaluated(EvaluateRequest(model=MODEL, version=version)).model_dump(mode="json", by_alias=True)
+    result = harness.record_evaluation(evaluated(EvaluateRequest(model=MODEL, version=version)), run=run)
     SemanticVersioning(task_id="approve_candidate", model=MODEL, evaluation=result).execute(context)
     return context
 

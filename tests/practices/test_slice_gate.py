@@ -29,7 +29,7 @@ def check(harness: PracticeHarness, **gains: float | None) -> dict[str, Any]:
         for column, value, gain in found
     ]
     result = evaluated(EvaluateRequest(model=MODEL, version="4"), champion="3", slices=slices)
-    gate = SliceGate(task_id="check_slices", model=MODEL, evaluation=result.model_dump(mode="json", by_alias=True))
+    gate = SliceGate(task_id="check_slices", model=MODEL, evaluation=harness.record_evaluation(result))
     return gate.execute(harness.context("evaluate", "check_slices"))
 
 

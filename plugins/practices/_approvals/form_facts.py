@@ -8,6 +8,7 @@ from typing import Any
 from pipelines import store_paths
 from pipelines.errors import Refused
 from pipelines.ledger.approval_form import FormFacts
+from pipelines.ledger.recorded_facts import semantic_versions
 from pipelines.ledger.trained_facts import TrainedFacts, snapshot_digest
 from pipelines.messages.rollout import RolloutTicket
 from pipelines.messages.training import SnapshotResult
@@ -29,7 +30,7 @@ def find_authors(model: str, version: str, ports: Ports, context: Any) -> list[s
 
 def gather_facts(ticket: RolloutTicket, ports: Ports, context: Any) -> FormFacts:
     """Facts about this candidate and this run."""
-    candidate = ports.registry.get(ticket.model, ticket.version)
+    candidate = _with_semantic(ports.registry.get(ticket.model, ticket.version), ports)
     champion = _registered(ticket.model, ticket.champion, ports) if ticket.champion else None
     trained = _trained_facts(candidate, ports)
     live_trained = _trained_facts(champion, ports) if champion else TrainedFacts()
@@ -51,9 +52,15 @@ def gather_facts(ticket: RolloutTicket, ports: Ports, context: Any) -> FormFacts
 def _registered(model: str, version: str, ports: Ports) -> VersionInfo:
     """A version as the registry has it; the live one is what the target says, also if somebody deleted it there."""
     try:
-        return ports.registry.get(model, version)
+        return _with_semantic(ports.registry.get(model, version), ports)
     except Refused:
-        return VersionInfo(model=model, version=version, run_id="", source="")
+        return _with_semantic(VersionInfo(model=model, version=version, run_id="", source=""), ports)
+
+
+def _with_semantic(info: VersionInfo, ports: Ports) -> VersionInfo:
+    """The same with the number of its approval on the ledger."""
+    numbers = semantic_versions(ports.ledger.entries(info.model, info.version, "approval"))
+    return info.model_copy(update={"semantic": numbers.get(info.version)})
 
 
 def _trained_facts(info: VersionInfo, ports: Ports) -> TrainedFacts:

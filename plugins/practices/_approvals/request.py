@@ -22,7 +22,7 @@ from pipelines.rules.approval_quorum import missing_approvers
 from practices._approvals import form_facts, hitl
 from practices._connections import installation
 from practices._operators import run_context
-from practices._operators.model import earlier_result
+from practices._operators.recorded_results import checked_ticket
 from practices._rollouts.rollout import Rollout
 
 log = logging.getLogger(__name__)
@@ -53,7 +53,8 @@ class ApprovalRequest(ApprovalOperator):
         self.role = role
 
     def execute(self, context: Context) -> NoReturn:
-        ports, ticket = installation.open_ports(), earlier_result(RolloutTicket, self.ticket)
+        ports = installation.open_ports()
+        ticket = checked_ticket(self.ticket, self.model, ports, context)
         facts = form_facts.gather_facts(ticket, ports, context)
         approval = facts.spec.deployment.approval
         if reasons := missing_approvers(approval, facts.authors):
@@ -106,11 +107,15 @@ class ApprovalRequest(ApprovalOperator):
 
 
 def read_answer(event: dict[str, Any], request: LedgerEntry, ports: Ports) -> ApprovalAnswer:
-    """The answer in Airflow's event with fields of its request; without a choice it is ``expired``."""
+    """The answer in Airflow's event with fields of its request; without a choice it is ``expired``.
+
+    A person is known by the log-in name where the request names it, else by Airflow's id: FAB numbers its users.
+    """
     user, chosen = event.get("responded_by_user") or {}, event.get("chosen_options") or [""]
+    person = user.get("name") if user.get("name") in request.details.get("users", ()) else user.get("id")
     fields = {
         "choice": CHOICE_BY_ANSWER.get(chosen[0], "expired"),
-        "person": user.get("id"),
+        "person": person,
         "name": user.get("name"),
         "at": event.get("responded_at") or ports.clock(),
         "request": request.digest,

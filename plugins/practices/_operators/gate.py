@@ -31,7 +31,7 @@ class Gate(CandidatePractice):
 
     def execute(self, context: Context) -> dict[str, Any]:
         ports = installation.open_ports()
-        result = self.measured()
+        result = self.measured(ports, context)
         verdict = self.rule(result, ports.catalog.model(self.model))
         digest = recorded_digests(self.model, result.version, ports).model_digest
         ports.registry.set_tags(self.model, result.version, {f"airworthy.gate.{self.stem}": verdict.outcome.value})

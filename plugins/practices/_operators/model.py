@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from inspect import getdoc
-from typing import Any, TypeVar
+from typing import Any
 
 from airflow.sdk import Context
 
-from pipelines.errors import Refused
 from pipelines.messages.evaluation import EvaluateResult
-from pipelines.messages.message import Message
+from pipelines.ports import Ports
+from practices._operators.recorded_results import checked_evaluation
 from practices._operators.step import StepPractice
-
-Result = TypeVar("Result", bound=Message)
 
 
 class ModelPractice(StepPractice):
@@ -35,9 +33,9 @@ class CandidatePractice(ModelPractice):
         super().__init__(model=model, **arguments)
         self.evaluation = evaluation
 
-    def measured(self) -> EvaluateResult:
-        """The result of the task that measured the candidate."""
-        return earlier_result(EvaluateResult, self.evaluation)
+    def measured(self, ports: Ports, context: Context) -> EvaluateResult:
+        """The result of the task that measured the candidate, as the ledger has it."""
+        return checked_evaluation(self.evaluation, self.model, ports, context)
 
 
 class ReturnedBy:
@@ -55,11 +53,3 @@ class ReturnedBy:
 
     def __str__(self) -> str:
         return f"what {self.task_id} returned"
-
-
-def earlier_result(message: type[Result], value: Any) -> Result:
-    """What an earlier task of the run returned. ``Refused`` if it returned nothing, so that it was not executed."""
-    if value is None:
-        hint = "clear that task: marking it as success does not do its work"
-        raise Refused(f"the task before this one left no {message.__name__}", [hint])
-    return message.model_validate(value)

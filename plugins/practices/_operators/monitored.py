@@ -10,6 +10,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from pipelines import store_paths
 from pipelines.errors import AirworthyError
+from pipelines.ledger.recorded_facts import test_metrics
 from pipelines.messages.monitoring import DriftResult, MonitorRequest, PerformanceResult
 from pipelines.ports import Ports
 from pipelines.rules.monitoring_gap import judge_gap
@@ -42,7 +43,8 @@ class MonitoringCheck(ModelPractice):
         spec = ports.catalog.model(self.model)
         standing = self._live_standing(ports)
         self._skip_unless_asked(ports, spec, day)
-        request = MonitorRequest(model=self.model, day=day, version=standing.live)
+        measured = test_metrics(ports.ledger.entries(self.model, kind="gate"))
+        request = MonitorRequest(model=self.model, day=day, version=standing.live, test_metrics=measured)
         result = step_runner.run_step(self.step, request, self.result, runner=spec.stage_runner("monitor"))
         self.show_links(result)
         verdict = self.rule(result, spec)

@@ -30,6 +30,7 @@ def record_verdict(
     on_fail: Literal["skip", "fail"] = "fail",
     on_unknown: Literal["skip", "fail"] = "fail",
     details: Mapping[str, Any] | None = None,
+    result: str = "",
     on_recorded: Callable[[LedgerEntry], None] | None = None,
 ) -> None:
     """Write the verdict to the ledger, the XComs and the task's log; return on PASS, else stop the downstream tasks.
@@ -37,7 +38,7 @@ def record_verdict(
     FAIL skips them (``on_fail="skip"``: a candidate was rejected) or raises ``Refused`` (``on_fail="fail"``: bad data,
     a bad live system). UNKNOWN raises ``Refused`` as well, or skips them (``on_unknown="skip"``: a monitor that has too
     little data yet). The ledger gets ``details`` and the verdict; ``on_recorded`` is called with its line before the
-    task ends.
+    task ends. ``result``: digest of what the task returns; a retry that returns something else writes another line.
     """
     line = ports.ledger.append(
         ledger_kind,
@@ -45,7 +46,7 @@ def record_verdict(
         version,
         {**(details or {}), **verdict.model_dump(mode="json")},
         actor=ports.settings.actor,
-        key=verdict_key(context, verdict),
+        key=verdict_key(context, verdict, result),
     )
     if on_recorded is not None:
         on_recorded(line)
@@ -81,13 +82,19 @@ def push_verdict(verdict: Verdict, context: Context) -> None:
     task.xcom_push(key="facts", value=verdict.model_dump(mode="json")["facts"])
 
 
-def verdict_key(context: Context, verdict: Verdict) -> str:
-    """Idempotency key of the ledger line: equal for a retry with the same verdict, new after the run was cleared.
+def verdict_key(context: Context, verdict: Verdict, result: str = "") -> str:
+    """Idempotency key of the ledger line: equal for a retry with the same verdict and result, new after a clearing.
 
     It is new as well in a run that has the id of a deleted one, which began at another time.
     """
     task, clears = context["ti"], run_context.clear_count(context)
     began = getattr(context["dag_run"], "start_date", None)
-    parts = [verdict.rule, verdict.outcome, *verdict.reasons, *([began.isoformat()] if began else [])]
+    parts = [
+        verdict.rule,
+        verdict.outcome,
+        *verdict.reasons,
+        *([began.isoformat()] if began else []),
+        *([result] if result else []),
+    ]
     digest = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
     return f"{run_context.run_key(context)}/{task.task_id}/{task.map_index}/{clears}/{digest}"

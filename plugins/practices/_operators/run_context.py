@@ -34,7 +34,12 @@ def event_extras(context: Any, asset: str) -> list[Mapping[str, Any]]:
     """The extras of the events of one asset that started this run, oldest first; empty for a run without events."""
     by_asset: Mapping[Any, Iterable[Any]] = context.get("triggering_asset_events") or {}
     events = [event for key, events in by_asset.items() if key.name == asset for event in events]
-    return [event.extra for event in sorted(events, key=lambda event: event.timestamp)]
+    return [event.extra or {} for event in sorted(events, key=lambda event: event.timestamp)]
+
+
+def is_posted(context: Any, asset: str) -> bool:
+    """Whether a person posted an event of this asset to Airflow's API, which marks it and does not name the person."""
+    return any(extra.get("from_rest_api") for extra in event_extras(context, asset))
 
 
 def version(context: Any, asset: str, known_versions: Iterable[str], others: Iterable[str] = ()) -> str:
@@ -47,6 +52,9 @@ def version(context: Any, asset: str, known_versions: Iterable[str], others: Ite
         return str(in_form)
     versions = [str(extra["version"]) for extra in event_extras(context, asset) if "version" in extra]
     versions += known_versions
+    if odd := [version for version in versions if not version.isdecimal()]:
+        reasons = [f"an event of {asset} names version {version!r}" for version in odd]
+        raise Refused("a version is a number", [*reasons, "trigger the DAG by hand and name one"])
     if not versions:
         hint = f"fill in the field version, or let an event of {asset} start the run"
         raise Refused(f"this run of {context['dag_run'].dag_id} names no version, and none waits", [hint, *others])

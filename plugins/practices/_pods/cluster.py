@@ -14,7 +14,7 @@ from pipelines.settings import Settings
 from practices._connections.kubernetes import in_cluster
 from practices._connections.kubernetes_errors import API_TIMEOUT, translate_errors
 from practices._pods.facts import pod_facts
-from practices._pods.plan import CONTAINER, check_reachable
+from practices._pods.plan import CONTAINER, check_privileges, check_reachable
 
 LOG_BYTES = 5_000_000
 
@@ -30,6 +30,7 @@ class Cluster:
         """The ``V1Pod`` that the provider's operator builds from the template and the arguments."""
         with translate_errors(f"building pod {arguments['name']} in namespace {self.namespace}"):
             pod = self._operator(**arguments).build_pod_request_obj(context)
+        check_privileges(pod, self.settings)
         check_reachable(pod, self.settings)
         return pod
 

@@ -12,11 +12,13 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from pipelines.errors import Refused
+from pipelines.rules.pod_privileges import host_access
 from pipelines.settings import Settings
 from pipelines.spec.runner import StageRunner, Volume
 from practices._pods.launch import Launch
 
 CONTAINER = "step"
+HOST_ACCESS_HINT = "remove it, or set AIRWORTHY_ALLOW_HOST_ACCESS=true for the whole installation"
 DEFAULT_TEMPLATE = "step.yaml"
 REQUESTED_SHARE_OF_LIMIT = 0.9
 """Share of the limits that is requested."""
@@ -116,6 +118,15 @@ def check_reachable(pod: Any, settings: Settings) -> None:
         )
     if faults:
         raise Refused(f"pod {pod.metadata.name} could not reach the store or MLflow", faults)
+
+
+def check_privileges(pod: Any, settings: Settings) -> None:
+    """``Refused`` if template or runner give the pod anything of its node, unless the installation allows it."""
+    from kubernetes.client import ApiClient
+
+    taken = host_access(ApiClient().sanitize_for_serialization(pod.spec))
+    if taken and not settings.allow_host_access:
+        raise Refused(f"pod {pod.metadata.name} would use its node", [*taken, HOST_ACCESS_HINT])
 
 
 def _image(runner: StageRunner, settings: Settings) -> str:

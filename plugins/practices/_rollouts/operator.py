@@ -15,8 +15,9 @@ from pipelines.verdict import Verdict
 from pipelines.versions.records import update_status
 from practices._connections import installation
 from practices._operators import links
-from practices._operators.model import ModelPractice, earlier_result
+from practices._operators.model import ModelPractice
 from practices._operators.record_verdict import record_verdict
+from practices._operators.recorded_results import checked_ticket
 from practices._rollouts.rollout import Rollout
 
 log = logging.getLogger(__name__)
@@ -36,9 +37,10 @@ class RolloutPractice(ModelPractice):
         super().__init__(model=model, **arguments)
         self.ticket = ticket
 
-    def open_rollout(self) -> Rollout:
-        """The rollout of this run at its deployment target."""
-        return Rollout(installation.open_ports(), earlier_result(RolloutTicket, self.ticket))
+    def open_rollout(self, context: Context) -> Rollout:
+        """The rollout of this run at its deployment target; ``Refused`` for another than passed its checklist."""
+        ports = installation.open_ports()
+        return Rollout(ports, checked_ticket(self.ticket, self.model, ports, context))
 
     def trivial_pass(self, note: str, **facts: Any) -> dict[str, Any]:
         """Return value of a task that had nothing to judge."""

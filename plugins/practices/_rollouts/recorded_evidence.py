@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from pipelines.ledger.required_evidence import analysis_stage_name, is_about_model, required_stages
 from pipelines.ledger.seals import SEAL_KIND, read_seals, sealed_evidence
@@ -11,6 +11,14 @@ from pipelines.messages.rollout import RolloutTicket
 from pipelines.ports import Ports
 from pipelines.spec.model import ModelSpec
 from pipelines.verdict import Outcome
+
+
+class TrainedFile(NamedTuple):
+    """A version by the digest of the file that was trained."""
+
+    model: str
+    version: str
+    model_digest: str
 
 
 class ModelFile(Protocol):

@@ -13,7 +13,9 @@ from pipelines.messages.rollout import ArmCounts, RolloutState
 from pipelines.rollout.decision import StageDecision
 from pipelines.spec.runner import StageRunner
 from pipelines.verdict import Verdict
+from practices._connections import installation
 from practices._operators import run_context
+from practices._operators.recorded_results import unchecked_ticket
 from practices._rollouts.operator import RolloutPractice, log
 from practices._rollouts.rollout import Rollout
 from practices._rollouts.trigger import RolloutWatch
@@ -45,7 +47,7 @@ class StagePractice(RolloutPractice):
         return self._run_observation(context, blind, self.observe)
 
     def _run_observation(self, context: Context, errors: int, observe: ObserveMethod) -> dict[str, Any]:
-        rollout = self.open_rollout()
+        rollout = self._open_observed(context)
         if (passed := self.pass_without_rollout(rollout.ticket)) is not None:
             return passed
         try:
@@ -54,6 +56,17 @@ class StagePractice(RolloutPractice):
         except Unavailable as error:
             self._defer_until_reachable(rollout, errors + 1, error)
         return observe(context, rollout, state, errors)
+
+    def _open_observed(self, context: Context) -> Rollout:
+        """The rollout of this run. While the ledger does not answer, that of the ticket as it is in the XCom.
+
+        A candidate that fails must lose its traffic all the same, and without the ledger none is given any.
+        """
+        try:
+            return self.open_rollout(context)
+        except Unavailable as error:
+            log.warning("the ticket is not compared with the ledger's: %s", error)
+            return Rollout(installation.open_ports(), unchecked_ticket(self.ticket))
 
     def start(self, context: Context, rollout: Rollout, state: RolloutState, errors: int) -> dict[str, Any]:
         """The first observation of a try."""

@@ -29,7 +29,7 @@ class TrafficShift(RolloutPractice):
         raise NotImplementedError
 
     def execute(self, context: Context) -> dict[str, Any]:
-        rollout = self.open_rollout()
+        rollout = self.open_rollout(context)
         if (passed := self.pass_without_rollout(rollout.ticket)) is not None:
             return passed
         share, state = self.planned_share(rollout), self.resume_if_paused(rollout, context)

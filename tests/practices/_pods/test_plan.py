@@ -64,6 +64,7 @@ def settings(tmp_path: Path) -> Settings:
             "AIRWORTHY_INCLUDE": str(tmp_path / "include"),
             "AIRWORTHY_STORE": "s3://bucket/store",
             "MLFLOW_TRACKING_URI": "http://mlflow:5500",
+            "AIRWORTHY_ALLOW_HOST_ACCESS": "true",
             "AIRWORTHY_POD_IMAGE": "installation:1",
             "AIRWORTHY_POD_NAMESPACE": "models",
         }
@@ -176,6 +177,25 @@ def test_what_the_pod_cannot_reach_is_refused(
     with pytest.raises(Refused) as error:
         check_reachable(pod, settings.model_copy(update=changes))
     assert said in error.value.reasons[0]
+
+
+@pytest.mark.parametrize("place", ["runner", "template"])
+def test_a_pod_gets_nothing_of_its_node_unless_the_installation_allows_it(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, place: str
+) -> None:
+    strict = settings.model_copy(update={"allow_host_access": False})
+    declared: dict[str, Any] = {"volumes": [{"name": "s", "mount_path": "/srv", "host_path": "/srv"}]}
+    text = "volume s: the node's folder /srv"
+    if place == "template":
+        pod = yaml.safe_load((settings.include / "pods" / "step.yaml").read_text())
+        pod["spec"]["hostNetwork"], declared, text = True, {}, "hostNetwork: the node's network"
+        (tmp_path / "pods").mkdir()
+        (tmp_path / "pods" / "step.yaml").write_text(yaml.safe_dump(pod))
+        strict = strict.model_copy(update={"include": tmp_path})
+    with pytest.raises(Refused, match="would use its node") as refused:
+        built(declared, strict, monkeypatch)
+    assert refused.value.reasons[0] == text
+    assert "AIRWORTHY_ALLOW_HOST_ACCESS=true" in refused.value.reasons[-1]
 
 
 def test_a_store_in_a_mounted_folder_can_be_reached(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

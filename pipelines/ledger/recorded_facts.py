@@ -1,0 +1,25 @@
+"""What the ledger says of versions where the registry has a copy, which others may edit: decisions read these."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from pipelines.ports import LedgerEntry
+
+
+def semantic_versions(lines: Iterable[LedgerEntry]) -> dict[str, str]:
+    """Version to the semantic version of its newest approval."""
+    approvals = [line for line in lines if line.kind == "approval" and line.details.get("semantic_version")]
+    return {str(line.version): str(line.details["semantic_version"]) for line in approvals}
+
+
+def test_metrics(lines: Iterable[LedgerEntry]) -> dict[str, dict[str, float]]:
+    """Version to the metrics of its test part in its newest evaluation, as far as they were measured."""
+    measured = {}
+    for line in lines:
+        if line.kind == "gate" and line.details.get("gate") == "candidate_evaluation":
+            metrics = (line.details.get("facts") or {}).get("metrics") or {}
+            measured[str(line.version)] = {
+                name: float(value) for name, value in metrics.items() if isinstance(value, int | float)
+            }
+    return {version: metrics for version, metrics in measured.items() if metrics}
