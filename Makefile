@@ -12,10 +12,11 @@ TARGETS ?= step airflow
 KNOWN = --exclude-lines 'ecretName:|"secret_key",|AKIATESTTESTTESTTEST'
 INVENTED = --disable-plugin KeywordDetector --disable-plugin BasicAuthDetector \
   --disable-plugin HexHighEntropyString --disable-plugin Base64HighEntropyString
+BANDIT = 1.8.6
 FAST = tests/house tests/rules tests/spec tests/statistics tests/rollout tests/ledger tests/docs
 
 .PHONY: help setup demo stop status house clean test test-fast lint no-secrets spelling forms types imports unit coverage docs test-kubernetes \
-  kind mutants audit scan bench bench-full bench-serving lock schemas secrets images push
+  kind mutants fuzz soak audit scan-code scan bench bench-full bench-serving lock schemas secrets images push
 
 help:  ## Show what can be made
 	@awk 'BEGIN {FS = ":.*## "} /^##@ / {printf "\n%s\n", substr($$0, 5)} \
@@ -106,6 +107,12 @@ kind: $(READY)  ## Start a cluster for these tests in a container, with kind and
 mutants: $(READY)  ## Change rules, rollouts, statistics and ledger in small ways: the tests have to notice
 	@$(BIN)/python -m tests.mutants
 
+fuzz: $(READY)  ## Send 200,000 requests, most of them broken, to both listeners of a gateway; ten minutes at most
+	@$(BIN)/python -W ignore -m tests.fuzz $(FUZZ_ARGS)
+
+soak: $(READY)  ## Let 2,000 connections do their worst to a gateway, and hold its memory against the stated bound
+	@$(BIN)/python -W ignore -m tests.fuzz.soak
+
 house: $(READY)  ## Print the tree of the code, a line a folder
 	@$(BIN)/python -m tests.house.tree
 
@@ -124,6 +131,13 @@ bench-serving: $(READY)  ## The gateway beside MLflow's server, and what a mirro
 
 audit: $(READY)  ## Look the locked packages up among known vulnerabilities; needs the internet
 	@$(BIN)/pip-audit --requirement requirements.lock --require-hashes --disable-pip
+
+scan-code: $(READY)  ## Look for dangerous calls in the code (bandit), and for faults of Dockerfile and manifests (trivy)
+	@$(BIN)/uv tool run --quiet --from 'bandit==$(BANDIT)' bandit --quiet --recursive --severity-level medium --confidence-level medium \
+	  --configfile pyproject.toml pipelines plugins dags
+	@if command -v trivy >/dev/null; then trivy config --exit-code 1 --severity HIGH,CRITICAL Dockerfile && \
+	  trivy config --exit-code 1 --severity HIGH,CRITICAL deploy/kubernetes && trivy config --exit-code 1 --severity HIGH,CRITICAL docker-compose.yml; \
+	  else echo "trivy is not installed: Dockerfile and manifests are checked by tests/house alone"; fi
 
 lock: $(READY)  ## Resolve the lock files anew: of everything, and of what a step needs
 	@$(BIN)/uv pip compile --quiet pyproject.toml --all-extras --python-version 3.11 --python-platform linux --generate-hashes --no-header --no-annotate --upgrade --output-file requirements.lock

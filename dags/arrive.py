@@ -2,6 +2,7 @@
 
 from airflow.sdk import AssetWatcher
 
+from pipelines.ledger import markdown
 from practices._arrivals.late_days import LateDays
 from practices._arrivals.sqs_trigger import QueuedArrivals
 from practices._arrivals.trigger import LateArrivals
@@ -12,9 +13,9 @@ from practices.contract_check import ContractCheck
 
 DOC = """
 ### Late arrivals of `{spec.dataset}`
-{spec.description}
+{description}
 
-Owner: **{spec.owner}** · declared in `include/datasets/{spec.dataset}.yaml`
+Owner: **{owner}** · declared in `include/datasets/{spec.dataset}.yaml`
 
 The triggerer watches the landing folder, or a queue of S3 messages about it. This DAG starts for a day that lands after
 its scheduled run has stopped waiting, that was never scheduled, or that is delivered again:
@@ -38,7 +39,7 @@ for spec in specs_to_build(load_catalog().datasets, "arrive"):
         spec.owner,
         schedule=[asset(spec.dataset, "arrived", watchers=[watcher])],
         description=f"Ingest days of {spec.dataset} that landed late or were delivered again",
-        doc_md=DOC.format(spec=spec),
+        doc_md=markdown.fill(DOC, spec=spec),
         max_active_runs=1,
     ):
         late_days = LateDays(task_id="list_late_days", dataset=spec.dataset)

@@ -2,6 +2,7 @@
 
 from airflow.sdk import AssetWatcher
 
+from pipelines.ledger import markdown
 from practices._arrivals.backlog_trigger import UnauditedDays
 from practices._connections.installation import load_catalog
 from practices._operators.airflow_dag import specs_to_build, stage_dag
@@ -10,9 +11,9 @@ from practices.validation_backlog import ValidationBacklog
 
 DOC = """
 ### Catch up with `{spec.dataset}`
-{spec.description}
+{description}
 
-Owner: **{spec.owner}** · declared in `include/datasets/{spec.dataset}.yaml`
+Owner: **{owner}** · declared in `include/datasets/{spec.dataset}.yaml`
 
 Airflow drops the events that a paused DAG would start for. The triggerer watches the ledger for days that were ingested
 and not audited since:
@@ -30,7 +31,7 @@ for spec in specs_to_build(load_catalog().datasets, "catch_up"):
         spec.owner,
         schedule=[asset(spec.dataset, "unaudited", watchers=[watcher])],
         description=f"Validate days of {spec.dataset} that were ingested while validation was paused",
-        doc_md=DOC.format(spec=spec),
+        doc_md=markdown.fill(DOC, spec=spec),
         max_active_runs=1,
         is_paused_upon_creation=False,
     ):

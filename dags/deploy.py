@@ -1,5 +1,6 @@
 """Deploy: gives an approved version traffic in the declared stages, and rolls it back if it is shown to be worse."""
 
+from pipelines.ledger import markdown
 from practices._connections.installation import load_catalog
 from practices._deploy.stages import build_stages
 from practices._operators.airflow_dag import specs_to_build, stage_dag
@@ -8,9 +9,9 @@ from practices._operators.form import version_field
 
 DOC = """
 ### Deploy `{spec.model}`
-{spec.description}
+{description}
 
-Owner: **{spec.owner}** · strategy: **{spec.deployment.strategy}**
+Owner: **{owner}** · strategy: **{spec.deployment.strategy}**
 
 {stages}
 
@@ -33,4 +34,4 @@ for spec in specs_to_build(load_catalog().models, "deploy"):
         params=FORM,
         description=f"Make an approved version of {spec.model} live",
     ) as dag:
-        dag.doc_md = DOC.format(spec=spec, stages=build_stages(spec))
+        dag.doc_md = markdown.fill(DOC, spec=spec, stages=build_stages(spec))

@@ -2,15 +2,16 @@
 
 from airflow.sdk import CronTriggerTimetable
 
+from pipelines.ledger import markdown
 from practices._connections.installation import load_catalog
 from practices._operators.airflow_dag import specs_to_build, stage_dag
 from practices.rollback_drill import RollbackDrill
 
 DOC = """
 ### Rollback drill of `{spec.model}`
-{spec.description}
+{description}
 
-Owner: **{spec.owner}**
+Owner: **{owner}**
 
 **drill_rollback** begins a rollout of an earlier live version, gives it one ten-thousandth of the traffic and the
 drill's own requests, rolls it back and measures how long that takes. The verdict is on the ledger (`rollback_drill`).
@@ -27,7 +28,7 @@ for spec in specs_to_build(load_catalog().models, "drill"):
         spec.owner,
         schedule=CronTriggerTimetable(spec.deployment.rollback.drill, timezone="UTC"),
         description=f"Test and time the rollback of {spec.model}",
-        doc_md=DOC.format(spec=spec),
+        doc_md=markdown.fill(DOC, spec=spec),
         max_active_runs=1,
     ):
         RollbackDrill(task_id="drill_rollback", model=spec.model)

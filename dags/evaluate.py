@@ -1,5 +1,6 @@
 """Evaluate: measure candidate and champion, judge the candidate by every gate, approve it if all pass."""
 
+from pipelines.ledger import markdown
 from practices._connections.installation import load_catalog
 from practices._operators.airflow_dag import specs_to_build, stage_dag
 from practices._operators.defaults import asset
@@ -13,9 +14,9 @@ from practices.slice_gate import SliceGate
 
 DOC = """
 ### Evaluate `{spec.model}`
-{spec.description}
+{description}
 
-Owner: **{spec.owner}** · gates declared under `evaluation` in `include/models/{spec.model}.yaml`
+Owner: **{owner}** · gates declared under `evaluation` in `include/models/{spec.model}.yaml`
 
 1. **measure_candidate** measures candidate and champion on the same rows, later than the champion's training data.
 2. **check_minimum_metrics**, **compare_with_champion** and **check_slices** judge these numbers independently. Each
@@ -34,7 +35,7 @@ for spec in specs_to_build(load_catalog().models, "evaluate"):
         schedule=[asset(spec.model, "candidate")],
         params=FORM,
         description=f"Measure a candidate of {spec.model} and judge it by every gate",
-        doc_md=DOC.format(spec=spec),
+        doc_md=markdown.fill(DOC, spec=spec),
     ):
         model, approved, one_at_a_time = spec.model, asset(spec.model, "approved"), {"max_active_tis_per_dag": 1}
         measure = CandidateEvaluation(task_id="measure_candidate", model=model, **one_at_a_time)

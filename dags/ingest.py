@@ -1,5 +1,6 @@
 """Ingest: reads each delivered day into the raw tables if it satisfies its contract."""
 
+from pipelines.ledger import markdown
 from practices._connections.installation import load_catalog
 from practices._operators.airflow_dag import specs_to_build, stage_dag
 from practices._operators.defaults import asset, daily_schedule
@@ -9,9 +10,9 @@ from practices.partition_arrival import PartitionArrival
 
 DOC = """
 ### Ingest `{spec.dataset}`
-{spec.description}
+{description}
 
-Owner: **{spec.owner}** · declared in `include/datasets/{spec.dataset}.yaml` · one run per day, key `YYYY-MM-DD`,
+Owner: **{owner}** · declared in `include/datasets/{spec.dataset}.yaml` · one run per day, key `YYYY-MM-DD`,
 begins when the day is over ({spec.calendar.timezone}); files are due `{spec.calendar.schedule}`
 
 1. **wait_for_partition** waits (deferred, without a worker) for the manifest of every source, at most
@@ -33,7 +34,7 @@ for spec in specs_to_build(load_catalog().datasets, "ingest"):
         **daily_schedule(spec.calendar),
         params=FORM,
         description=f"Read each day of {spec.dataset} that satisfies its contract",
-        doc_md=DOC.format(spec=spec),
+        doc_md=markdown.fill(DOC, spec=spec),
         max_active_runs=4,
     ):
         arrival = PartitionArrival(task_id="wait_for_partition", dataset=spec.dataset, retries=1)

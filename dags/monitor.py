@@ -3,6 +3,7 @@
 from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import PartitionedAssetTimetable
 
+from pipelines.ledger import markdown
 from practices._connections.installation import load_catalog
 from practices._operators.airflow_dag import specs_to_build, stage_dag
 from practices._operators.defaults import asset
@@ -13,9 +14,9 @@ from practices.retrain_request import RetrainRequest
 
 DOC = """
 ### Monitor `{spec.model}`
-{spec.description}
+{description}
 
-Owner: **{spec.owner}** · limits declared under `monitoring` in `include/models/{spec.model}.yaml`
+Owner: **{owner}** · limits declared under `monitoring` in `include/models/{spec.model}.yaml`
 
 1. **check_performance** joins predictions with the labels known by now; **check_drift** compares the trailing window
    with the training data of the live version. A check *fails* if it detects something; the log and the ledger have
@@ -36,7 +37,7 @@ for spec in specs_to_build(load_catalog().models, "monitor"):
         schedule=PartitionedAssetTimetable(assets=asset(spec.view, "features")),
         params=FORM,
         description=f"Check performance and drift of the live version of {spec.model} for each day",
-        doc_md=DOC.format(spec=spec),
+        doc_md=markdown.fill(DOC, spec=spec),
         max_active_runs=4,
     ):
         performance = PerformanceCheck(task_id="check_performance", model=spec.model)

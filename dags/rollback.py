@@ -2,6 +2,7 @@
 
 from airflow.sdk import Param
 
+from pipelines.ledger import markdown
 from practices._connections.installation import load_catalog
 from practices._operators.airflow_dag import specs_to_build, stage_dag
 from practices._operators.defaults import asset
@@ -10,9 +11,9 @@ from practices.release_rollback import ReleaseRollback
 
 DOC = """
 ### Roll back `{spec.model}`
-{spec.description}
+{description}
 
-Owner: **{spec.owner}**
+Owner: **{owner}**
 
 **restore_previous** rolls back the newest version: the candidate of an active rollout, or the version of a promotion
 whose rollback window is open, else the live version. It moves the traffic first, then updates ledger and registry. The
@@ -46,7 +47,7 @@ for spec in specs_to_build(load_catalog().models, "rollback"):
         schedule=None,
         params=FORM,
         description=f"Roll back the newest version of {spec.model}",
-        doc_md=DOC.format(spec=spec),
+        doc_md=markdown.fill(DOC, spec=spec),
         max_active_runs=1,
     ):
         ReleaseRollback(

@@ -2,6 +2,7 @@
 
 from airflow.sdk import AssetOrTimeSchedule, CronTriggerTimetable, Param
 
+from pipelines.ledger import markdown
 from pipelines.spec.model import LARGEST_SEED
 from practices._connections.installation import load_catalog
 from practices._operators.airflow_dag import specs_to_build, stage_dag
@@ -12,9 +13,9 @@ from practices.training_snapshot import TrainingSnapshot
 
 DOC = """
 ### Train `{spec.model}`
-{spec.description}
+{description}
 
-Owner: **{spec.owner}** · declared in `include/models/{spec.model}.yaml` · schedule `{spec.training.schedule}`
+Owner: **{owner}** · declared in `include/models/{spec.model}.yaml` · schedule `{spec.training.schedule}`
 
 1. **take_snapshot** stores the features and labels known at one time, named by digest; with too few rows it fails.
 2. **train_model** trains a model and registers it as a candidate. A retry continues from the last checkpoint. With
@@ -50,7 +51,7 @@ for spec in specs_to_build(load_catalog().models, "train"):
         schedule=AssetOrTimeSchedule(timetable=timetable, assets=[asset(spec.model, "retrain_requested")]),
         params=FORM,
         description=f"Train {spec.model} and register a candidate",
-        doc_md=DOC.format(spec=spec),
+        doc_md=markdown.fill(DOC, spec=spec),
         max_active_runs=spec.training.max_active,
     ):
         snapshot = TrainingSnapshot(task_id="take_snapshot", model=spec.model)

@@ -2,6 +2,7 @@
 
 from airflow.sdk import PartitionedAssetTimetable
 
+from pipelines.ledger import markdown
 from practices._connections.installation import load_catalog
 from practices._operators.airflow_dag import specs_to_build, stage_dag
 from practices._operators.defaults import asset
@@ -11,9 +12,9 @@ from practices.quarantine import Quarantine
 
 DOC = """
 ### Validate `{spec.dataset}`
-{spec.description}
+{description}
 
-Owner: **{spec.owner}** · suites in `include/expectations/` · at most {spec.max_quarantined_share:.1%} of a day's rows
+Owner: **{owner}** · suites in `include/expectations/` · at most {spec.max_quarantined_share:.1%} of a day's rows
 may be bad
 
 1. **publish_partition** audits the day, writes bad rows with every reason to `quarantine/…` and the others to
@@ -34,7 +35,7 @@ for spec in specs_to_build(catalog.datasets, "validate"):
         schedule=PartitionedAssetTimetable(assets=asset(spec.dataset, "ingested")),
         params=FORM,
         description=f"Audit each day of {spec.dataset}, publish its good rows, build its features",
-        doc_md=DOC.format(spec=spec),
+        doc_md=markdown.fill(DOC, spec=spec),
         max_active_runs=4,
     ):
         publish = Quarantine(

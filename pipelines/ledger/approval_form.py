@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from pipelines.ledger.markdown import Markup, cell, code, link, text
 from pipelines.ledger.required_evidence import REQUIRED_GATES
 from pipelines.ledger.trained_facts import TrainedFacts, training_differences
 from pipelines.messages.rollout import RolloutTicket
@@ -69,7 +70,7 @@ def _introduction(facts: FormFacts, wait: str) -> str:
     if ticket.first:
         way = "at once, because no version is live yet"
     return (
-        f"**Approve** releases version {ticket.version} {way}. **Reject** ends this release and keeps the live "
+        f"**Approve** releases version {text(ticket.version)} {way}. **Reject** ends this release and keeps the live "
         f"version. No answer within {wait} counts as a rejection. Your name and answer are written to the ledger."
     )
 
@@ -80,11 +81,11 @@ def _identity_table(facts: FormFacts) -> str:
         "model": f"{ticket.model}: {facts.spec.description}",
         "version": f"{_version_text(facts.candidate)}, now live: {_version_text(facts.champion)}",
         "number": _number_text(facts),
-        "model digest": f"`{ticket.model_digest}`",
-        "bundle digest": f"`{ticket.sha256}`",
+        "model digest": code(ticket.model_digest),
+        "bundle digest": code(ticket.sha256),
         "hypothesis": facts.trained.hypothesis,
         "author": f"{', '.join(facts.authors)} (may not approve)" if facts.authors else "",
-        "see also": " · ".join(f"[{name}]({url})" for name, url in facts.links.items()),
+        "see also": Markup(" · ".join(link(name, url) for name, url in facts.links.items())),
     }
     return _table(("", ""), [(name, value) for name, value in rows.items() if value])
 
@@ -107,8 +108,9 @@ def _changes(facts: FormFacts) -> str:
         declared = ["what was declared for one of the two trainings is not on record"]
     elif not declared:
         declared = ["nothing that was declared: features, target and estimator are the same"]
-    lines = [f"- {text}" for text in [*declared, *training_differences(facts.trained, facts.live_trained)]]
-    return "\n".join([f"### What changed since version {_version_text(facts.champion)}, which is live", "", *lines])
+    lines = [f"- {text(each)}" for each in [*declared, *training_differences(facts.trained, facts.live_trained)]]
+    live = text(_version_text(facts.champion))
+    return "\n".join([f"### What changed since version {live}, which is live", "", *lines])
 
 
 def _gates(facts: FormFacts) -> str:
@@ -122,7 +124,8 @@ def _gates(facts: FormFacts) -> str:
     if compared is None or compared == (facts.ticket.champion or "no champion"):
         return table
     which = "no other version" if compared == "no champion" else f"version {compared}"
-    return f"{table}\n\n**These gates compared it with {which}; live is {_version_text(facts.champion)}.**"
+    live = _version_text(facts.champion)
+    return f"{table}\n\n**These gates compared it with {text(which)}; live is {text(live)}.**"
 
 
 def _measured_text(details: Mapping[str, Any]) -> str:
@@ -149,10 +152,10 @@ def _model_card(facts: FormFacts) -> str:
     rounds = f", {trained.rounds} rounds" if trained.rounds else ""
     device = f", on {trained.device}" if trained.device else ""
     rows = [
-        ("use", f"{trained.target or f'target {not_recorded}'}; owner {facts.spec.owner}"),
+        ("use", Markup(f"{trained.target or f'target {not_recorded}'}; owner {text(facts.spec.owner)}")),
         ("limits", _evaluation_limits(facts)),
         ("trained by", f"{trained.estimator or not_recorded}, seed {trained.seed or not_recorded}{rounds}{device}"),
-        ("code", f"`{trained.git_revision or not_recorded}`"),
+        ("code", code(trained.git_revision or not_recorded)),
     ]
     if taken := trained.data:
         parts = ", ".join(
@@ -162,9 +165,9 @@ def _model_card(facts: FormFacts) -> str:
         )
         rows += [
             ("data", f"{taken.rows:,} rows known at {taken.as_of:%Y-%m-%d %H:%M} UTC: {parts}"),
-            ("features", f"{len(taken.features)}: {', '.join(f'`{name}`' for name in taken.features)}"),
+            ("features", Markup(f"{len(taken.features)}: {', '.join(map(code, taken.features))}")),
         ]
-    rows.append(("snapshot", f"`{trained.snapshot or not_recorded}`"))
+    rows.append(("snapshot", code(trained.snapshot or not_recorded)))
     return "\n\n".join(["### Model card", _table(("", ""), rows), _metrics(facts)])
 
 
@@ -196,10 +199,10 @@ def _metrics(facts: FormFacts) -> str:
 
 def _verdict_text(details: Mapping[str, Any] | None) -> str:
     if details is None:
-        return "**no verdict**"
+        return Markup("**no verdict**")
     outcome = str(details.get("outcome"))
     reasons = "; ".join(str(reason) for reason in details.get("reasons") or ())
-    return "pass" if outcome == "pass" else f"**{outcome}**: {reasons}"
+    return "pass" if outcome == "pass" else Markup(f"**{text(outcome)}**: {text(reasons)}")
 
 
 def _facts_text(facts: Mapping[str, Any] | None) -> str:
@@ -282,10 +285,7 @@ def _version_text(info: VersionInfo | None) -> str:
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table; text that a person typed is escaped to stay in its cell."""
-    lines = [head, ["---"] * len(head), *([_escape_cell(cell) for cell in row] for row in rows)]
+    """A Markdown table; what is not made here is shown letter for letter and stays in its cell."""
+    lines: list[Sequence[str]] = [list(map(cell, head)), ["---"] * len(head)]
+    lines += [list(map(cell, row)) for row in rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
-
-
-def _escape_cell(text: str) -> str:
-    return " ".join(text.replace("\\", "\\\\").replace("|", "\\|").split())

@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from pipelines.ledger.hash_chain import utc_minute
+from pipelines.ledger.markdown import Markup, code, text
 from pipelines.messages.training import SnapshotResult
 
 UNKNOWN_REVISION = "unknown"
@@ -57,15 +58,14 @@ class TrainedFacts(BaseModel):
         return estimator.get("class_path") or estimator.get("kind")
 
     @property
-    def target(self) -> str | None:
+    def target(self) -> Markup | None:
         """``classification of arr_delay ≥ 15``."""
         target = self.declared.get("target") or {}
         if not target.get("column"):
             return None
         bound = target.get("at_least")
-        return f"{self.declared.get('problem')} of `{target['column']}`" + (
-            f" ≥ {bound:g}" if bound is not None else ""
-        )
+        named = f"{text(str(self.declared.get('problem')))} of {code(str(target['column']))}"
+        return Markup(named + (f" ≥ {bound:g}" if bound is not None else ""))
 
 
 def snapshot_digest(details: Mapping[str, Any], tags: Mapping[str, str]) -> str | None:

@@ -21,6 +21,7 @@ from pipelines.serving.control_plane.supervisor import GatewayOptions, Superviso
 from pipelines.serving.data_plane import jwks
 from pipelines.serving.http import protocol
 from pipelines.serving.http.server import RequestLimits, create_server
+from pipelines.serving.http.tls import tls_faults
 from pipelines.serving.settings import GatewayConfig
 from pipelines.settings import GATEWAY_TOKEN_FILE, read_or_create_secret
 
@@ -159,6 +160,8 @@ def start(parsed: argparse.Namespace) -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     try:
         config = settings.load_config(parsed.config, parsed.host, max(1, parsed.workers))
+        if config.tls is not None and (faults := tls_faults(config.tls)):
+            raise Refused(f"the gateway cannot start as {parsed.config} declares it", faults)
         for warning in settings.security_warnings(config):
             logging.getLogger("airworthy.gateway").warning(warning)
         asyncio.run(run(gateway_options(parsed, config), config))

@@ -2,8 +2,9 @@
 
 The environment names the version: ``AIRWORTHY_SERVE_MODEL``, ``_VERSION``, ``_BUNDLE`` (folder or URI), ``_SHA256``;
 ``AIRWORTHY_STORE`` is where predictions are logged. Optional are ``AIRWORTHY_SERVE_WORKERS``, ``_ADMIN_PORT``,
-``SAGEMAKER_BIND_TO_PORT`` (8080), ``AIRWORTHY_HOME`` and ``AIRWORTHY_GATEWAY_CONFIG``; without a declaration
-everyone whom the platform lets through may predict.
+``_HOST``, ``SAGEMAKER_BIND_TO_PORT`` (8080), ``AIRWORTHY_HOME`` and ``AIRWORTHY_GATEWAY_CONFIG``. It listens on
+loopback unless the host is named, or the bundle lies where SageMaker alone puts it. There, without a declaration,
+everyone whom the platform lets through may predict; elsewhere an address that others reach needs a declaration.
 """
 
 from __future__ import annotations
@@ -18,6 +19,9 @@ from pipelines.errors import AirworthyError, Refused
 from pipelines.serving.__main__ import CONFIG_VARIABLE, main
 
 SERVE_VARIABLES = ("MODEL", "VERSION", "BUNDLE", "SHA256")
+SAGEMAKER_MODEL_FOLDER = Path("/opt/ml/model")
+"""Where SageMaker puts the files of the model."""
+EVERY_ADDRESS = "0.0.0.0"  # noqa: S104 - SageMaker reaches its containers by their network
 ANONYMOUS_CONFIG = {"schema": 1, "authentication": {"anonymous": "the container's platform authenticates its callers"}}
 
 
@@ -29,13 +33,16 @@ def gateway_arguments(environment: Mapping[str, str]) -> list[str]:
         raise Refused("this container cannot serve", [f"{name} is not set" for name in missing])
     state = Path(environment.get("AIRWORTHY_HOME", "var")).resolve() / "gateway"
     config_path = environment.get(CONFIG_VARIABLE)
-    if not config_path:
+    on_sagemaker = Path(environment["AIRWORTHY_SERVE_BUNDLE"]) == SAGEMAKER_MODEL_FOLDER
+    host = environment.get("AIRWORTHY_SERVE_HOST") or (EVERY_ADDRESS if on_sagemaker else "127.0.0.1")
+    if not config_path and on_sagemaker:
         state.mkdir(parents=True, exist_ok=True)
         config_path = str(state / "container.yaml")
         Path(config_path).write_text(json.dumps(ANONYMOUS_CONFIG))
-    arguments = ["--host", "0.0.0.0", "--port", environment.get("SAGEMAKER_BIND_TO_PORT", "8080")]  # noqa: S104 - it serves outside callers
+    arguments = ["--host", host, "--port", environment.get("SAGEMAKER_BIND_TO_PORT", "8080")]
     arguments += ["--admin-port", environment.get("AIRWORTHY_SERVE_ADMIN_PORT", "8901")]
-    arguments += ["--workers", environment.get("AIRWORTHY_SERVE_WORKERS", "1"), "--config", config_path]
+    arguments += ["--workers", environment.get("AIRWORTHY_SERVE_WORKERS", "1")]
+    arguments += ["--config", config_path] if config_path else []
     arguments += ["--state", str(state), "--store", environment["AIRWORTHY_STORE"]]
     return [*arguments, "--serve", *(environment[name] for name in names)]
 

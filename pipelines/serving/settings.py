@@ -49,7 +49,11 @@ class LimitsConfig(msgspec.Struct, frozen=True):
     header_bytes: int = 64 * 1024
     request_seconds: float = 30.0
     connections: int = 2000
+    connections_per_address: int | None = None
     concurrency: int = 512
+    bytes_in_flight: int = 128 * 1024 * 1024
+    bytes_in_flight_per_address: int | None = None
+    prediction_time_days: float = 7
 
 
 class RateConfig(msgspec.Struct, frozen=True):
@@ -75,16 +79,24 @@ class PrivacyConfig(msgspec.Struct, frozen=True):
     columns: dict[str, dict[str, str]]
     entity_ids: str
     net: bool
+    callers: str = "keep"
 
 
 class LogConfig(msgspec.Struct, frozen=True):
     sample: float = 1.0
 
 
+class TlsConfig(msgspec.Struct, frozen=True):
+    certificate: str
+    key: str
+
+
 class GatewayConfig(msgspec.Struct, frozen=True):
     """``pipelines.spec.gateway.GatewaySpec``, field by field. ``workers`` divide the limits of the gateway."""
 
     authentication: AuthenticationConfig | None = None
+    tls: TlsConfig | None = None
+    trusted_proxies: list[str] = []
     limits: LimitsConfig = LimitsConfig()
     rate: RateConfig | None = None
     checks: ChecksConfig = ChecksConfig()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from datetime import datetime
 from typing import Annotated, Literal, Self
@@ -12,7 +13,8 @@ from pydantic import Field, StringConstraints, field_validator, model_validator
 from pipelines.loopback import is_loopback
 from pipelines.spec.declared import DeclarationBlock, Identifier
 
-Scope = Literal["predict", "admin"]
+Scope = Literal["predict", "replay", "admin"]
+"""replay: predict for any time by ``x-prediction-time``. admin: choose the version; it may predict and replay, too."""
 Page = Literal["health", "ready", "metrics", "openapi", "docs", "version"]
 Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Reference = Annotated[str, StringConstraints(pattern=r"^(env:[A-Za-z_][A-Za-z0-9_]*|file:/.+)$")]
@@ -99,9 +101,20 @@ class Limits(DeclarationBlock):
     request_seconds: float = Field(default=30, gt=0)
     """Time from a request's first byte to its last; a slower client gets 408 and is disconnected."""
     connections: int = Field(default=2000, ge=1)
-    """Connections open at once; each worker has its share."""
+    """Connections open at once; each worker has its share. Beyond it the address with the most of them gives one up."""
+    connections_per_address: int | None = Field(default=None, ge=1)
+    """Connections of one address; none: all that nobody else needs. Each worker has its share. Does not hold for
+    ``trusted_proxies``."""
     concurrency: int = Field(default=512, ge=1)
     """Requests in progress; those beyond a worker's share get 503."""
+    bytes_in_flight: int = Field(default=128 * 1024 * 1024, ge=1024)
+    """Bytes of requests that arrive or wait for an answer; each worker has its share. Beyond it the address with the
+    most of them is answered 503."""
+    bytes_in_flight_per_address: int | None = Field(default=None, ge=1024)
+    """The same of one address, beyond which it is answered 429; none: a quarter of ``bytes_in_flight``."""
+    prediction_time_days: float = Field(default=7, gt=0)
+    """How many days before or after now ``x-prediction-time`` may lie for callers without the scope replay or admin.
+    Without ``authentication`` it may lie anywhere."""
 
 
 class Rate(DeclarationBlock):
@@ -149,6 +162,8 @@ class Privacy(DeclarationBlock):
 
     secret: Reference | None = None
     """Key of the HMAC that ``hash`` needs; at least 32 bytes."""
+    callers: Literal["keep", "hash", "drop"] = "keep"
+    """The name of the key or the subject of the token that asked. A subject may be a person."""
     columns: dict[Identifier, dict[str, Treatment]] = {}
     """By model and column. drop: null. hash: HMAC-SHA256, 32 hex digits. mask: keeps a text's first character or a
     number's first digit."""
@@ -159,7 +174,11 @@ class Privacy(DeclarationBlock):
 
     @model_validator(mode="after")
     def check_hashes_have_secret(self) -> Self:
-        treatments = [self.entity_ids, *(rule for by_column in self.columns.values() for rule in by_column.values())]
+        treatments = [
+            self.entity_ids,
+            self.callers,
+            *(rule for by_column in self.columns.values() for rule in by_column.values()),
+        ]
         if "hash" in treatments and self.secret is None:
             raise ValueError("hash needs privacy.secret; without a secret anybody could hash all values and compare")
         return self
@@ -172,17 +191,41 @@ class Log(DeclarationBlock):
     """Share of the answers that is logged, each with the weight 1 / share; fallbacks are always logged."""
 
 
+class Tls(DeclarationBlock):
+    """TLS 1.2 or newer on the public listener. Files that are replaced are read again within a minute."""
+
+    certificate: str = Field(pattern=r"^/")
+    """PEM file with the certificate and those that it rests on."""
+    key: str = Field(pattern=r"^/")
+    """PEM file with its private key, without a passphrase."""
+
+
 class GatewaySpec(DeclarationBlock):
     """``include/gateway.yaml``. Omitted fields have the defaults of a gateway without this file."""
 
     schema_: Literal[1] = Field(alias="schema")
     authentication: Authentication | None = None
+    tls: Tls | None = None
+    trusted_proxies: list[str] = []
+    """Addresses or networks of proxies whose ``X-Forwarded-For`` names the caller, such as 10.0.0.0/8."""
     limits: Limits = Limits()
     rate: Rate | None = None
     checks: Checks = Checks()
     cache: Cache | None = None
     privacy: Privacy | None = None
     log: Log = Log()
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def check_are_networks(cls, networks: list[str]) -> list[str]:
+        for network in networks:
+            try:
+                width = ipaddress.ip_network(network).prefixlen
+            except ValueError as error:
+                raise ValueError(f"trusted_proxies: {error}; give an address or a network such as 10.0.0.0/8") from None
+            if width == 0:
+                raise ValueError(f"trusted_proxies: {network} is everyone, who could then name any address; narrow it")
+        return networks
 
     def exposure_faults(self, host: str) -> list[str]:
         """Why the public listener must not be opened at ``host``; empty if there is no fault."""

@@ -11,6 +11,7 @@ from typing import Any
 import polars as pl
 
 from pipelines import store_paths
+from pipelines.ledger import markdown
 from pipelines.messages.message import Message
 from pipelines.messages.training import ModelDigests, TrainRequest, TrainResult
 from pipelines.mlflow_client import open_client, translate_mlflow_errors
@@ -227,7 +228,7 @@ def _card(
     spec = ports.catalog.model(plan.request.model)
     rows, as_of, now = snapshot.record.rows, snapshot.record.as_of, ports.clock()
     text = training_card(spec, facts, trained.metrics, rows=rows, as_of=as_of, trained_at=now)
-    return ModelCard(model=f"{spec.description}\n\nOwner: {spec.owner}", version=text)
+    return ModelCard(model=f"{markdown.text(spec.description)}\n\nOwner: {markdown.text(spec.owner)}", version=text)
 
 
 def _earlier_result(

@@ -295,6 +295,14 @@ class Supervisor:
             "airworthy_generation": ("Generation of the routing table.", float(self.releases.table.generation)),
             "airworthy_workers": ("Live data workers.", float(len(live_children))),
             "airworthy_models": ("Models with a live version.", float(len(self.releases.table.routes))),
+            "airworthy_connections": (
+                "Connections that are open.",
+                float(sum(snapshot.get("connections", 0) for snapshot in snapshots)),
+            ),
+            "airworthy_bytes_in_flight": (
+                "Bytes of requests that arrive or wait for an answer.",
+                float(sum(snapshot.get("bytes", 0) for snapshot in snapshots)),
+            ),
             "airworthy_log_lag_seconds": ("Age of the oldest answer that is not in Parquet yet, at most.", lag),
             "airworthy_log_set_aside_records": (
                 "Records of the prediction log that cannot be converted to Parquet; they lie in its side files.",

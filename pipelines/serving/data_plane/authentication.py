@@ -20,7 +20,7 @@ MAX_VERIFIED_TOKENS = 4096
 """Tokens per worker whose signature is not verified again."""
 KEY_SET_CHECK_SECONDS = 1.0
 NO_EXPIRY = float("inf")
-SCOPES = ("predict", "admin")
+SCOPES = ("predict", "replay", "admin")
 
 
 class AuthenticatedClient(msgspec.Struct, frozen=True):
@@ -146,9 +146,9 @@ class JwtVerifier:
             scope_claim = claims.get(config.scope_claim, "")
             scope_names = scope_claim.split() if isinstance(scope_claim, str) else scope_claim
             scopes = frozenset(scope for scope in SCOPES if isinstance(scope_names, list) and scope in scope_names)
-            return AuthenticatedClient(
-                f"sub:{claims['sub']}"[:256], scopes, float(claims["exp"]) + config.leeway_seconds
-            )
+            # A text that is not Unicode could be neither counted nor logged.
+            name = f"sub:{claims['sub']}"[:256].encode("utf-8", "replace").decode()
+            return AuthenticatedClient(name, scopes, float(claims["exp"]) + config.leeway_seconds)
         except Exception:  # whatever the library raises, the token is invalid
             return None
 

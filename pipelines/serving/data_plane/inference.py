@@ -33,6 +33,7 @@ MODEL_IN_PATH = slice(len("/models/"), -len("/invocations"))
 """Position of the model's name in a path."""
 TARGET_IN_V2_PATH = slice(len("/v2/models/"), -len("/infer"))
 """Position of ``<model>`` or ``<model>/versions/<version>``."""
+MICROSECONDS_PER_DAY = 86_400_000_000
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 EARLIEST_PREDICTION_TIME = datetime(1900, 1, 1, tzinfo=UTC)
 PREDICTION_TIME_END = datetime(2200, 1, 1, tzinfo=UTC)
@@ -53,7 +54,8 @@ class PendingRequest(msgspec.Struct, frozen=True):
     """A request for predictions without its body; ``model``: None if not in the path; ``problem``: why it fails.
 
     ``version``: the one that the path names. ``chooses_version``: whether the caller may choose another version than
-    the one that its request is routed to.
+    the one that its request is routed to. ``caller``: its name for the log; None without credentials.
+    ``prediction_time_days``: how far from now its prediction times may lie; None: any.
     """
 
     protocol: InferenceProtocol
@@ -62,6 +64,8 @@ class PendingRequest(msgspec.Struct, frozen=True):
     problem: Problem | None = None
     version: str | None = None
     chooses_version: bool = False
+    caller: str | None = None
+    prediction_time_days: float | None = None
 
 
 def match_inference_path(path: str) -> tuple[InferenceProtocol, str | None, str | None] | None:
@@ -122,7 +126,7 @@ class DataPlane:
         table, model, live, rows = self.table, "", None, None
         try:
             model, live = table.find(request.model, headers)
-            prediction_time = _prediction_time(headers)
+            prediction_time = _prediction_time(request, self._clock)
             rows = request.protocol.read(body, live.schema_for(headers))
             if by_champion:
                 routed = live.answer_by_champion(rows, started)
@@ -154,6 +158,7 @@ class DataPlane:
             cache_hit,
             1.0,
             routed.unit,
+            request.caller,
         )
         if not self._pending:
             asyncio.get_running_loop().call_soon(self.record_answers)
@@ -193,9 +198,12 @@ def _to_problem(error: Exception, model: str, live: LiveModel | None, rows: Inpu
     return Problem(500, [f"model {model!r} version {live.version if live else ''} failed: {reason}"])
 
 
-def _prediction_time(headers: Mapping[bytes, bytes]) -> int | None:
-    """Microseconds since 1970 of the header x-prediction-time; None without it."""
-    value = headers.get(b"x-prediction-time")
+def _prediction_time(request: PendingRequest, clock: Callable[[], int]) -> int | None:
+    """Microseconds since 1970 of the header x-prediction-time; None without it.
+
+    Raises ``Problem`` 403 for a time that this caller may not give. ``clock``: nanoseconds since 1970.
+    """
+    value = request.headers.get(b"x-prediction-time")
     if value is None:
         return None
     text = value.decode("latin-1")
@@ -205,9 +213,14 @@ def _prediction_time(headers: Mapping[bytes, bytes]) -> int | None:
             raise ValueError("it has no time zone")
         if not EARLIEST_PREDICTION_TIME <= prediction_time < PREDICTION_TIME_END:
             raise ValueError(f"it is not in the years {EARLIEST_PREDICTION_TIME:%Y} to {PREDICTION_TIME_END.year - 1}")
-        return (prediction_time - EPOCH) // timedelta(microseconds=1)
+        microseconds = (prediction_time - EPOCH) // timedelta(microseconds=1)
     except (ValueError, OverflowError) as error:
         raise Problem(400, [f"header x-prediction-time {text[:60]!r}: {error}; send 2013-03-01T10:00:00Z"]) from None
+    days = request.prediction_time_days
+    if days is not None and abs(microseconds - clock() // 1000) > days * MICROSECONDS_PER_DAY:
+        bound = f"is more than {days:g} days from now; that needs the scope replay"
+        raise Problem(403, [f"header x-prediction-time {text[:60]!r} {bound}"])
+    return microseconds
 
 
 def _input_report(rows: InputRows) -> bytes:

@@ -18,6 +18,7 @@ from pipelines.serving.data_plane.authentication import (
 from pipelines.serving.data_plane.inference import DataPlane, PendingRequest, match_inference_path
 from pipelines.serving.data_plane.pages import PAGES, Pages
 from pipelines.serving.data_plane.rate_limit import TokenBuckets
+from pipelines.serving.http.addresses import TrustedProxies, share_of
 from pipelines.serving.http.content import check_content, is_plain_json, read_content, too_large_problem
 from pipelines.serving.http.protocol import ConnectionLimits, ListenerState
 from pipelines.serving.http.response import Header, Problem, Response
@@ -29,6 +30,8 @@ log = logging.getLogger("airworthy.gateway")
 
 Scope = MutableMapping[str, Any]
 ANONYMOUS_CLIENT = AuthenticatedClient("anonymous", frozenset({"predict"}))
+INFERENCE_SCOPES = frozenset({"predict", "replay", "admin"})
+REPLAY_SCOPES = frozenset({"replay", "admin"})
 VERSION_HEADER = b"x-model-version"
 NOT_INLINE_HEADERS = {VERSION_HEADER, b"x-rollout-probe", b"transfer-encoding"}
 """A request with one of these headers is answered by ASGI."""
@@ -55,6 +58,7 @@ class PublicApplication:
     ) -> None:
         self._data_plane, self._listener, self._clock = data_plane, listener, clock
         self._max_bytes = listener.limits.body_bytes
+        self._max_days = None if config.authentication is None else config.limits.prediction_time_days
         auth, rate, share = config.authentication, config.rate, 1 / config.workers
         self._anonymous = auth is None or auth.anonymous is not None
         has_checks = auth is not None and bool(auth.keys or auth.jwt)
@@ -87,10 +91,16 @@ class PublicApplication:
         if version is not None:
             return None
         try:
-            self._check_caller(fields, client[0] if client else "", is_page=False)
+            caller = self._check_caller(fields, client[0] if client else "", is_page=False)
         except Problem as problem:
             return PendingRequest(protocol, model, fields, problem)
-        return PendingRequest(protocol, model, fields)
+        return PendingRequest(
+            protocol,
+            model,
+            fields,
+            caller=None if caller is ANONYMOUS_CLIENT else caller.name,
+            prediction_time_days=self._prediction_time_days(caller),
+        )
 
     def finish_request(self, request: PendingRequest, body: bytes) -> Response:
         """The response to an inline request whose body has come."""
@@ -134,8 +144,24 @@ class PublicApplication:
             return None
         protocol, model, version = endpoint
         content = body if is_plain else read_content(headers, body, self._max_bytes)
-        request = PendingRequest(protocol, model, headers, version=version, chooses_version="admin" in client.scopes)
-        return await self._data_plane.infer(request, content)
+        request = PendingRequest(
+            protocol,
+            model,
+            headers,
+            version=version,
+            chooses_version="admin" in client.scopes,
+            caller=None if client is ANONYMOUS_CLIENT else client.name,
+            prediction_time_days=self._prediction_time_days(client),
+        )
+        growth = len(content) - len(body)
+        if growth <= 0:
+            return await self._data_plane.infer(request, content)
+        with self._listener.shares.holding(growth):
+            return await self._data_plane.infer(request, content)
+
+    def _prediction_time_days(self, client: AuthenticatedClient) -> float | None:
+        """How far from now the prediction times of this caller may lie; None: any."""
+        return self._max_days if REPLAY_SCOPES.isdisjoint(client.scopes) else None
 
     def _refuse(self, problem: Problem) -> Response:
         self._data_plane.counters.count_request("", "", problem.status, 0, 0.0)
@@ -147,12 +173,13 @@ class PublicApplication:
         client = (
             ANONYMOUS_CLIENT if self._authenticator is None else self._identify(self._authenticator, headers, address)
         )
-        if "predict" not in client.scopes and "admin" not in client.scopes:
+        if INFERENCE_SCOPES.isdisjoint(client.scopes):
             raise Problem(403, ["these credentials do not have the scope predict"])
         if VERSION_HEADER in headers and "admin" not in client.scopes:
             raise Problem(403, ["header x-model-version chooses a version and needs the scope admin"])
         if self._rate_buckets is not None and not is_page:
-            seconds = self._rate_buckets.take(address if client is ANONYMOUS_CLIENT else client.name, self._clock())
+            name = share_of(address) if client is ANONYMOUS_CLIENT else client.name
+            seconds = self._rate_buckets.take(name, self._clock())
             if seconds:
                 raise Problem(429, ["too many requests; slow down"], _retry_after(seconds))
         return client
@@ -164,7 +191,7 @@ class PublicApplication:
         has_credentials = b"x-api-key" in headers or b"authorization" in headers
         if not has_credentials and self._anonymous:
             return ANONYMOUS_CLIENT
-        now = self._clock()
+        now, address = self._clock(), share_of(address)
         if self._failure_buckets is not None and not access.is_verified_token(headers):
             seconds = self._failure_buckets.seconds_until_token(address, now)
             if seconds:
@@ -214,7 +241,23 @@ def _retry_after(seconds: float) -> Header:
 
 def make_listener_state(config: GatewayConfig, max_bytes: int, counters: WorkerCounters) -> ListenerState:
     """State and limits of one worker's connections; requests that they refuse are counted, too."""
-    limits = config.limits
-    connections = max(1, math.ceil(limits.connections / config.workers))
-    share = ConnectionLimits(limits.header_bytes, max_bytes, limits.request_seconds, connections)
-    return ListenerState(share, lambda status: counters.count_request("", "", status, 0, 0.0))
+    limits, workers = config.limits, config.workers
+    one_request = max_bytes + limits.header_bytes
+    most_bytes = max(one_request, limits.bytes_in_flight // workers)
+    bytes_per_address = limits.bytes_in_flight_per_address or limits.bytes_in_flight // 4
+    per_address = limits.connections_per_address
+    share = ConnectionLimits(
+        limits.header_bytes,
+        max_bytes,
+        limits.request_seconds,
+        math.ceil(limits.connections / workers),
+        most_bytes,
+        min(most_bytes, max(one_request, bytes_per_address // workers)),
+        None if per_address is None else math.ceil(per_address / workers),
+    )
+    return ListenerState(
+        share,
+        lambda status: counters.count_request("", "", status, 0, 0.0),
+        counters.count_shed,
+        TrustedProxies(config.trusted_proxies),
+    )

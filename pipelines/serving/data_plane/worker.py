@@ -22,6 +22,7 @@ from pipelines.serving.data_plane.inference import DataPlane
 from pipelines.serving.data_plane.public import PublicApplication, make_listener_state
 from pipelines.serving.data_plane.routing import LiveModel, LoadedTable, UnreleasedModel
 from pipelines.serving.http.server import RequestLimits, create_server
+from pipelines.serving.http.tls import ServerTls, reload_regularly
 from pipelines.serving.ipc.channel import Channel, Message
 from pipelines.serving.ipc.garbage_collection import freeze_gc
 from pipelines.serving.models.bundle import BundleRefused, InputColumn
@@ -52,9 +53,10 @@ class Worker:
         self._first_table = asyncio.Event()
         self.data_plane = DataPlane(log)
         self._config = settings.read_config(cache.parent)
-        state = make_listener_state(self._config, limits.max_bytes, self.data_plane.counters)
+        self._listener = state = make_listener_state(self._config, limits.max_bytes, self.data_plane.counters)
         application = PublicApplication(self.data_plane, self._ask_supervisor, self._config, state, cache.parent)
-        self.server = create_server(application, state)
+        self._tls = ServerTls(self._config.tls) if self._config.tls is not None else None
+        self.server = create_server(application, state, None if self._tls is None else self._tls.context)
         self._with_cache = cache_wrapper(self._config.cache)
 
     async def run(self, listener: socket.socket) -> None:
@@ -64,9 +66,12 @@ class Worker:
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, self._stop)
         await self._first_table.wait()
-        report_task = asyncio.create_task(self._report())
+        tasks = [asyncio.create_task(self._report())]
+        if self._tls is not None:
+            tasks.append(asyncio.create_task(reload_regularly(self._tls)))
         await self.server.serve(sockets=[listener])
-        report_task.cancel()
+        for task in tasks:
+            task.cancel()
         self._candidates.close()
         self._flush_answers()
         self._log.rotate()
@@ -102,7 +107,8 @@ class Worker:
 
     def _counters(self) -> Message:
         lag = {"dropped": self._log.dropped, "log_age": self._log.segment_age()}
-        return self.data_plane.counters.snapshot() | lag
+        shares = self._listener.shares
+        return self.data_plane.counters.snapshot() | lag | {"connections": shares.connections, "bytes": shares.bytes}
 
     async def _handle(self, message: Message) -> Message:
         if message["ask"] == "prepare":

@@ -3,26 +3,40 @@
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import msgspec
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+from pipelines.serving.http.addresses import TrustedProxies, share_of
 from pipelines.serving.http.response import Header, Problem, Response
+from pipelines.serving.http.shares import Holder, Shares
 
 log = logging.getLogger("airworthy.gateway")
 
 SLOW_CHECK_SECONDS = 0.5
+MAX_HEADERS = 200
+MAX_UNANSWERED = 100
+"""Requests that one connection may send before the first of them is answered."""
+RETRY_AFTER = b"retry-after: 1\r\n"
 
 
 class ConnectionLimits(msgspec.Struct, frozen=True):
-    """Limits per worker: bytes of a request's head and body, seconds from its first byte to its last, connections."""
+    """Limits per worker: bytes of a request's head and body, seconds from its first byte to its last, connections.
+
+    ``bytes_in_flight``: of the bodies of all requests that came and are not answered; ``_per_address``: of those of one
+    address. ``connections_per_address``: None if an address may have all that nobody else needs.
+    """
 
     header_bytes: int = 64 * 1024
     body_bytes: int = 8 * 1024 * 1024
     request_seconds: float = 30.0
     connections: int = 2000
+    bytes_in_flight: int = 128 * 1024 * 1024
+    bytes_in_flight_per_address: int = 32 * 1024 * 1024
+    connections_per_address: int | None = None
 
 
 class InlineRequestHandler(Protocol):
@@ -40,13 +54,23 @@ class InlineRequestHandler(Protocol):
 class ListenerState:
     """State that all connections of one listener in one process share; ``inline_handler`` answers inline requests."""
 
-    def __init__(self, limits: ConnectionLimits, on_refusal: Callable[[int], None] = lambda _: None) -> None:
+    def __init__(
+        self,
+        limits: ConnectionLimits,
+        on_refusal: Callable[[int], None] = lambda _: None,
+        on_shed: Callable[[str], None] = lambda _: None,
+        proxies: TrustedProxies | None = None,
+    ) -> None:
         self.limits = limits
+        self.proxies = proxies or TrustedProxies()
+        self.shares = Shares(limits.bytes_in_flight)
         self.inline_handler: InlineRequestHandler | None = None
-        self.queue: list[tuple[LimitedHttpProtocol, Any, bytes]] = []
+        self.queue: list[tuple[LimitedHttpProtocol, Any, bytes, tuple[Holder, int]]] = []
         """Plain requests that were received in this turn of the event loop, to be answered in the same turn."""
         self.on_refusal = on_refusal
         """Called with the status of each request that the connection itself refuses."""
+        self.on_shed = on_shed
+        """Called with the limit for whose sake a connection or a request is given up."""
         self.waiting = 0
         """Requests that were received completely and are not answered yet."""
         self.sweep_scheduled = False
@@ -64,7 +88,9 @@ class LimitedHttpProtocol(HttpToolsProtocol):
     began_at = 0.0
     """Loop time at which the current request began to arrive; 0 between requests."""
     received_bytes = 0
-    """Bytes received since the last complete request."""
+    """Bytes received since the last complete request, without what came together with its end."""
+    piece_bytes = 0
+    """Bytes of the piece that was received last."""
     headers_complete = False
     ended = False
     pending_requests = 0
@@ -73,34 +99,66 @@ class LimitedHttpProtocol(HttpToolsProtocol):
     """Loop time of the last inline response; 0 once more data came."""
     inline_request: Any = None
     """The inline request whose body is arriving."""
+    arriving_cycle: Any = None
+    """Uvicorn's cycle of any other request whose body is arriving."""
     body_parts: list[bytes]
     queued_requests = 0
     closes_when_answered = False
+    deferred_refusal = b""
+    """The refusal that is sent once all requests before it are answered."""
+    is_silent = True
+    """Whether nothing was sent on it yet."""
+    host = ""
+    """The address that is connected."""
+    peer: Holder
+    """Of the address that is connected."""
+    holder: Holder
+    """Of the address that asks: the peer's, or the one that a trusted proxy names."""
+    arriving_bytes = 0
+    """Bytes of the request that is arriving which are kept."""
+    unanswered_bytes: deque[tuple[Holder, int]]
+    """Of each ASGI request that came completely and is not answered."""
 
     # ---- from the transport ------------------------------------------------------------------------------------
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
+        listener = self.listener
         self.began_at = self.loop.time()
-        if not self.listener.sweep_scheduled:
-            self.listener.sweep_scheduled = True
-            self.loop.call_later(SLOW_CHECK_SECONDS, end_slow_connections, self.listener, self.loop, self.connections)
-        if len(self.connections) > self.listener.limits.connections:
-            self._refuse(503, "too many connections are open; try again", b"retry-after: 1\r\n")
+        self.unanswered_bytes = deque()
+        self.host = host = self.client[0] if self.client else ""
+        self.peer = self.holder = listener.shares.holder(share_of(host), is_proxy=listener.proxies.include(host))
+        self.peer.users += 1
+        listener.shares.enter(self, self.peer)
+        if not listener.sweep_scheduled:
+            listener.sweep_scheduled = True
+            self.loop.call_later(SLOW_CHECK_SECONDS, end_slow_connections, listener, self.loop, self.connections)
+        self._find_room()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.listener.waiting -= self.pending_requests
         self.pending_requests = 0
+        while self.unanswered_bytes:
+            self.listener.shares.release(*self.unanswered_bytes.popleft())
+        self._end()
+        self._change_holder(self.peer)
+        self.peer.users -= 1
+        self.listener.shares.drop_if_empty(self.peer)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         if self.ended:
             return
         self.idle_since = 0.0
-        self.received_bytes += len(data)
+        self.is_silent = False
+        self.piece_bytes = len(data)
+        self.received_bytes += self.piece_bytes
         super().data_received(data)
-        if self.began_at and self.received_bytes > self.listener.limits.header_bytes and not self.ended:
-            self._check_size()
+        if self.began_at:
+            if self.received_bytes > self.listener.limits.header_bytes:
+                self._check_size()
+            if not self.headers_complete and not self.ended and self.received_bytes > self.arriving_bytes:
+                self._hold(self.received_bytes - self.arriving_bytes)
 
     def pause_writing(self) -> None:
         self.blocked_since = self.loop.time()
@@ -114,20 +172,33 @@ class LimitedHttpProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self.headers_complete = False
-        self.began_at = self.began_at or self.loop.time()
+        self.headers_complete, self.arriving_cycle = False, None
+        if not self.ended:
+            self.began_at = self.began_at or self.loop.time()
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if not self.headers_complete:  # a trailer comes after the check of the headers, and is none of them
-            super().on_header(name, value)
+        if self.headers_complete or self.ended:
+            return  # a trailer comes after the check of the headers, and is none of them
+        super().on_header(name, value)
+        if len(self.headers) > MAX_HEADERS:
+            self._refuse(431, f"the request has more than {MAX_HEADERS} headers")
 
     def on_headers_complete(self) -> None:
         self.headers_complete = True
-        limit = self.listener.limits.header_bytes
-        if self.received_bytes > limit and self._head_bytes() > limit:
-            self._refuse_head()
         if self.ended:
             return
+        limit = self.listener.limits.header_bytes
+        if (self.received_bytes > limit or self.piece_bytes > limit) and self._head_bytes() > limit:
+            self._refuse_head()
+            return
+        if self.pending_requests + self.queued_requests >= MAX_UNANSWERED:
+            self.listener.on_shed("unanswered")
+            self._refuse(429, f"{MAX_UNANSWERED} requests wait on this connection; read their answers", RETRY_AFTER)
+            return
+        if self.peer.is_proxy:
+            self._find_caller()
+            if self.ended:
+                return
         handler = self.listener.inline_handler
         if handler is not None and self._can_answer_inline():
             self.inline_request = handler.begin_request(self.url, self.headers, self.client)
@@ -135,6 +206,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
                 self.body_parts = []
                 return
         super().on_headers_complete()
+        self.arriving_cycle = self.cycle
 
     def _can_answer_inline(self) -> bool:
         """Whether it is a POST on a connection that stays open and has no unanswered request."""
@@ -153,31 +225,42 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         if self.inline_request is not None:
             if self.inline_request.problem is None:  # the body of a refused request is read and not kept
                 self.body_parts.append(body)
-        elif not self.ended:
-            super().on_body(body)
+                self._hold(len(body))
+        elif not self.ended and not self.cycle.response_complete:
+            self._hold(len(body))
+            if not self.ended:
+                super().on_body(body)
 
     def on_message_complete(self) -> None:
-        self.began_at, self.received_bytes = 0.0, 0
+        self.began_at, self.received_bytes, self.arriving_cycle = 0.0, 0, None
         if self.ended:
             return
+        arriving, self.arriving_bytes = self.arriving_bytes, 0
         if self.inline_request is not None:
             parts, request, self.inline_request = self.body_parts, self.inline_request, None
             self.queued_requests += 1
-            self.listener.waiting += 1
+            if request.problem is None:  # a refused request waits for nothing and keeps nobody else waiting
+                self.listener.waiting += 1
             if not self.listener.queue:
                 self.loop.call_soon(answer_queued_requests, self.listener)
-            self.listener.queue.append((self, request, parts[0] if len(parts) == 1 else b"".join(parts)))
+            body = parts[0] if len(parts) == 1 else b"".join(parts)
+            self.listener.queue.append((self, request, body, (self.holder, arriving)))
             return
         if not self.cycle.response_complete:
             self.pending_requests += 1
             self.listener.waiting += 1
+            self.unanswered_bytes.append((self.holder, arriving))
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
         if self.pending_requests:
             self.pending_requests -= 1
             self.listener.waiting -= 1
+            self.listener.shares.release(*self.unanswered_bytes.popleft())
+        else:  # answered before its body came: what follows of it is not kept
+            self._release_arriving()
         super().on_response_complete()
+        self._send_deferred_refusal()
 
     # ---- inline requests ----------------------------------------------------------------------------------------
 
@@ -195,9 +278,10 @@ class LimitedHttpProtocol(HttpToolsProtocol):
     def finish_inline_request(self) -> None:
         """Uncount an answered inline request; the connection then waits for the next one or closes."""
         self.queued_requests -= 1
-        self.listener.waiting -= 1
         self.server_state.total_requests += 1
-        if self.closes_when_answered and not self.queued_requests:
+        if self.deferred_refusal:
+            self._send_deferred_refusal()
+        elif self.closes_when_answered and not self.queued_requests:
             self.transport.close()
         elif not self.transport.is_closing() and (self.cycle is None or self.cycle.response_complete):
             self.idle_since = self.loop.time()
@@ -209,6 +293,78 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         else:
             super().shutdown()
 
+    # ---- shares of connections and bytes -----------------------------------------------------------------------
+
+    def _find_caller(self) -> None:
+        """Count this request for the address that the trusted proxy names."""
+        host = self.listener.proxies.caller(self.host, self.headers)
+        self.scope["client"] = self.client = host, 0
+        arriving = self.arriving_bytes
+        self._release_arriving()
+        self._change_holder(self.listener.shares.holder(share_of(host)))
+        if arriving:
+            self._hold(arriving)
+
+    def _change_holder(self, holder: Holder) -> None:
+        former, self.holder = self.holder, holder
+        holder.users += 1
+        former.users -= 1
+        self.listener.shares.drop_if_empty(former)
+
+    @property
+    def is_idle(self) -> bool:
+        return not self.began_at and not self.is_unanswered
+
+    @property
+    def is_unanswered(self) -> bool:
+        return bool(self.queued_requests or self.pending_requests)
+
+    def _find_room(self) -> None:
+        """Keep the limits of connections: give up another one, or refuse this one."""
+        listener, limits = self.listener, self.listener.limits
+        most = None if self.peer.is_proxy else limits.connections_per_address
+        if most is not None and len(self.peer.connections) > most:
+            self.shed("connections_per_address", f"more than {most} connections of your address are open")
+        elif listener.shares.connections > limits.connections:
+            displaced = listener.shares.displaceable(self, self.peer)
+            given_up = displaced or self
+            given_up.shed("connections", "too many connections are open")
+
+    def _hold(self, size: int) -> None:
+        """Count bytes of a body that are kept. Beyond a limit the address that holds the most gives up a request."""
+        holder, shares, limits = self.holder, self.listener.shares, self.listener.limits
+        self.arriving_bytes += size
+        holder.bytes += size
+        shares.bytes += size
+        if holder.bytes > limits.bytes_in_flight_per_address:
+            most = limits.bytes_in_flight_per_address
+            fault = f"requests of your address with more than {most} bytes wait for an answer"
+            self.shed("bytes_in_flight_per_address", fault, 429)
+        elif shares.bytes > limits.bytes_in_flight:
+            given_up = shares.largest_arriving(self)
+            given_up.shed("bytes_in_flight", "too many bytes of requests wait for an answer")
+
+    def _release_arriving(self) -> None:
+        if self.arriving_bytes:
+            self.listener.shares.release(self.holder, self.arriving_bytes)
+            self.arriving_bytes = 0
+
+    def shed(self, limit: str, fault: str, status: int = 503) -> None:
+        """Give up what arrives for the sake of ``limit``, an idle connection without a word."""
+        self.listener.on_shed(limit)
+        if self.is_idle:
+            self._end()
+            self.transport.close()
+        else:
+            self._refuse(status, f"{fault}; try again", RETRY_AFTER)
+
+    def _end(self) -> None:
+        """Take nothing more from this connection, and leave its share to others."""
+        self.ended, self.began_at = True, 0.0
+        self._release_arriving()
+        self.inline_request, self.body_parts = None, []
+        self.listener.shares.leave(self, self.peer)
+
     # ---- refusals ---------------------------------------------------------------------------------------------
 
     def _head_bytes(self) -> int:
@@ -219,7 +375,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         if not self.headers_complete:
             self._refuse_head()
         elif self.received_bytes > limits.header_bytes + 2 * limits.body_bytes:
-            self.ended = True  # it got status 413 and keeps sending
+            self._end()  # it got status 413 and keeps sending
             self.transport.close()
 
     def _refuse_head(self) -> None:
@@ -227,24 +383,39 @@ class LimitedHttpProtocol(HttpToolsProtocol):
 
     def end_slow_request(self) -> None:
         """Answer 408 if no response has begun, and close the connection."""
-        is_asgi = self.headers_complete and self.inline_request is None
-        if is_asgi and self.cycle is not None and self.cycle.response_started:
-            self.ended = True
+        if self.arriving_cycle is not None and self.arriving_cycle.response_started:
+            self._end()
             self.transport.abort()
-        elif self.received_bytes == 0:
-            self.transport.close()  # no request was sent
+        elif self.is_silent:
+            self._end()
+            self.transport.close()
         else:
             self._refuse(
                 408, f"the request was not complete after {self.listener.limits.request_seconds:g} s; send faster"
             )
 
     def _refuse(self, status: int, fault: str, headers: bytes = b"") -> None:
-        self.ended = True
+        """Refuse what arrives and close the connection, after the requests before it are answered."""
+        arriving = self.arriving_cycle
+        is_answered = arriving is not None and arriving.response_complete
+        if arriving is not None and self.pipeline and self.pipeline[0][0] is arriving:
+            self.pipeline.popleft()  # the refused request is not to be answered in its turn
+        self._end()
         self.listener.on_refusal(status)
         body = Problem(status, [fault]).response().body
         head = b"content-type: application/json\r\nconnection: close\r\ncontent-length: %d\r\n" % len(body)
-        self.transport.write(STATUS_LINE[status] + head + headers + b"\r\n" + body)
-        self.transport.close()
+        if is_answered:
+            self.transport.close()
+        else:
+            self.deferred_refusal = STATUS_LINE[status] + head + headers + b"\r\n" + body
+            self._send_deferred_refusal()
+
+    def _send_deferred_refusal(self) -> None:
+        if self.deferred_refusal and not self.is_unanswered:
+            if not self.transport.is_closing():
+                self.transport.write(self.deferred_refusal)
+                self.transport.close()
+            self.deferred_refusal = b""
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's signature
         if not self.ended:
@@ -257,7 +428,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
 def answer_queued_requests(listener: ListenerState) -> None:
     """Answer every inline request of this turn of the event loop, in the order of arrival."""
     queue, listener.queue = listener.queue, []
-    for connection, request, body in queue:
+    for connection, request, body, held in queue:
         try:
             assert listener.inline_handler is not None
             connection.write_response(listener.inline_handler.finish_request(request, body))
@@ -265,6 +436,9 @@ def answer_queued_requests(listener: ListenerState) -> None:
             log.error("a request failed with %s", type(error).__name__)
             connection.write_response(Problem(500, [f"the gateway failed: {type(error).__name__}"]).response())
         finally:
+            if request.problem is None:
+                listener.waiting -= 1
+            listener.shares.release(*held)
             connection.finish_inline_request()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ssl
 from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping
 from typing import Any
 
@@ -32,7 +33,7 @@ class SignalFreeServer(uvicorn.Server):
         yield
 
 
-def create_server(application: Any, listener: ListenerState) -> SignalFreeServer:
+def create_server(application: Any, listener: ListenerState, tls: ssl.SSLContext | None = None) -> SignalFreeServer:
     """A uvicorn server with few features for an ASGI application; connections keep the limits of ``listener``."""
     config = uvicorn.Config(
         application,
@@ -47,6 +48,8 @@ def create_server(application: Any, listener: ListenerState) -> SignalFreeServer
         timeout_keep_alive=75,
         timeout_graceful_shutdown=5,
     )
+    config.load()
+    config.ssl = tls
     return SignalFreeServer(config)
 
 

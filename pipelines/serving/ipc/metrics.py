@@ -9,7 +9,7 @@ from typing import Any
 LATENCY_BUCKETS_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 """Upper bounds of the latency histogram in seconds; the last bucket is +Inf."""
 
-SUMMED = ("requests", "rows", "without_ids", "unseen")
+SUMMED = ("requests", "rows", "without_ids", "unseen", "shed")
 """Counters that are sums by labels."""
 
 Snapshot = dict[str, Any]
@@ -25,6 +25,11 @@ class WorkerCounters:
         self.seconds: dict[tuple[str, str], float] = {}
         self.without_ids: dict[str, int] = {}
         self.unseen: dict[tuple[str, str], int] = {}
+        self.shed: dict[str, int] = {}
+
+    def count_shed(self, limit: str) -> None:
+        """Count a connection or request that was given up for the sake of a limit of the listener."""
+        self.shed[limit] = self.shed.get(limit, 0) + 1
 
     def count_request(self, model: str, version: str, code: int, rows: int, seconds: float) -> None:
         """Count one request; ``version`` is empty for a request that no version answered."""
@@ -54,6 +59,7 @@ class WorkerCounters:
             "seconds": [[*key, total] for key, total in self.seconds.items()],
             "without_ids": [[model, count] for model, count in self.without_ids.items()],
             "unseen": [[*key, count] for key, count in self.unseen.items()],
+            "shed": [[limit, count] for limit, count in self.shed.items()],
         }
 
 
@@ -125,6 +131,12 @@ def render(merged: Snapshot, gauges: Mapping[str, tuple[str, float]]) -> str:
     ]
     for model, column, count in sorted(merged["unseen"]):
         lines.append(f"airworthy_unseen_categories_total{format_labels(model=model, column=column)} {count}")
+    lines += [
+        "# HELP airworthy_shed_total Connections and requests given up for the sake of a limit.",
+        "# TYPE airworthy_shed_total counter",
+    ]
+    for limit, count in sorted(merged["shed"]):
+        lines.append(f"airworthy_shed_total{format_labels(limit=limit)} {count}")
     lines += [
         "# HELP airworthy_log_dropped_total Answered rows missing from the prediction log.",
         "# TYPE airworthy_log_dropped_total counter",

@@ -20,6 +20,17 @@ class RowFaults:
         if len(self.shown) < MAX_FAULTS:
             self.shown.append(fault)
 
+    @property
+    def has_room(self) -> bool:
+        """Whether a further fault is shown."""
+        return len(self.shown) < MAX_FAULTS
+
+    def add_many(self, text: str, count: int) -> None:
+        """Add so many faults that one text tells."""
+        if count:
+            self.add(text)
+            self.count += count - 1
+
     def extend(self, subjects: Sequence[Any], describe: Callable[[Any], str]) -> None:
         """Add one fault per subject; ``describe`` returns its text and is called only for shown faults."""
         self.shown += [describe(subject) for subject in subjects[: MAX_FAULTS - len(self.shown)]]

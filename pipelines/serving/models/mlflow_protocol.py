@@ -12,7 +12,7 @@ import orjson
 
 from pipelines.serving.http.response import Problem
 from pipelines.serving.models.faults import RowFaults
-from pipelines.serving.models.rows import InputRows, RowSchema, json_type, name_faults, parse_json, quote_shortened
+from pipelines.serving.models.rows import InputRows, RowSchema, json_type, name_faults, parse_rows, quote_shortened
 
 INPUT_FORMATS = ("dataframe_split", "dataframe_records", "instances", "inputs")
 ALLOWED_FIELDS = {*INPUT_FORMATS, "ids", "params"}
@@ -20,7 +20,7 @@ ALLOWED_FIELDS = {*INPUT_FORMATS, "ids", "params"}
 
 def read(body: bytes, schema: RowSchema) -> InputRows:
     """The rows of a request. Raises ``Problem`` with at most 20 faults and the number of further ones."""
-    content = parse_json(body)
+    content = parse_rows(body, schema)
     if not isinstance(content, dict):
         raise Problem(
             400, [f"the body is a JSON {json_type(content)}; send an object with one of {', '.join(INPUT_FORMATS)}"]

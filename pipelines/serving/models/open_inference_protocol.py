@@ -13,8 +13,8 @@ import orjson
 
 from pipelines.serving.http.response import Problem
 from pipelines.serving.models.bundle import InputColumn
-from pipelines.serving.models.faults import RowFaults
-from pipelines.serving.models.rows import FLOAT32_MAX, InputRows, RowSchema, json_type, parse_json, quote_shortened
+from pipelines.serving.models.faults import MAX_FAULTS, RowFaults
+from pipelines.serving.models.rows import FLOAT32_MAX, InputRows, RowSchema, json_type, parse_rows, quote_shortened
 
 OUTPUT_NAME = "predictions"
 NUMERIC_DATATYPES = ("FP64", "FP32", "FP16", "INT64", "INT32", "INT16", "INT8", "UINT64", "UINT32", "UINT16", "UINT8")
@@ -51,7 +51,7 @@ def metadata(model: str, versions: Sequence[str], features: Iterable[InputColumn
 
 def read(body: bytes, schema: RowSchema) -> InputRows:
     """The rows of a request. Raises ``Problem`` with the faults of the tensors, or else with the faults of the rows."""
-    content = parse_json(body)
+    content = parse_rows(body, schema)
     if not isinstance(content, dict) or not isinstance(content.get("inputs"), list):
         raise Problem(400, ["send an object with an array 'inputs' of one tensor per feature"])
     faults = RowFaults()
@@ -119,6 +119,10 @@ def _check_outputs(outputs: Any, faults: RowFaults) -> None:
 
 def _read_columns(tensors: list[Any], schema: RowSchema, faults: RowFaults) -> dict[str, list[Any]]:
     columns: dict[str, list[Any]] = {}
+    most = MAX_FAULTS + 2 * len(schema.names)
+    if len(tensors) > most:
+        faults.add(f"inputs has {len(tensors)} tensors; the model has {len(schema.names)} columns, one tensor each")
+        return columns
     for index, tensor in enumerate(tensors):
         if not isinstance(tensor, dict) or not isinstance(tensor.get("name"), str):
             faults.add(f"inputs[{index}] is not a tensor with a name")

@@ -53,7 +53,7 @@ _HEADERS = [
         "name": "x-prediction-time",
         "in": "header",
         "schema": {"type": "string", "format": "date-time"},
-        "description": "Time as of which the rows are predicted, in the years 1900 to 2199; default: now",
+        "description": "Time as of which the rows are predicted; far from now it needs the scope replay; default: now",
     },
     {
         "name": "x-correlation-id",

@@ -15,6 +15,14 @@ from pipelines.serving.http.response import Problem
 from pipelines.serving.models.bundle import InputColumn
 from pipelines.serving.models.faults import MAX_FAULTS, RowFaults
 
+SMALL_BODY_BYTES = 64 * 1024
+"""A body up to this size is parsed without counting its names first."""
+SPARE_NAMES = 1000
+"""Names and brackets of a body beside those of its rows."""
+TOO_DEEP = b"[" * 2000
+MARKS_OF_A_VALUE = 4
+"""Quotes of a named text value, and the commas that a text may hold itself."""
+WHITESPACE = b" \t\r\n"
 FLOAT32_MAX = 3.4028234663852886e38
 MAX_LISTED_CATEGORIES = 10
 _NUMBERS: set[type] = {int, float, type(None)}
@@ -66,6 +74,7 @@ class RowSchema:
             (index, name, categories[name]) for index, name in enumerate(self.names) if name in categories
         ]
         self._only_known, self._needs_ids = only_known, needs_ids
+        self.max_names = max_rows * (len(self.names) + 1) + SPARE_NAMES
 
     def order_columns(self, columns: Mapping[str, list[Any]], faults: RowFaults) -> tuple[list[Sequence[Any]], int]:
         """Columns in the model's order and the number of rows; no columns if the shape is wrong."""
@@ -153,23 +162,50 @@ class RowSchema:
         for feature, allowed, column in zip(self.features.values(), self._types, values, strict=True):
             expected = "a string" if feature.type == "categorical" else "a number"
             expected += " or null" if _NULL in allowed else ""
-            for index, value in enumerate(column):
-                if type(value) not in allowed:
-                    shown_value = (
-                        "null" if value is None else f"{_value_text(value)} is {_with_article(json_type(value))}"
-                    )
-                    faults.add(f"row {index}, column {feature.name!r}: {shown_value}, not {expected}")
+            wrong = [index for index, value in enumerate(column) if type(value) not in allowed]
+            faults.extend(
+                wrong,
+                lambda row, name=feature.name, column=column, expected=expected: (  # type: ignore[misc]
+                    f"row {row}, column {name!r}: {_typed_text(column[row])}, not {expected}"
+                ),
+            )
 
     def out_of_range_problem(self, rows: InputRows) -> Problem:
         """The problem that lists every number that does not fit into the model's 32-bit floats."""
         faults = RowFaults()
         for feature, column in zip(self.features.values(), rows.values, strict=True):
             if feature.type == "numeric":
-                for index, value in enumerate(column):
-                    if value is not None and not -FLOAT32_MAX <= value <= FLOAT32_MAX:
-                        shown = str(value)[:40]
-                        faults.add(f"row {index}, column {feature.name!r}: {shown} is larger than {FLOAT32_MAX:.3g}")
+                wrong = [
+                    index
+                    for index, value in enumerate(column)
+                    if value is not None and not -FLOAT32_MAX <= value <= FLOAT32_MAX
+                ]
+                faults.extend(
+                    wrong,
+                    lambda row, name=feature.name, column=column: (  # type: ignore[misc]
+                        f"row {row}, column {name!r}: {str(column[row])[:40]} is larger than {FLOAT32_MAX:.3g}"
+                    ),
+                )
         return Problem(400, faults.summary())
+
+
+def parse_rows(body: bytes, schema: RowSchema) -> Any:
+    """The JSON content of a body of rows. Raises ``Problem`` for anything else.
+
+    A body with more names, brackets, quotes or commas than the largest table that the schema takes is refused before it
+    is parsed: making objects of them would keep every other caller waiting.
+    """
+    if len(body) > SMALL_BODY_BYTES and not body.startswith(TOO_DEEP):  # the parser refuses such a one at once
+        names = schema.max_names
+        marks = {b"{": names, b"[": names, b'"': MARKS_OF_A_VALUE * names, b",": MARKS_OF_A_VALUE * names, b'":': names}
+        for mark, most in marks.items():
+            counted = body.translate(None, WHITESPACE) if len(mark) > 1 and body.count(b'"') > 2 * most else body
+            if (count := counted.count(mark)) > most:
+                table = f"{schema.max_rows} rows of {len(schema.names)} columns"
+                raise Problem(
+                    413, [f"the body has {count} times {mark.decode()}, at most {most} for {table}; send fewer"]
+                )
+    return parse_json(body)
 
 
 def parse_json(body: bytes) -> Any:
@@ -185,8 +221,18 @@ def parse_json(body: bytes) -> Any:
 
 
 def name_faults(columns: list[str], names: list[str], faults: RowFaults, at: str = "") -> None:
-    """Add a fault for every column that is missing, unknown or given twice."""
-    known, counts = set(names), Counter(columns)
+    """Add a fault for every column that is missing, unknown or given twice; past the shown faults they are counted."""
+    known = set(names)
+    if not faults.has_room or len(columns) > MAX_FAULTS + 2 * len(names):
+        given = set(columns)
+        for what, count in (
+            ("columns are missing", len(known - given)),
+            ("columns are unknown", len(given - known)),
+            ("columns are given twice", len(columns) - len(given)),
+        ):
+            faults.add_many(f"{at}{count} {what}", count)
+        return
+    counts = Counter(columns)
     faults.extend([name for name in names if name not in counts], lambda name: f"{at}missing column {name!r}")
     faults.extend(
         [name for name in counts if name not in known], lambda name: f"{at}unknown column {quote_shortened(name)}"
@@ -231,6 +277,10 @@ def _id_faults(ids: Any, count: int, faults: RowFaults, *, needed: bool) -> None
 
 def _with_article(kind: str) -> str:
     return f"an {kind}" if kind[0] in "ao" else f"a {kind}"
+
+
+def _typed_text(value: Any) -> str:
+    return "null" if value is None else f"{_value_text(value)} is {_with_article(json_type(value))}"
 
 
 def _value_text(value: Any) -> str:

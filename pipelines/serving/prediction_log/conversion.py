@@ -32,6 +32,7 @@ FIXED_COLUMNS: dict[str, type[pl.DataType] | pl.DataType] = {
     "cache_hit": pl.Boolean,
     "weight": pl.Float64,
     "unit": pl.String,
+    "caller": pl.String,
 }
 FEATURE_DTYPES = {"categorical": pl.String, "numeric": pl.Float64}
 VALUE_TYPES: dict[str, set[type]] = {"categorical": {str, type(None)}, "numeric": {int, float, type(None)}}
@@ -120,6 +121,7 @@ def log_frame(columns: LogColumns, answers: list[LoggedAnswer]) -> pl.DataFrame:
         "cache_hit": repeat_per_row([answer.cache_hit for answer in answers]),
         "weight": repeat_per_row([answer.weight for answer in answers]),
         "unit": repeat_per_row([None if answer.unit is None else f"{answer.unit:016x}" for answer in answers]),
+        "caller": repeat_per_row([answer.caller for answer in answers]),
     }
     series = [pl.Series(name, content[name], dtype=kind, strict=True) for name, kind in FIXED_COLUMNS.items()]
     for index, (name, kind) in enumerate(zip(columns.names, columns.types, strict=True)):

@@ -90,7 +90,7 @@ class HashMask:
 
 
 class Masking:
-    """The masks of columns, entity ids, correlation ids and units."""
+    """The masks of columns, entity ids, callers, correlation ids and units."""
 
     def __init__(self, config: PrivacyConfig) -> None:
         self._config = config
@@ -99,6 +99,7 @@ class Masking:
         self._text_mask = PersonalDataMask() if config.net else None
         self._warned: set[str] = set()
         self.entity_id = self._masks.get(config.entity_ids)
+        self.caller = self._masks.get(config.callers, self._text_mask)
         self._key = settings.read_secret(config.secret) if config.secret else b""
         self.hashes_units = bool(self._key)
 
@@ -171,6 +172,8 @@ class MaskedLogWriter(LogWriter):
         if answer.ids is not None and masking.entity_id is not None:
             masked_ids = [masking.entity_id(entity_id) for entity_id in answer.ids]
             changes["ids"] = None if None in masked_ids else masked_ids
+        if answer.caller is not None and masking.caller is not None:
+            changes["caller"] = masking.caller(answer.caller)
         if answer.unit is not None and masking.hashes_units:
             changes["unit"] = masking.hash_unit(answer.unit)
         if answer.correlation_id != answer.request_id:  # one that the caller chose

@@ -63,6 +63,8 @@ class LoggedAnswer(msgspec.Struct, array_like=True, tag="answer", frozen=True):
     """Number of answers that this one represents where only a sample is logged."""
     unit: int | None = None
     """The keyed hash of the routing key; None without a random assignment."""
+    caller: str | None = None
+    """Name of the caller's key or subject of its token; None for a caller without credentials."""
 
 
 Record = LogColumns | LoggedAnswer

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
+from pipelines.ledger import markdown
 from pipelines.ledger.version_state import State
 from pipelines.messages.evaluation import EvaluateResult
 from pipelines.spec.model import CLASSIFICATION_METRICS, REGRESSION_METRICS, ModelSpec
@@ -53,11 +54,11 @@ def training_card(
         "code": facts.get("airworthy.git_revision", "")[:SHORT_DIGEST],
         "owner": spec.owner,
     }
-    parts = [spec.description, _table(cells)]
+    parts = [markdown.text(spec.description), markdown.rows(cells)]
     declared = dict.fromkeys([*spec.evaluation.minimum_metrics, spec.evaluation.comparison.metric])
     validated = {name: metrics[f"validation_{name}"] for name in declared if f"validation_{name}" in metrics}
     if validated:
-        table = _table({name: f"{value:.4f}" for name, value in validated.items()})
+        table = markdown.rows({name: f"{value:.4f}" for name, value in validated.items()})
         parts.append(f"**On its validation part**\n\n{table}")
     return "\n\n".join(parts)
 
@@ -69,16 +70,6 @@ def evaluated_card(card: str, result: EvaluateResult, pictures: Sequence[tuple[s
     if gain := gain_text(result):
         assert result.comparison is not None
         cells["gain"] = f"{gain}, interval {result.comparison.low:+.4f} to {result.comparison.high:+.4f}"
-    links = " · ".join(f"[{name}]({address})" for name, address in pictures)
+    links = " · ".join(markdown.link(name, address) for name, address in pictures)
     before = card.partition("\n\n**Tested**")[0]
-    return "\n\n".join(part for part in (before, f"**Tested**\n\n{_table(cells)}", links) if part)
-
-
-def _table(rows: Mapping[str, str]) -> str:
-    lines = [f"| {name} | {_cell(value)} |" for name, value in rows.items() if value]
-    return "\n".join(["| | |", "|---|---|", *lines])
-
-
-def _cell(text: str) -> str:
-    """Text that stays within its cell, and is no markup: a hypothesis is a person's own words."""
-    return " ".join(text.replace("|", "\\|").replace("<", "&lt;").split())
+    return "\n\n".join(part for part in (before, f"**Tested**\n\n{markdown.rows(cells)}", links) if part)

@@ -14,10 +14,8 @@ from typing import Any
 
 import httpx
 import pytest
-import schemathesis
-from hypothesis import HealthCheck, Phase, given, settings
-from schemathesis.config import SchemathesisConfig
 
+from tests.fuzz.described import send_described
 from tests.serving.front_gateways import KEYS, front, keys
 from tests.serving.gateway_process import Gateway, write_bundle
 
@@ -86,60 +84,10 @@ def test_the_page_names_how_to_say_who_one_is(page: dict[str, Any]) -> None:
 def test_requests_drawn_from_the_page_bring_about_no_server_error_and_no_hang(
     gateway: Gateway, page: dict[str, Any]
 ) -> None:
-    schema = schemathesis.openapi.from_dict(page, config=SchemathesisConfig())
-    schema.config.base_url = gateway.base
-    deadline = time.monotonic() + FUZZ_SECONDS
-    codes: dict[int, int] = {}
-    failed: list[str] = []
-    operations = [found.ok() for found in schema.get_all_operations()]
-    with httpx.Client(timeout=10) as client:
-        for place, operation in enumerate(operations):
-            until = time.monotonic() + (deadline - time.monotonic()) / (len(operations) - place)
-            for mode in schemathesis.GenerationMode:
-                _fuzz(operation, mode, client, until, codes, failed)
+    until = time.monotonic() + FUZZ_SECONDS
+    codes, failed = send_described(page, gateway.base, ADMIN, until, {"post": 30})
     assert failed == []
     assert sum(codes.values()) >= 20, codes  # as many as a busy machine comes to
     assert {200, 400} <= set(codes), codes
     assert gateway.invoke({"inputs": [["UA", 1, 2]]}, **ADMIN, **{"x-model": "second"}).is_success
     assert "Traceback" not in gateway.log
-
-
-def _fuzz(
-    operation: Any, mode: Any, client: httpx.Client, until: float, codes: dict[int, int], failed: list[str]
-) -> None:
-    """Send cases drawn for one operation until the time is up."""
-
-    @settings(
-        max_examples=30 if operation.method == "post" else 5,
-        deadline=None,
-        database=None,
-        derandomize=True,
-        phases=[Phase.generate],
-        suppress_health_check=list(HealthCheck),
-    )
-    @given(case=operation.as_strategy(generation_mode=mode))
-    def send(case: Any) -> None:
-        if time.monotonic() > until:
-            return
-        drawn = case.as_transport_kwargs(headers=ADMIN)
-        content = drawn.get("data")
-        request = {"json": drawn["json"]} if "json" in drawn else {"content": content}
-        try:
-            sent = client.build_request(
-                drawn["method"],
-                drawn["url"],
-                params=drawn.get("params"),
-                headers=dict(drawn["headers"] or {}),
-                **request,
-            )
-        except (TypeError, ValueError, httpx.InvalidURL):
-            return  # not even a client would send it
-        try:
-            response = client.send(sent)
-        except (httpx.LocalProtocolError, httpx.RemoteProtocolError, UnicodeEncodeError):
-            return  # a header or method that is no HTTP
-        codes[response.status_code] = codes.get(response.status_code, 0) + 1
-        if response.status_code >= 500:
-            failed.append(f"{response.status_code} to {sent.method} {sent.url}: {response.text[:200]}")
-
-    send()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 
 from pipelines.serving.http.response import Problem
+from pipelines.serving.models import mlflow_protocol, open_inference_protocol
 from pipelines.serving.models.bundle import BundleManifest, InputColumn
 from pipelines.serving.models.faults import RowFaults
 from pipelines.serving.models.predictor import Predictor, known_categories
@@ -91,3 +93,77 @@ def test_known_categories_are_the_contracts_or_else_the_trainings(
     features = [InputColumn("origin", "categorical", allowed=allowed)]
     manifest = BundleManifest("m", "1", "onnx", "value", features, {}, "0" * 64, "model.onnx")
     assert known_categories(Predictor(manifest, learnt, lambda matrix: matrix[:, 0])) == known
+
+
+# ---- bodies that would keep everybody waiting -----------------------------------------------------------------------
+
+PAD = b" " * 70_000
+"""Makes any body large enough to be looked at before it is parsed."""
+MANY = 3000
+"""More than the names of 100 rows of 3 columns."""
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"inputs": {f"name {number}": [1] for number in range(MANY)}},
+        {"dataframe_records": [{f"name {number}": 1 for number in range(MANY)}]},
+        {"dataframe_split": {"columns": [f"name {number}" for number in range(4 * MANY)], "data": []}},
+        {f"field {number}": 1 for number in range(MANY)},
+        {"inputs": [{} for _ in range(MANY)]},
+        {"instances": [[] for _ in range(MANY)]},
+        {"instances": [[0] * 4 * MANY]},
+    ],
+    ids=["columns", "records", "names of a split", "fields", "tensors", "rows", "values"],
+)
+@pytest.mark.parametrize("separators", [(",", ":"), (" , ", "\n: ")])
+@pytest.mark.parametrize("protocol", [mlflow_protocol, open_inference_protocol], ids=["MLflow", "Open Inference"])
+def test_a_body_with_more_names_than_the_largest_table_is_refused_before_it_is_parsed(
+    monkeypatch: pytest.MonkeyPatch, body: Any, separators: tuple[str, str], protocol: Any
+) -> None:
+    monkeypatch.setattr("pipelines.serving.models.rows.parse_json", lambda _: pytest.fail("it was parsed"))
+    content = json.dumps(body, separators=separators).encode() + PAD
+    with pytest.raises(Problem) as refused:
+        protocol.read(content, RowSchema(FEATURES, 100))
+    assert (refused.value.status, "100 rows of 3 columns" in refused.value.faults[0]) == (413, True)
+
+
+LARGEST = [["A,A", 'J"FK', 1.5]] * 100
+NAMES = [feature.name for feature in FEATURES]
+
+
+@pytest.mark.parametrize(
+    ("protocol", "body"),
+    [
+        (mlflow_protocol, {"dataframe_split": {"columns": NAMES, "data": LARGEST}}),
+        (mlflow_protocol, {"dataframe_records": [dict(zip(NAMES, row, strict=True)) for row in LARGEST]}),
+        (mlflow_protocol, {"instances": LARGEST}),
+        (mlflow_protocol, {"inputs": dict(zip(NAMES, map(list, zip(*LARGEST, strict=True)), strict=True))}),
+        (
+            open_inference_protocol,
+            {
+                "inputs": [
+                    {"name": name, "shape": [100, 1], "datatype": kind, "data": [[row[index]] for row in LARGEST]}
+                    for index, (name, kind) in enumerate(zip(NAMES, ("BYTES", "BYTES", "FP64"), strict=True))
+                ],
+                "parameters": {"ids": [str(number) for number in range(100)]},
+            },
+        ),
+    ],
+)
+def test_the_largest_table_is_taken_in_every_form(protocol: Any, body: Any) -> None:
+    content = json.dumps(body | ({} if "parameters" in body else {"ids": list(map(str, range(100)))})).encode() + PAD
+    assert protocol.read(content, RowSchema(FEATURES, 100)).count == 100
+
+
+def test_of_many_wrong_names_their_number_is_told_and_not_each() -> None:
+    for body, told in (
+        ({"inputs": {f"name {number}": [1] for number in range(200)}}, "200 columns are unknown"),
+        ({"dataframe_split": {"columns": ["hour"] * 200, "data": []}}, "199 columns are given twice"),
+        ({"dataframe_records": [{"name": 1}] * 100}, "and 380 more"),
+    ):
+        with pytest.raises(Problem) as refused:
+            mlflow_protocol.read(json.dumps(body).encode(), RowSchema(FEATURES, 100))
+        assert refused.value.status == 400
+        assert told in refused.value.faults
+        assert len(refused.value.faults) <= 21
