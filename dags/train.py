@@ -18,8 +18,7 @@ DOC = """
 Owner: **{owner}** · declared in `include/models/{spec.model}.yaml` · schedule `{spec.training.schedule}`
 
 1. **take_snapshot** stores the features and labels known at one time, named by digest; with too few rows it fails.
-2. **train_model** trains a model and registers it as a candidate. A retry continues from the last checkpoint. With
-   GPUs declared it waits for slots of the pool `gpu`.
+2. **train_model** trains and registers a candidate; a retry continues from the last checkpoint; GPUs: pool `gpu`.
 
 Starts on schedule, on a retrain request, by hand (*Trigger*, with a form) and in backfills (one training per date).
 `{spec.model}__evaluate` follows. Reproduce a training with `airworthy reproduce {spec.model} <version>`.

@@ -19,15 +19,13 @@ from pipelines.serving.control_plane.admin import Admin
 from pipelines.serving.control_plane.admin_access import MIN_TOKEN_LENGTH, AdminAccess
 from pipelines.serving.control_plane.supervisor import GatewayOptions, Supervisor
 from pipelines.serving.data_plane import jwks
-from pipelines.serving.http import protocol
+from pipelines.serving.http.listener import ConnectionLimits, ListenerState
 from pipelines.serving.http.server import RequestLimits, create_server
 from pipelines.serving.http.tls import tls_faults
 from pipelines.serving.settings import GatewayConfig
 from pipelines.settings import GATEWAY_TOKEN_FILE, read_or_create_secret
 
-ADMIN_CONNECTION_LIMITS = protocol.ConnectionLimits(
-    header_bytes=2**14, body_bytes=2**20, request_seconds=30.0, connections=200
-)
+ADMIN_CONNECTION_LIMITS = ConnectionLimits(header_bytes=2**14, body_bytes=2**20, request_seconds=30.0, connections=200)
 """Limits of the admin listener."""
 TOKEN_VARIABLE = "AIRWORTHY_GATEWAY_TOKEN"  # noqa: S105 - the name of a variable, not a token
 ADMIN_TOKEN_BYTES = 32
@@ -130,7 +128,7 @@ async def run(options: GatewayOptions, config: GatewayConfig) -> None:
         loop.add_signal_handler(signal_number, stopped.set)
     token = options.token or read_or_create_secret(Path(options.state) / GATEWAY_TOKEN_FILE, ADMIN_TOKEN_BYTES)
     access = AdminAccess(token, local_only=is_loopback(options.admin_host))
-    server = create_server(Admin(supervisor, access), protocol.ListenerState(ADMIN_CONNECTION_LIMITS))
+    server = create_server(Admin(supervisor, access), ListenerState(ADMIN_CONNECTION_LIMITS))
     refreshing = asyncio.create_task(jwks.refresh_key_set(config, folder))
     await supervisor.start(public_listener)
     serving = asyncio.create_task(server.serve(sockets=[admin_listener]))

@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
@@ -144,6 +144,7 @@ def test_text_that_others_wrote_is_no_markup_wherever_people_read_it(page: str, 
 PIECES = [*string.punctuation, " ", "\n", "a", "1", "<b>", "](", "://", "&amp;"]
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.sampled_from(PIECES), max_size=20).map("".join))
 def test_any_text_is_shown_letter_for_letter(content: str) -> None:
     for before, after in (("", ""), ("x ", " y"), ("- ", ""), ("| ", " |\n|---|\n")):
@@ -155,6 +156,7 @@ def test_any_text_is_shown_letter_for_letter(content: str) -> None:
     assert words.split() == f"x {content} y".split()
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.sampled_from([*"`|\\ab \n", "``"]), max_size=12).map("".join))
 def test_no_text_leaves_code_or_its_cell(content: str) -> None:
     [line] = [

@@ -20,7 +20,7 @@ from pipelines.serving.data_plane.pages import PAGES, Pages
 from pipelines.serving.data_plane.rate_limit import TokenBuckets
 from pipelines.serving.http.addresses import TrustedProxies, share_of
 from pipelines.serving.http.content import check_content, is_plain_json, read_content, too_large_problem
-from pipelines.serving.http.protocol import ConnectionLimits, ListenerState
+from pipelines.serving.http.listener import ConnectionLimits, ListenerState
 from pipelines.serving.http.response import Header, Problem, Response
 from pipelines.serving.http.server import AskSupervisor, Receive, Send, send_response
 from pipelines.serving.ipc.metrics import WorkerCounters

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any
 
-import msgspec
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from pipelines.serving.http.addresses import TrustedProxies, share_of
-from pipelines.serving.http.response import Header, Problem, Response
-from pipelines.serving.http.shares import Holder, Shares
+from pipelines.serving.http.addresses import share_of
+from pipelines.serving.http.listener import ConnectionLimits, ListenerState  # noqa: F401 - limits beside what keeps them
+from pipelines.serving.http.response import Problem, Response
+from pipelines.serving.http.shares import Holder
 
 log = logging.getLogger("airworthy.gateway")
 
@@ -21,59 +20,6 @@ MAX_HEADERS = 200
 MAX_UNANSWERED = 100
 """Requests that one connection may send before the first of them is answered."""
 RETRY_AFTER = b"retry-after: 1\r\n"
-
-
-class ConnectionLimits(msgspec.Struct, frozen=True):
-    """Limits per worker: bytes of a request's head and body, seconds from its first byte to its last, connections.
-
-    ``bytes_in_flight``: of the bodies of all requests that came and are not answered; ``_per_address``: of those of one
-    address. ``connections_per_address``: None if an address may have all that nobody else needs.
-    """
-
-    header_bytes: int = 64 * 1024
-    body_bytes: int = 8 * 1024 * 1024
-    request_seconds: float = 30.0
-    connections: int = 2000
-    bytes_in_flight: int = 128 * 1024 * 1024
-    bytes_in_flight_per_address: int = 32 * 1024 * 1024
-    connections_per_address: int | None = None
-
-
-class InlineRequestHandler(Protocol):
-    """Answers inline requests: POSTs that are answered in the event loop without an asyncio task of their own."""
-
-    def begin_request(self, url: bytes, headers: Sequence[Header], client: tuple[str, int] | None) -> Any:
-        """The request to pass to ``finish_request`` once its body has come; None: it cannot be answered inline."""
-        ...
-
-    def finish_request(self, request: Any, body: bytes) -> Response:
-        """The response to a request whose body has come."""
-        ...
-
-
-class ListenerState:
-    """State that all connections of one listener in one process share; ``inline_handler`` answers inline requests."""
-
-    def __init__(
-        self,
-        limits: ConnectionLimits,
-        on_refusal: Callable[[int], None] = lambda _: None,
-        on_shed: Callable[[str], None] = lambda _: None,
-        proxies: TrustedProxies | None = None,
-    ) -> None:
-        self.limits = limits
-        self.proxies = proxies or TrustedProxies()
-        self.shares = Shares(limits.bytes_in_flight)
-        self.inline_handler: InlineRequestHandler | None = None
-        self.queue: list[tuple[LimitedHttpProtocol, Any, bytes, tuple[Holder, int]]] = []
-        """Plain requests that were received in this turn of the event loop, to be answered in the same turn."""
-        self.on_refusal = on_refusal
-        """Called with the status of each request that the connection itself refuses."""
-        self.on_shed = on_shed
-        """Called with the limit for whose sake a connection or a request is given up."""
-        self.waiting = 0
-        """Requests that were received completely and are not answered yet."""
-        self.sweep_scheduled = False
 
 
 def make_limited_protocol(listener: ListenerState) -> type[LimitedHttpProtocol]:
@@ -99,8 +45,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
     """Loop time of the last inline response; 0 once more data came."""
     inline_request: Any = None
     """The inline request whose body is arriving."""
-    arriving_cycle: Any = None
-    """Uvicorn's cycle of any other request whose body is arriving."""
+    arriving_cycle: Any = None  # uvicorn's, of any other request
     body_parts: list[bytes]
     queued_requests = 0
     closes_when_answered = False
@@ -109,7 +54,6 @@ class LimitedHttpProtocol(HttpToolsProtocol):
     is_silent = True
     """Whether nothing was sent on it yet."""
     host = ""
-    """The address that is connected."""
     peer: Holder
     """Of the address that is connected."""
     holder: Holder
@@ -188,9 +132,11 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         if self.ended:
             return
         limit = self.listener.limits.header_bytes
-        if (self.received_bytes > limit or self.piece_bytes > limit) and self._head_bytes() > limit:
-            self._refuse_head()
-            return
+        if self.received_bytes > limit or self.piece_bytes > limit:
+            head_bytes = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
+            if head_bytes > limit:
+                self._refuse_head()
+                return
         if self.pending_requests + self.queued_requests >= MAX_UNANSWERED:
             self.listener.on_shed("unanswered")
             self._refuse(429, f"{MAX_UNANSWERED} requests wait on this connection; read their answers", RETRY_AFTER)
@@ -302,8 +248,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         arriving = self.arriving_bytes
         self._release_arriving()
         self._change_holder(self.listener.shares.holder(share_of(host)))
-        if arriving:
-            self._hold(arriving)
+        self._hold(arriving)
 
     def _change_holder(self, holder: Holder) -> None:
         former, self.holder = self.holder, holder
@@ -345,9 +290,8 @@ class LimitedHttpProtocol(HttpToolsProtocol):
             given_up.shed("bytes_in_flight", "too many bytes of requests wait for an answer")
 
     def _release_arriving(self) -> None:
-        if self.arriving_bytes:
-            self.listener.shares.release(self.holder, self.arriving_bytes)
-            self.arriving_bytes = 0
+        self.listener.shares.release(self.holder, self.arriving_bytes)
+        self.arriving_bytes = 0
 
     def shed(self, limit: str, fault: str, status: int = 503) -> None:
         """Give up what arrives for the sake of ``limit``, an idle connection without a word."""
@@ -366,9 +310,6 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         self.listener.shares.leave(self, self.peer)
 
     # ---- refusals ---------------------------------------------------------------------------------------------
-
-    def _head_bytes(self) -> int:
-        return len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
 
     def _check_size(self) -> None:
         limits = self.listener.limits

@@ -10,7 +10,8 @@ from typing import Any
 import msgspec
 import uvicorn
 
-from pipelines.serving.http.protocol import ListenerState, make_limited_protocol
+from pipelines.serving.http.listener import ListenerState
+from pipelines.serving.http.protocol import make_limited_protocol
 from pipelines.serving.http.response import Response
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
