@@ -88,7 +88,9 @@ def approval_form(payload: str) -> str:
         model="m", version="3", run_id="r", source="s", semantic=payload, tags=tags, metrics={payload: 0.5}
     )
     declared = {"problem": payload, "target": {"column": payload}, "estimator": {"class_path": payload}}
-    trained = TrainedFacts(declared=declared, seed=payload, device=payload, git_revision=payload, snapshot=payload)
+    trained = TrainedFacts(
+        hypothesis=payload, declared=declared, seed=payload, device=payload, git_revision=payload, snapshot=payload
+    )
     ticket = RolloutTicket(
         model="m", version="3", rollout_id="r", champion="2", bundle="b", sha256=payload, model_digest=payload
     )
