@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import io
-import json
 import math
 from typing import Any
 
@@ -17,6 +16,7 @@ from pipelines.errors import Refused
 from pipelines.messages.release import LoadTestRequest, LoadTestResult
 from pipelines.ports import Ports
 from pipelines.spec.sizing import LoadTestSpec
+from pipelines.steps.bundling.sendable_rows import sendable_rows
 from pipelines.steps.load_testing.candidate_endpoint import KEY_VARIABLE, find_endpoint
 from pipelines.steps.load_testing.evidence import assertion_evidence, latency_limits
 from pipelines.steps.load_testing.open_loop import (
@@ -31,9 +31,9 @@ from pipelines.steps.load_testing.plot import draw
 from pipelines.steps.rollouts.design import requests_to_show
 
 MAX_REQUEST_BODIES = 128
-WARM_UP_REQUESTS, WARM_UP_SECONDS = 20, 5.0
 MAX_SNAPSHOT_ROWS = 2000
 """Rows at the end of ``golden.parquet`` that are real; those before are edge rows."""
+WARM_UP_REQUESTS, WARM_UP_SECONDS = 20, 5.0
 MAX_OPEN_CONNECTIONS = 512
 TIMEOUT_SECONDS = 10.0
 PERCENTILES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p99.9": 0.999}
@@ -59,24 +59,13 @@ def run(request: LoadTestRequest, ports: Ports) -> LoadTestResult:
 
 
 def _request_bodies(request: LoadTestRequest, rows: int, ports: Ports) -> list[bytes]:
-    """Requests of ``rows`` real rows each, from those on which bundle and model were compared.
+    """Requests of ``rows`` real rows each, from those on which bundle and model were compared."""
 
-    They are rows that a gateway takes however strict its declared checks of ranges, categories and ids are.
-    """
-    frame = pl.read_parquet(io.BytesIO(_bundle_file(request, "golden.parquet", ports)))
-    manifest = json.loads(_bundle_file(request, "bundle.json", ports))
-    has_vocabularies = "categories.json" in manifest.get("files", {})
-    learnt = json.loads(_bundle_file(request, "categories.json", ports)) if has_vocabularies else {}
-    real = frame.drop("prediction").tail(MAX_SNAPSHOT_ROWS)
-    for feature in manifest["features"]:
-        low, high, column = feature.get("minimum"), feature.get("maximum"), pl.col(feature["name"])
-        if low is not None:
-            real = real.filter(column.is_null() | (column >= low))
-        if high is not None:
-            real = real.filter(column.is_null() | (column <= high))
-        known = feature.get("allowed", learnt.get(feature["name"]))
-        if known is not None:
-            real = real.filter(column.is_null() | column.is_in(known))
+    def read(name: str) -> bytes:
+        return ports.store.get(store_paths.bundle(request.model, request.version, name))
+
+    reference = pl.read_parquet(io.BytesIO(read("golden.parquet"))).drop("prediction")
+    real = sendable_rows(reference.tail(MAX_SNAPSHOT_ROWS), read)
     if real.is_empty():
         subject = f"the bundle of {request.model} {request.version} has no row within its own ranges and categories"
         raise Refused(f"{subject} to send")
@@ -87,10 +76,6 @@ def _request_bodies(request: LoadTestRequest, rows: int, ports: Ports) -> list[b
         ids = [f"load-test-{number}-{place}" for place in range(rows)]
         bodies.append(orjson.dumps({"dataframe_split": {"columns": real.columns, "data": data}, "ids": ids}))
     return bodies
-
-
-def _bundle_file(request: LoadTestRequest, name: str, ports: Ports) -> bytes:
-    return ports.store.get(store_paths.bundle(request.model, request.version, name))
 
 
 def _answer_check(version: str, rows: int) -> Any:

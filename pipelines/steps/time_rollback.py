@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import http.client
-import json
 import os
 import threading
 import time
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
+import orjson
+import polars as pl
+
 from pipelines.errors import Refused
 from pipelines.messages.rollback_drill import DrillRequest, DrillResult
 from pipelines.ports import DeploymentTarget, Ports
+from pipelines.steps.bundling.sendable_rows import sendable_rows
 
 REQUEST_PAUSE_SECONDS = 0.02
 """Between two requests; it is also the resolution of the measured time."""
@@ -60,14 +63,18 @@ def run(request: DrillRequest, ports: Ports) -> DrillResult:
 
 
 def golden_request(request: DrillRequest, ports: Ports) -> bytes:
-    """One golden row of the candidate, as a caller sends it."""
-    manifest = json.loads(ports.store.get(f"{request.bundle}/bundle.json"))
-    golden = json.loads(ports.store.get(f"{request.bundle}/golden.json"))
-    columns = [feature["name"] for feature in manifest["features"]]
-    if not golden["rows"]:
-        raise Refused(f"bundle {request.bundle} holds no golden row; deploy version {request.candidate} again")
-    rows = {"columns": columns, "data": golden["rows"][:1]}
-    return json.dumps({"dataframe_split": rows, "ids": [f"drill-{request.rollout_id}"]}).encode()
+    """One reference row of the candidate, as a caller sends it."""
+
+    def read(name: str) -> bytes:
+        return ports.store.get(f"{request.bundle}/{name}")
+
+    names = [feature["name"] for feature in orjson.loads(read("bundle.json"))["features"]]
+    golden = orjson.loads(read("golden.json"))["rows"]
+    rows = sendable_rows(pl.DataFrame(golden, names, orient="row", infer_schema_length=None), read)
+    if rows.is_empty():
+        raise Refused(f"bundle {request.bundle} holds no row to send; deploy version {request.candidate} again")
+    data = {"columns": rows.columns, "data": [list(rows.row(0))]}
+    return orjson.dumps({"dataframe_split": data, "ids": [f"drill-{request.rollout_id}"]})
 
 
 def _wait_restored(target: DeploymentTarget, model: str, started: float) -> bool:

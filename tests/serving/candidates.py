@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from tests.serving.gateway_process import CARRIERS, COLUMNS
 
-Fault = Literal["none", "raises", "invalid", "shape", "slow", "no model"]
+Fault = Literal["none", "raises", "invalid", "shape", "slow", "slow once triggered", "no model"]
 
 TRIGGER = 100.0
 """A row with this hour makes the candidate fail; every hour of a day does not."""
@@ -52,7 +52,7 @@ def _graph(fault: Fault, answer: float) -> bytes:
         nodes.append(helper.make_node("Mul", ["triggered", "zero"], ["none"]))
         nodes.append(helper.make_node("Add", ["none", "answer"], ["all"]))
         nodes.append(helper.make_node("Compress", ["all", "kept"], ["scores"], axis=0))
-    elif fault == "slow":  # many turns of a loop
+    elif fault in ("slow", "slow once triggered"):  # many turns of a loop
         body = helper.make_graph(
             [
                 helper.make_node("Identity", ["go"], ["goes"]),
@@ -70,7 +70,12 @@ def _graph(fault: Fault, answer: float) -> bytes:
                 helper.make_tensor_value_info("next", TensorProto.FLOAT, None),
             ],
         )
-        start += [constant("turns", 800_000, "int64"), constant("yes", True, "bool")]
+        start += [constant("many", 800_000, "int64"), constant("yes", True, "bool")]
+        if fault == "slow":
+            nodes.append(helper.make_node("Identity", ["many"], ["turns"]))
+        else:
+            nodes.append(helper.make_node("ReduceMax", ["flat"], ["worst"], keepdims=0))
+            nodes.append(helper.make_node("Mul", ["worst", "many"], ["turns"]))
         nodes.append(helper.make_node("Mul", ["triggered", "zero"], ["none"]))
         nodes.append(helper.make_node("Add", ["none", "answer"], ["first"]))
         nodes.append(helper.make_node("Loop", ["turns", "yes", "first"], ["scores"], body=body))

@@ -50,8 +50,8 @@ def tried(
     """Prepare a candidate as version ``number`` and try it with rows of this hour."""
     rollout.id = f"r{number}"
     version = str(number)
-    assert rollout.create(deadline_ms=2000, supersede=True).status_code == 200
-    assert rollout.prepare(fault, version).status_code == 200
+    for response in (rollout.create(deadline_ms=20_000, supersede=True), rollout.prepare(fault, version)):
+        assert response.status_code == 200, response.text
     ports = surroundings(rollout, tmp_path, LOAD | load_test)
     put_bundle(ports, version, hour)
     request = LoadTestRequest(model=MODEL, version=version, rollout_id=rollout.id)
@@ -105,7 +105,7 @@ def test_a_slow_candidate_is_refused_and_the_test_ends_as_soon_as_that_is_shown(
     rollout: Rollout, tmp_path: Path
 ) -> None:
     result, verdict, _ = tried(
-        rollout, tmp_path, 3, "slow", TRIGGER, duration=60, assertions={"p99_latency": {"max": 150}}
+        rollout, tmp_path, 3, "slow once triggered", TRIGGER, duration=60, assertions={"p99_latency": {"max": 150}}
     )
     assert result.stopped_early
     assert result.seconds < 50
