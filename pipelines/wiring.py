@@ -148,7 +148,11 @@ class RealPorts:
             from pipelines.adapters.kubernetes.kserve_target import KServeTarget
 
             opened = self._cluster(declared.connection)
-            return KServeTarget(deployment, opened, store=self.settings.store, clock=self.clock)
+            template = read_template(self.settings.include / "pods" / declared.template)
+            settings = self.settings
+            return KServeTarget(
+                deployment, opened, template=template, image=settings.pod_image, store=settings.store, clock=self.clock
+            )
         raise Refused(f"{model}: deployment.target.kind {declared.kind!r} is not supported")
 
     def _cluster(self, connection: str | None) -> Callable[[], Any]:

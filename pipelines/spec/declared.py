@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, StringConstraints
@@ -13,3 +14,9 @@ class DeclarationBlock(BaseModel):
     """The parent of every block of a declaration."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def field_faults(place: str, block: BaseModel | None, reasons: Mapping[str, str]) -> list[str]:
+    """``<place>.<field>: <reason>`` for each field of the block that is declared."""
+    declared = block.model_fields_set if block is not None else set()
+    return [f"{place}.{name}: {reason}" for name, reason in reasons.items() if name in declared]

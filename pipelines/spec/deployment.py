@@ -23,6 +23,7 @@ from pipelines.spec.strategy import (
 
 RouteKey = Annotated[str, StringConstraints(pattern=r"^(request_id|field:ids|header:[a-z0-9-]+)$")]
 KubernetesName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
+PodTemplate = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_.-]*\.yaml$")]
 User = Annotated[str, StringConstraints(pattern=r"^[^\s,:]+$", max_length=128)]
 PARITY_LIMIT = 1e-5
 """Largest allowed difference between the bundle's and the registered model's answers, relative above 1."""
@@ -45,7 +46,7 @@ class HttpRoute(DeclarationBlock):
     hostnames: list[str] = []
     image: str
     """The gateway's image (Dockerfile target ``step``)."""
-    template: Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_.-]*\.yaml$")] = "gateway.yaml"
+    template: PodTemplate = "gateway.yaml"
     """File in ``include/pods/`` with the pod template of every version."""
     url: Annotated[str, StringConstraints(pattern=r"^https?://[^\s/]+(/[^\s]*)?$")] | None = None
     """URL by which tasks reach the Gateway for a load test; its key is in ``AIRWORTHY_GATEWAY_KEY``."""
@@ -54,16 +55,16 @@ class HttpRoute(DeclarationBlock):
 
 
 class KServe(DeclarationBlock):
-    """An InferenceService in Standard mode whose ``spec.canary`` splits the traffic."""
+    """An InferenceService in Standard mode whose ``spec.canary`` splits the traffic; its pods run the gateway."""
 
     kind: Literal["kserve"]
     namespace: KubernetesName = "default"
     service: KubernetesName | None = None
     """Name of the InferenceService; none: the model's, with dashes."""
-    model_format: str = "mlflow"
-    runtime: str | None = None
-    storage_prefix: str | None = None
-    """URI of the bundles as seen from the cluster; none: that of the store."""
+    image: str | None = None
+    """The gateway's image (Dockerfile target ``step``); none: the installation's (``AIRWORTHY_POD_IMAGE``)."""
+    template: PodTemplate = "gateway.yaml"
+    """File in ``include/pods/`` with the pod template of every version."""
     connection: str | None = None
 
 

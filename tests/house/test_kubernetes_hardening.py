@@ -13,7 +13,7 @@ from pipelines.adapters.kubernetes import http_route_objects, kserve_objects
 from pipelines.rollout.transitions import Route, Served
 from pipelines.rules.pod_privileges import CONTAINER_GROUPS, host_access
 from pipelines.settings import REPOSITORY
-from pipelines.spec.deployment import Deployment, HttpRoute, KServe
+from pipelines.spec.deployment import Deployment, HttpRoute
 from practices._pods.workers import worker_pods
 from tests.house.test_kubernetes_files import MANIFESTS, PODS, VALUES, built, documents
 
@@ -101,19 +101,13 @@ def test_the_pods_of_a_served_version_are_restricted() -> None:
     assert (spec["automountServiceAccountToken"], spec["serviceAccountName"]) == (False, "gateway")
 
 
-def test_a_service_of_kserve_takes_nothing_of_a_node() -> None:
+def test_the_pods_of_a_service_of_kserve_are_restricted() -> None:
     declared = Deployment.model_validate({"target": {"kind": "kserve", "namespace": "airworthy-serving"}})
-    assert isinstance(declared.target, KServe)
-    spec = kserve_objects.inference_spec(
-        Route(live=SERVED),
-        [],
-        target=declared.target,
-        resources=declared.resources,
-        health=declared.health_check,
-        store="s3://bucket",
-    )
-    assert host_access(spec["predictor"]) == []
-    assert "serviceAccountName" not in spec["predictor"], "its account is the namespace's default, without a token"
+    template = yaml.safe_load((PODS / "gateway.yaml").read_text())
+    pods = kserve_objects.GatewayPods("registry.example/step@sha256:1", template, "s3://bucket", {})
+    spec = kserve_objects.inference_spec("flight_delay", Route(live=SERVED), declared=declared, pods=pods)["predictor"]
+    assert list(violations(spec)) == []
+    assert (spec["automountServiceAccountToken"], spec["serviceAccountName"]) == (False, "gateway")
 
 
 @pytest.mark.parametrize("name", ACCOUNTS)

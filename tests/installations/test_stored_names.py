@@ -23,6 +23,7 @@ from pipelines.adapters.kubernetes.kserve_target import KServeTarget
 from pipelines.adapters.sagemaker.changes import EndpointChanges
 from pipelines.adapters.sagemaker.clients import AwsClients
 from pipelines.adapters.sagemaker.target import SageMakerTarget
+from pipelines.errors import Refused
 from pipelines.ledger.certificate import check_lines, collect_certificate
 from pipelines.ledger.examination import examine
 from pipelines.ledger.required_evidence import REQUIRED_GATES
@@ -183,15 +184,15 @@ def test_declarations_written_for_it_are_all_read() -> None:
 # ---- records of rollouts -------------------------------------------------------------------------------------------
 
 
+TEMPLATE = read_template(REPOSITORY / "include" / "pods" / "gateway.yaml")
+
+
 def on_kubernetes(kept: dict[str, Any]) -> Any:
     """Today's target on the objects that an earlier one left in a cluster."""
     deployment = Deployment.model_validate(kept["deployment"])
-    arguments: dict[str, Any] = {"store": "s3://bucket", "clock": FixedClock()}
     cluster = KubernetesInMemory(*kept["objects"])
-    if deployment.target.kind == "kserve":
-        return KServeTarget(deployment, lambda: cluster, **arguments)
-    template = read_template(REPOSITORY / "include" / "pods" / "gateway.yaml")
-    return HttpRouteTarget(deployment, lambda: cluster, template=template, **arguments)
+    kind = KServeTarget if deployment.target.kind == "kserve" else HttpRouteTarget
+    return kind(deployment, lambda: cluster, template=TEMPLATE, store="s3://bucket", clock=FixedClock())
 
 
 @pytest.mark.parametrize("kind", ["http_route", "kserve"])
@@ -210,6 +211,26 @@ def test_a_call_that_was_answered_before_is_answered_alike(kind: str) -> None:
     again = kept["answered"]
     state = on_kubernetes(kept).set_traffic(MODEL, "r2", again["split"], expect=1, key=again["key"])
     assert (state.split, state.generation) == (again["split"], kept["state"]["generation"])
+
+
+def test_a_rollout_of_model_servers_on_kserve_is_taken_back_without_an_image() -> None:
+    kept = read("kserve.json")
+    assert on_kubernetes(kept).roll_back(MODEL, "r2", "worse", key="back").split == {"1": 10_000}
+
+
+def test_an_inference_service_of_a_model_server_is_taken_back_by_pods_of_the_gateway() -> None:
+    kept = read("kserve.json")
+    cluster = KubernetesInMemory(*kept["objects"])
+    deployment = Deployment.model_validate(kept["deployment"])
+    common: dict[str, Any] = {"template": TEMPLATE, "store": "s3://bucket", "clock": FixedClock()}
+    target = KServeTarget(deployment, lambda: cluster, image="gateway:1", **common)
+    assert target.roll_back(MODEL, "r2", "worse", key="back").split == {"1": 10_000}
+    (service,) = (one for one in cluster.objects.values() if one["kind"] == "InferenceService")
+    assert "model" not in service["spec"]["predictor"]
+    assert [one["image"] for one in service["spec"]["predictor"]["containers"]] == ["gateway:1"]
+    unnamed = KServeTarget(deployment, lambda: cluster, **common)
+    with pytest.raises(Refused, match="AIRWORTHY_POD_IMAGE"):
+        unnamed.release(MODEL, "3", "s3://bucket/3", "3" * 64, key="next")
 
 
 def test_a_rollout_kept_on_s3_stands_where_it_stood() -> None:

@@ -53,6 +53,9 @@ def definition(name: str) -> Iterator[None]:
     ):
         assert time.monotonic() < deadline, f"{full} is not served"
         time.sleep(0.1)
+    while not _is_answered(document["spec"]):
+        assert time.monotonic() < deadline, f"{full} is established, and not answered"
+        time.sleep(0.1)
     try:
         yield
     finally:
@@ -72,10 +75,25 @@ def _read_definition(api: Any, name: str) -> Any:
         return None
 
 
+def _is_answered(spec: dict[str, Any]) -> bool:
+    """Whether the API server takes requests for this resource, which it does a moment after it says so."""
+    from kubernetes import client
+
+    api = client.CustomObjectsApi(open_client())
+    try:
+        for version in spec["versions"]:
+            api.list_cluster_custom_object(spec["group"], version["name"], spec["names"]["plural"], limit=1)
+    except client.ApiException as error:
+        if error.status != 404:
+            raise
+        return False
+    return True
+
+
 def declared(namespace: str, kind: str = "http_route", **blocks: Any) -> Deployment:
-    target: dict[str, Any] = {"kind": kind, "namespace": namespace}
+    target: dict[str, Any] = {"kind": kind, "namespace": namespace, "image": IMAGE}
     if kind == "http_route":
-        target |= {"gateway": "public", "image": IMAGE}
+        target["gateway"] = "public"
     return Deployment.model_validate({"strategy": "canary", "target": target, **blocks})
 
 
@@ -165,6 +183,7 @@ def kserve_target(
     return kind(
         declared(namespace, "kserve", **blocks),
         opened,
+        template=nowhere(),
         store="s3://bucket",
         clock=Moments(),
         timeouts=Timeouts(ready_seconds=ready, applied_seconds=0, linger_seconds=0),
@@ -197,12 +216,26 @@ class Client:
 
 
 def grant(namespace: str) -> None:
-    """The role that the product ships for serving, in this namespace."""
+    """The role that the product ships for serving, in this namespace; returns once the API server heeds it."""
     from kubernetes import client
 
-    api = client.RbacAuthorizationV1Api(open_client())
-    _, role, binding = yaml.safe_load_all((REPOSITORY / "deploy" / "kubernetes" / "serving.yaml").read_text())
+    opened = open_client()
+    api, reviews = client.RbacAuthorizationV1Api(opened), client.AuthorizationV1Api(opened)
+    shipped = list(yaml.safe_load_all((REPOSITORY / "deploy" / "kubernetes" / "serving.yaml").read_text()))
+    (role,) = (document for document in shipped if document["kind"] == "Role")
+    (binding,) = (document for document in shipped if document["kind"] == "RoleBinding")
     for document in (role, binding):
         document["metadata"]["namespace"] = namespace
     api.create_namespaced_role(namespace, role)
     api.create_namespaced_role_binding(namespace, binding)
+    (account,) = binding["subjects"]
+    review = {
+        "spec": {
+            "user": f"system:serviceaccount:{account['namespace']}:{account['name']}",
+            "resourceAttributes": {"namespace": namespace, "verb": "list", "resource": "pods"},
+        }
+    }
+    deadline = time.monotonic() + 30
+    while not reviews.create_subject_access_review(review).status.allowed:
+        assert time.monotonic() < deadline, f"{account['name']} has no rights in {namespace}"
+        time.sleep(0.1)

@@ -68,10 +68,8 @@ def run(
     harness = PracticeHarness.open(tmp_path, monkeypatch)
     deployment = CANARY.model_copy(update={"target": declared(namespace, request.param).target})
     how: dict[str, Any] = {"store": "s3://bucket", "clock": lambda: harness.clock(), "timeouts": AT_ONCE}
-    if request.param == "kserve":
-        target: Any = Inference(deployment, open_client, **how)
-    else:
-        target = Route(deployment, open_client, template=nowhere(), **how)
+    kind = Inference if request.param == "kserve" else Route
+    target: Any = kind(deployment, open_client, template=nowhere(), **how)
     with definition("inferenceservices" if request.param == "kserve" else "httproutes"):
         target.release(MODEL, "4", "s3://bundles/4", "s4", key="first")
         yield DeployRun(harness, ticket=TICKET.model_copy(update={"bundle": "s3://bundles/5"}), target=target)

@@ -86,7 +86,8 @@ def test_a_promotion_changes_names_and_keeps_the_former_version_ready_until_it_i
     state = target.promote(MODEL, "r1", "2", expect=state.generation, key="promote")
     spec = service(namespace)["spec"]
     assert (spec["predictor"]["name"], beside(namespace)) == (two, {one: 0})
-    assert spec["predictor"]["model"]["storageUri"] == TWO.bundle
+    arguments = spec["predictor"]["containers"][0]["args"]
+    assert arguments[arguments.index("--serve") + 1 :] == [MODEL, "2", TWO.bundle, TWO.sha256]
     target.retire(MODEL, "r1", "1", expect=state.generation, key="retire")
     assert beside(namespace) == {one: 0}, "KServe has not taken the new traffic yet"
     settle(namespace)
@@ -129,15 +130,13 @@ def test_a_service_in_knative_mode_is_refused_with_the_reason(
 
 
 def test_only_the_live_version_says_how_it_scales(namespace: str, bundle: Bundle) -> None:
-    scaled = {"max_replicas": 4, "autoscaling": {"target_value": 50}, "accelerator": "gpu"}
-    target = kserve_target(namespace, resources=scaled, health_check={"path": "/v2/health/ready", "interval": 30})
+    scaled = {"max_replicas": 4, "autoscaling": {"target_value": 50}}
+    target = kserve_target(namespace, resources=scaled)
     prepared(target, bundle)
     spec = service(namespace)["spec"]
     live, candidate = spec["predictor"], spec["canary"][0]["predictor"]
     assert (live["maxReplicas"], live["scaleMetric"], live["scaleTarget"]) == (4, "rps", 50)
     assert {"maxReplicas", "scaleMetric", "scaleTarget"} & candidate.keys() == set()
-    assert live["model"]["resources"]["limits"] == {"nvidia.com/gpu": "1"}
-    assert candidate["model"]["readinessProbe"]["httpGet"]["path"] == "/v2/health/ready"
 
 
 def test_of_writers_that_decide_on_the_same_generation_exactly_one_wins(
@@ -203,7 +202,7 @@ def test_a_candidate_is_awaited_until_its_pods_are_ready(namespace: str, bundle:
     }
     late = threading.Timer(1, lambda: client.AppsV1Api().create_namespaced_deployment(namespace, deployment))
     late.start()
-    target = kserve_target(namespace, kind=_Waiting)
+    target = kserve_target(namespace, kind=_Waiting, ready=180)
     began = time.monotonic()
     state = target.prepare(MODEL, "r1", "2", *bundle("2"), expect=state.generation, key="prepare")
     assert (state.phase, time.monotonic() - began > 1) == ("READY", True)

@@ -401,6 +401,8 @@ def test_edge_rows_that_failed_were_tested() -> None:
 
 
 GUARD = "guard at 1.00% bad answers, deadline 1000 ms, lease 900 s"
+JUDGED = "judged at 1.00% bad answers, lease 900 s"
+UNSEEN = "not monitored on this target: answers past a deadline, and users instead of requests"
 BACK = "version 4 comes back by itself at 1.00% bad answers, until 3600 s after the promotion"
 LOOKS = "the deploy run looks every 30 s: nothing watches each second, and nothing at all while Airflow is down"
 HTTP_ROUTE = {"kind": "http_route", "gateway": "public", "image": "image"}
@@ -415,13 +417,23 @@ HTTP_ROUTE = {"kind": "http_route", "gateway": "public", "image": "image"}
         ("4", {"rollback": {"error_threshold": 0.2, "window": 60}}, "PASS", [GUARD, BACK.replace("1.00", "20.00")]),
         ("4", {"rollback": {"window": 0}}, "PASS", [GUARD, "nobody watches the version after its promotion"]),
         ("4", {"rollback": {"automatic": False}}, "WARNING", ["rollback.automatic is false: a bad version", GUARD]),
-        ("4", {"target": HTTP_ROUTE}, "PASS", [GUARD, BACK, LOOKS]),
-        ("4", {"target": SAGEMAKER}, "PASS", [GUARD, BACK, LOOKS]),
+        ("4", {"target": HTTP_ROUTE}, "PASS", [JUDGED, BACK, LOOKS, UNSEEN]),
+        ("4", {"target": {"kind": "kserve"}}, "PASS", [JUDGED, BACK, LOOKS, UNSEEN]),
+        (
+            "4",
+            {"target": HTTP_ROUTE, "strategy": "all_at_once", "rollback": {"window": 0}},
+            "PASS",
+            [JUDGED, "nobody watches the version after its promotion", UNSEEN],
+        ),
+        ("4", {"target": SAGEMAKER}, "PASS", [JUDGED, BACK, LOOKS, UNSEEN]),
         (
             "4",
             {"target": SAGEMAKER | {"mode": "guardrail", "alarms": ["errors"]}},
             "PASS",
-            [GUARD, "the alarms watch the update alone: nobody watches the version once SageMaker has finished it"],
+            [
+                "the alarms errors judge the update",
+                "the alarms watch the update alone: nobody watches the version once SageMaker has finished it",
+            ],
         ),
     ],
 )

@@ -9,20 +9,17 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pipelines.adapters.kubernetes.gateway_pods import gateway_pod
 from pipelines.errors import Refused
 from pipelines.rollout.transitions import FULL_SHARE, Route, Served
 from pipelines.spec.deployment import HttpRoute
-from pipelines.spec.sizing import HealthCheck, LoadBalancing, Resources, parse_cores
+from pipelines.spec.sizing import HealthCheck, LoadBalancing, Resources
 
 Document = dict[str, Any]
 
-GATEWAY_CONTAINER = "gateway"
-"""The container of the pod template that serves."""
 PORT, SERVICE_PORT = 8900, 80
-GATEWAY_STATE_FOLDER = "/home/airworthy/gateway"
 DIGEST_ANNOTATION = "airworthy.dev/rendered"
 """Annotation with the digest of the written document, so that an unchanged document is not written again."""
-START_TIMEOUT_SECONDS = 300
 PROBE_HEADER = "x-rollout-probe"
 REQUESTS_METRIC = "gateway_requests_per_second"
 """The metric of each pod that a custom metrics adapter must provide."""
@@ -123,70 +120,20 @@ def _pod_template(
     store: str,
     environment: Mapping[str, str],
 ) -> Document:
-    spec = copy.deepcopy(template["spec"])
-    container = next((container for container in spec["containers"] if container["name"] == GATEWAY_CONTAINER), None)
-    if container is None:
-        raise Refused(
-            f"the pod template {template['metadata'].get('name')!r} has no container named {GATEWAY_CONTAINER!r}"
-        )
-    mounted = [mount["mountPath"].rstrip("/") for mount in container.get("volumeMounts", [])]
-    faults = [
-        f"the pod does not mount the folder of {what}, {uri}; use s3://, or mount it at the same path"
-        for what, uri in (("the store", store), ("the bundle", served.bundle))
-        if "://" not in uri and not any(uri == path or uri.startswith(f"{path}/") for path in mounted)
-    ]
-    if faults:
-        raise Refused(f"a pod of {model} version {served.version} could not reach its files", faults)
-    workers = max(1, int(parse_cores(resources.cpu_limit))) if resources.cpu_limit else 1
-    container.setdefault("command", ["python", "-m", "pipelines.serving"])
-    container["image"] = image
-    container["args"] = [
-        *("--host", "0.0.0.0", "--port", str(PORT), "--workers", str(workers)),  # noqa: S104 - inside its own pod
-        *("--state", GATEWAY_STATE_FOLDER, "--store", store),
-        *("--serve", model, served.version, served.bundle, served.sha256),
-    ]
-    container["env"] = container.get("env", []) + [{"name": key, "value": value} for key, value in environment.items()]
+    spec, container = gateway_pod(
+        model,
+        served,
+        image=image,
+        port=PORT,
+        resources=resources,
+        health=health,
+        template=template,
+        store=store,
+        environment=environment,
+    )
     container["ports"] = [{"name": "http", "containerPort": PORT}]
-    declared = {kind: amount for kind, amount in limits_and_requests(resources).items() if amount}
-    container["resources"] = declared or container.get("resources", {})
-    container |= _probes(health)
-    # Kubernetes removes the endpoint from the service before the gateway stops listening.
-    container.setdefault("lifecycle", {"preStop": {"exec": {"command": ["sleep", "5"]}}})
-    container.setdefault("terminationMessagePolicy", "FallbackToLogsOnError")
     spec["restartPolicy"] = "Always"
     return {"spec": spec}
-
-
-def limits_and_requests(resources: Resources) -> Document:
-    """Limits and requests in Kubernetes' form; amounts that are not declared are left out."""
-    limits = {"cpu": resources.cpu_limit, "memory": resources.memory_limit}
-    if resources.accelerator == "gpu":
-        limits["nvidia.com/gpu"] = "1"
-    requests = {"cpu": resources.cpu_request, "memory": resources.memory_request}
-    declared = {"limits": limits, "requests": requests}
-    return {kind: {name: amount for name, amount in each.items() if amount} for kind, each in declared.items()}
-
-
-def _probes(health: HealthCheck) -> Document:
-    """Startup and readiness probes of the declared page, and a liveness probe of ``/health``."""
-    timing = {
-        "periodSeconds": health.interval,
-        "timeoutSeconds": health.timeout,
-        "failureThreshold": health.failure_threshold,
-    }
-    return {
-        "startupProbe": {
-            "httpGet": {"path": health.path, "port": PORT},
-            "initialDelaySeconds": health.initial_delay,
-            "periodSeconds": 2,
-            "timeoutSeconds": health.timeout,
-            "failureThreshold": START_TIMEOUT_SECONDS // 2,
-        },
-        "readinessProbe": {"httpGet": {"path": health.path, "port": PORT}}
-        | timing
-        | {"successThreshold": health.success_threshold},
-        "livenessProbe": {"httpGet": {"path": "/health", "port": PORT}} | timing,
-    }
 
 
 def _autoscaler(name: str, resources: Resources) -> Document:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -12,15 +13,14 @@ import msgspec
 from pipelines.adapters.kubernetes import kserve_objects as objects
 from pipelines.adapters.kubernetes.annotated_rollouts import AnnotatedRollouts
 from pipelines.adapters.kubernetes.api import Document, KubernetesApi
-from pipelines.adapters.kubernetes.http_route_objects import differs
-from pipelines.adapters.kubernetes.http_route_target import Timeouts
+from pipelines.adapters.kubernetes.http_route_target import POD_VARIABLES, Timeouts
 from pipelines.adapters.kubernetes.kserve_objects import (
     DEPLOYMENT_MODE_ANNOTATION,
     STANDARD_MODES,
     predictor_name,
     workload_name,
 )
-from pipelines.adapters.kubernetes.pod_readings import MLSERVER_METRICS, PodCounts
+from pipelines.adapters.kubernetes.pod_readings import PodCounts
 from pipelines.adapters.kubernetes.rollout_record import RECORD_ANNOTATION, ObservedRecord, ServingRecord, used_versions
 from pipelines.adapters.kubernetes.served_pods import await_ready, no_ready_pod_error, read_counters
 from pipelines.errors import Conflict, Refused, Unavailable
@@ -31,8 +31,6 @@ from pipelines.rollout.transitions import Route, Served
 from pipelines.spec.deployment import Deployment, KServe
 
 API_VERSION = "serving.kserve.io/v1beta1"
-METRICS_PORT = 8082
-"""Port of the metrics of KServe's runtime for MLflow models (MLServer)."""
 
 
 class KServeTarget(AnnotatedRollouts):
@@ -41,6 +39,9 @@ class KServeTarget(AnnotatedRollouts):
     ``spec.canary`` lists the candidate with its share, and the former version with none until it is retired: a
     promotion and its rollback change names and no pods. A version that lost its share stays listed until KServe has
     applied the change.
+
+    ``template``: pod template of every version. ``store``: where the gateways write their prediction log.
+    ``image``: that of the installation, for a model that declares none.
     """
 
     can_mirror = False
@@ -50,16 +51,21 @@ class KServeTarget(AnnotatedRollouts):
         deployment: Deployment,
         open_client: Callable[[], Any],
         *,
+        template: Document,
         store: str,
         clock: Clock,
+        image: str | None = None,
         timeouts: Timeouts | None = None,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(clock)
         target = deployment.target
         if not isinstance(target, KServe):
             raise Refused(f"deployment.target.kind is {target.kind}, not kserve")
         self._deployment, self._target = deployment, target
-        self._store, self._timeouts = store, timeouts or Timeouts()
+        self._template, self._store, self._timeouts = template, store, timeouts or Timeouts()
+        self._image = target.image or image
+        self._environment = os.environ if environment is None else environment
         self.linger_seconds = self._timeouts.linger_seconds
         self._api = KubernetesApi(open_client, target.namespace)
 
@@ -103,40 +109,48 @@ class KServeTarget(AnnotatedRollouts):
         )
 
     def _write(self, model: str, record: ServingRecord, before: ObservedRecord | None) -> None:
-        metadata: Document = {"name": self._service_name(model), "annotations": {RECORD_ANNOTATION: record.text()}}
-        spec = self._inference_spec(record)
-        document = {"apiVersion": API_VERSION, "kind": "InferenceService", "metadata": metadata, "spec": spec}
+        name = self._service_name(model)
+        metadata: Document = {"name": name, "annotations": {RECORD_ANNOTATION: record.text()}}
+        document = {"apiVersion": API_VERSION, "kind": "InferenceService", "metadata": metadata}
+        stored = (self._read_service(model) or {}) if before else {}
+        spec = self._inference_spec(model, record, stored.get("spec"))
         if before is None:
             metadata["annotations"][DEPLOYMENT_MODE_ANNOTATION] = STANDARD_MODES[0]
             metadata["labels"] = {"app.kubernetes.io/managed-by": "airworthy", "airworthy.dev/model": model}
-            spec.pop("canary")
+            document["spec"] = {field: value for field, value in spec.items() if value is not None}
             written = self._api.create(document)
         else:
             metadata["resourceVersion"] = before.resource_version
+            live = objects.replacement(stored.get("spec", {}).get("predictor"), spec["predictor"])
+            document["spec"] = {**spec, "predictor": live}
             written = self._api.merge_patch(document)
-        if differs(spec, written["spec"]):
+        if objects.essentials(spec) != objects.essentials(written["spec"]):
             hint = "KServe before 0.20 has no spec.canary; install 0.20 or newer"
-            raise Refused(f"InferenceService {self._service_name(model)} differs from what was written to it", [hint])
+            raise Refused(f"InferenceService {name} differs from what was written to it", [hint])
 
-    def _inference_spec(self, record: ServingRecord) -> Document:
-        declared = self._deployment
+    def _inference_spec(self, model: str, record: ServingRecord, stored: Document | None = None) -> Document:
+        variables = {name: self._environment[name] for name in POD_VARIABLES if name in self._environment}
         return objects.inference_spec(
+            model,
             record.route,
             record.leaving,
-            target=self._target,
-            resources=declared.resources,
-            health=declared.health_check,
-            store=self._store,
+            declared=self._deployment,
+            pods=objects.GatewayPods(self._image, self._template, self._store, variables),
+            stored=objects.stored_predictors(stored) if stored else None,
         )
 
     # ---- versions -----------------------------------------------------------------------------------------------
 
     def _deploy_version(self, model: str, served: Served) -> None:
         """Wait for the pods of a version, which ``_record_unused`` has already added to the service."""
-        if self._observe(model) is None:
-            self._inference_spec(ServingRecord(Route(served)))  # raises Refused before anything is written
-        else:
-            self._wait_ready(model, served)
+        observed = self._observe(model)
+        if observed is None:
+            self._inference_spec(model, ServingRecord(Route(served)))  # raises Refused before anything is written
+            return
+        if served not in used_versions(observed.record.route):
+            with suppress(Conflict):  # an earlier try may have left pods that were declared otherwise
+                self._write(model, observed.record, observed)
+        self._wait_ready(model, served)
 
     def _delete_version(self, model: str, served: Served) -> None:
         """Remove the version from the record; KServe then deletes its predictor."""
@@ -174,7 +188,7 @@ class KServeTarget(AnnotatedRollouts):
             if served is not None:
                 workload = workload_name(self._service_name(model), served)
                 pods = self._api.list_by_labels("v1", "Pod", {"app": f"isvc.{workload}"})
-                counters = read_counters(self._api, pods, METRICS_PORT, limits, MLSERVER_METRICS)
+                counters = read_counters(self._api, pods, objects.PORT, limits)
                 if not counters:
                     raise no_ready_pod_error(model, served, route)
                 readings |= {pod: (served.version, reading) for pod, reading in counters.items()}

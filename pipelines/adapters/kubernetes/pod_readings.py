@@ -12,20 +12,8 @@ METRIC_LINE_PATTERN = re.compile(r"(\w+)(?:\{(.*)\})? (\S+)")
 METRIC_LABEL_PATTERN = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 
 
-class MetricNames(msgspec.Struct, frozen=True):
-    """Names of a server's counter of requests, of that counter's status label, and of its histogram of seconds."""
-
-    requests: str
-    status: str
-    seconds: str
-    label_filter: tuple[str, str]
-    """A label that counted requests must have, and the text it must contain."""
-
-
-GATEWAY_METRICS = MetricNames("airworthy_requests_total", "code", "airworthy_request_seconds", ("model", ""))
-MLSERVER_METRICS = MetricNames(
-    "rest_server_requests_total", "status_code", "rest_server_request_duration_seconds", ("path", "/infer")
-)
+REQUESTS_METRIC, SECONDS_METRIC = "airworthy_requests_total", "airworthy_request_seconds"
+"""The gateway's counter of requests by status (label ``code``), and its histogram of seconds."""
 
 
 class PodCounts(msgspec.Struct, array_like=True, frozen=True):
@@ -78,8 +66,8 @@ def add_counter_growth(
     return list(sums.values()), latest
 
 
-def parse_metrics(text: str, limits: Sequence[float], names: MetricNames = GATEWAY_METRICS) -> PodCounts:
-    """A server's page of metrics. ``limits`` in milliseconds.
+def parse_metrics(text: str, limits: Sequence[float]) -> PodCounts:
+    """A gateway's page of metrics: the requests of models. ``limits`` in milliseconds.
 
     Answers 2xx and 5xx count, 5xx as failed; 4xx are callers' errors. An answer is slower than a limit if it exceeds
     the largest histogram bound that is not above the limit.
@@ -87,18 +75,17 @@ def parse_metrics(text: str, limits: Sequence[float], names: MetricNames = GATEW
     requests = failed = answers = 0
     seconds = 0.0
     below: dict[float, int] = {}
-    label, contained = names.label_filter
     for name, labels, value in _metric_lines(text):
-        if not labels.get(label) or contained not in labels[label]:
+        if not labels.get("model"):
             continue
-        if name == names.requests:
-            requests += int(value) if labels[names.status][0] in "25" else 0
-            failed += int(value) if labels[names.status][0] == "5" else 0
-        elif name == f"{names.seconds}_sum":
+        if name == REQUESTS_METRIC:
+            requests += int(value) if labels["code"][0] in "25" else 0
+            failed += int(value) if labels["code"][0] == "5" else 0
+        elif name == f"{SECONDS_METRIC}_sum":
             seconds += value
-        elif name == f"{names.seconds}_count":
+        elif name == f"{SECONDS_METRIC}_count":
             answers += int(value)
-        elif name == f"{names.seconds}_bucket" and labels["le"] != "+Inf":
+        elif name == f"{SECONDS_METRIC}_bucket" and labels["le"] != "+Inf":
             below[float(labels["le"])] = below.get(float(labels["le"]), 0) + int(value)
     slow = {}
     for limit in limits:

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 
 from pipelines.adapters.kubernetes.api import Document, KubernetesApi
-from pipelines.adapters.kubernetes.pod_readings import GATEWAY_METRICS, MetricNames, PodCounts, parse_metrics
+from pipelines.adapters.kubernetes.pod_readings import PodCounts, parse_metrics
 from pipelines.errors import EXIT_REFUSED, AirworthyError, Conflict, Refused, Unavailable
 from pipelines.rollout.transitions import Route, Served
 
@@ -151,18 +151,14 @@ def _pod_warnings(api: KubernetesApi, labels: Mapping[str, str]) -> list[str]:
 
 
 def read_counters(
-    api: KubernetesApi,
-    pods: Sequence[Document],
-    port: int,
-    limits: Sequence[float],
-    names: MetricNames = GATEWAY_METRICS,
+    api: KubernetesApi, pods: Sequence[Document], port: int, limits: Sequence[float]
 ) -> dict[str, PodCounts]:
     """Counters of each ready pod. ``Unavailable`` if one does not answer."""
     headers, counts = api_key_headers(), {}
     for pod in pods:
         if is_ready(pod):
             name = pod["metadata"]["name"]
-            counts[name] = parse_metrics(api.read_http_page("Pod", name, port, "/metrics", headers), limits, names)
+            counts[name] = parse_metrics(api.read_http_page("Pod", name, port, "/metrics", headers), limits)
     return counts
 
 
