@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 from airflow.sdk import Context
@@ -17,6 +18,7 @@ from practices._operators import run_context
 from practices._operators.model import ModelPractice
 from practices._operators.record_verdict import record_verdict
 from practices._operators.recorded_results import checked_ticket, parsed_receipt
+from practices._rollouts.next_steps import next_steps
 
 
 class ApprovalQuorum(ModelPractice):
@@ -59,6 +61,7 @@ class ApprovalQuorum(ModelPractice):
                 **ticket.model_dump(mode="json", include={"rollout_id", "model_digest", "sha256"}),
                 "people": verdict.facts["people"],
             },
+            next_steps=partial(next_steps, ports, ticket),
         )
         return verdict.model_dump(mode="json")
 

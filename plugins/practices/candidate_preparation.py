@@ -10,6 +10,7 @@ from pipelines.errors import Refused
 from pipelines.messages.rollout import RolloutState
 from pipelines.rollout.from_spec import plan_faults, target_plan
 from pipelines.rules.candidate_preparation import judge_preparation
+from practices._rollouts.next_steps import named_next_steps
 from practices._rollouts.operator import RolloutPractice
 from practices._rollouts.rollout import Rollout
 
@@ -35,7 +36,9 @@ class CandidatePreparation(RolloutPractice):
         verdict = self.record(decision.verdict, rollout, context)
         if state.rollout_id != rollout.ticket.rollout_id:
             rollout.create(state, target_plan(rollout.spec, supersede=decision.action == "supersede"))
-        rollout.renew_idle_lease(load_candidate(rollout))
+        with named_next_steps(rollout):
+            prepared = load_candidate(rollout)
+        rollout.renew_idle_lease(prepared)
         return verdict
 
 

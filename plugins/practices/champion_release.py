@@ -14,6 +14,7 @@ from pipelines.rules.champion_release import judge_release
 from pipelines.versions.records import update_registry
 from practices._operators import run_context
 from practices._operators.defaults import asset
+from practices._rollouts.next_steps import named_next_steps
 from practices._rollouts.operator import RolloutPractice
 from practices._rollouts.recorded_evidence import gate_outcomes, stage_outcomes
 from practices._rollouts.rollout import Rollout
@@ -38,8 +39,9 @@ class ChampionRelease(RolloutPractice):
         self.record(verdict, rollout, context, gate=self.stem, bundle=ticket.sha256)
         key = run_context.action_key(context, ticket.version)
         switch = self.release if ticket.first or ticket.is_live else self.promote
-        switch(rollout, context, key)
-        state = read_released_state(rollout)
+        with named_next_steps(rollout):
+            switch(rollout, context, key)
+            state = read_released_state(rollout)
         details = {
             "from": ticket.champion,
             "semantic_version": semantic_versions(ports.ledger.entries(self.model, kind="approval")).get(

@@ -9,6 +9,7 @@ from airflow.sdk import Context
 from pipelines.ledger.version_state import ROLLBACK_KINDS
 from pipelines.messages.rollout import RolloutState
 from pipelines.ports import LedgerEntry
+from pipelines.rollout.next_steps import answering_text
 from pipelines.rules.rollout_rollback import CANDIDATE_REJECTED, judge_rollout_end
 from pipelines.versions.records import append_rollback, measured_traffic, update_registry
 from practices._connections import installation
@@ -39,7 +40,6 @@ class RolloutRollback(RolloutPractice):
         state, failed = rollout.read_state(), failed_tasks(context)
         line = recorded_end(rollout, state)
         decision = judge_rollout_end(rollout.ticket, state, failed, recorded=line is not None)
-        self.log.info("%s: %s", decision.action, decision.reason)
         if decision.action == "roll_back":
             state, traffic = rollout.roll_back(decision.reason), rollout.share(state)
             line = record_rollback(rollout, state, "run", decision.reason, traffic)
@@ -49,6 +49,7 @@ class RolloutRollback(RolloutPractice):
             )
         if line is not None:
             update_registry(rollout.ports, line, rollout.target.state(self.model))
+        self.log.info("%s: %s; %s", decision.action, decision.reason, answering_text(state))
         return self.record(decision.verdict, rollout, context)
 
 

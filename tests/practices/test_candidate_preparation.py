@@ -73,7 +73,10 @@ def test_a_candidate_that_the_target_refuses_leaves_no_rollout_behind(harness: P
     run = DeployRun(harness)
     run.target.refusal_reasons = ["bundle.json was altered"]
     assert prepare(run) == "failed"
-    assert run.reasons["prepare_candidate"] == ["bundle.json was altered"]
+    altered, answering = run.reasons["prepare_candidate"]
+    assert altered == "bundle.json was altered"
+    assert "answers" not in run.state.reason
+    assert answering.startswith("version 4 answers; trigger flight_delay__deploy with version 5")
     assert (run.state.phase, run.state.split) == ("FAILED", {"4": 10_000})
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 from airflow.sdk import Context
@@ -32,6 +32,7 @@ def record_verdict(
     details: Mapping[str, Any] | None = None,
     result: str = "",
     on_recorded: Callable[[LedgerEntry], None] | None = None,
+    next_steps: Callable[[], Sequence[str]] = tuple,
 ) -> None:
     """Write the verdict to the ledger, the XComs and the task's log; return on PASS, else stop the downstream tasks.
 
@@ -39,6 +40,7 @@ def record_verdict(
     a bad live system). UNKNOWN raises ``Refused`` as well, or skips them (``on_unknown="skip"``: a monitor that has too
     little data yet). The ledger gets ``details`` and the verdict; ``on_recorded`` is called with its line before the
     task ends. ``result``: digest of what the task returns; a retry that returns something else writes another line.
+    What ``next_steps`` returns after that ends the message of a task that does not pass, and is no part of the verdict.
     """
     line = ports.ledger.append(
         ledger_kind,
@@ -53,16 +55,18 @@ def record_verdict(
     push_verdict(verdict, context)
     actions = {Outcome.FAIL: on_fail, Outcome.UNKNOWN: on_unknown}
     if actions.get(verdict.outcome) == "fail":
-        raise refusal(verdict, subject)
+        raise refusal(verdict, subject, next_steps())
     log_verdict(verdict, subject)
     if verdict.outcome is not Outcome.PASS:
         answer = "no" if verdict.outcome is Outcome.FAIL else "not measured yet"
-        raise AirflowSkipException(f"{subject}: {answer}\n" + "\n".join(f"  - {reason}" for reason in verdict.reasons))
+        lines = [*verdict.reasons, *next_steps()]
+        raise AirflowSkipException(f"{subject}: {answer}\n" + "\n".join(f"  - {line}" for line in lines))
 
 
-def refusal(verdict: Verdict, subject: str) -> Refused:
+def refusal(verdict: Verdict, subject: str, next_steps: Sequence[str] = ()) -> Refused:
     """The error that fails the task; the numbers are its notes, which its log shows after the reasons."""
-    error = Refused(f"{subject} is {'refused' if verdict.outcome is Outcome.FAIL else 'unknown'}", verdict.reasons)
+    outcome = "refused" if verdict.outcome is Outcome.FAIL else "unknown"
+    error = Refused(f"{subject} is {outcome}", [*verdict.reasons, *next_steps])
     for line in verdict.lines()[len(verdict.reasons) :]:
         error.add_note(line)
     return error

@@ -18,6 +18,7 @@ from practices._operators import links
 from practices._operators.model import ModelPractice
 from practices._operators.record_verdict import record_verdict
 from practices._operators.recorded_results import checked_ticket
+from practices._rollouts.next_steps import next_steps
 from practices._rollouts.rollout import Rollout
 
 log = logging.getLogger(__name__)
@@ -88,6 +89,7 @@ class RolloutPractice(ModelPractice):
         """Write the verdict to the ledger and the XComs and return it, or stop the downstream tasks.
 
         With ``held_at`` in the details (the generation at which traffic is held) a reason says what a person can do.
+        The message of a task that does not pass ends with the version that answers now.
         """
         ticket = rollout.ticket
         pictures = store_paths.rollout(ticket.model, ticket.rollout_id, "")
@@ -107,5 +109,6 @@ class RolloutPractice(ModelPractice):
             on_fail=on_fail,
             details={"practice": self.stem, **rollout.ledger_ids, **details},
             on_recorded=partial(update_status, rollout.ports),
+            next_steps=partial(next_steps, rollout.ports, ticket),
         )
         return verdict.model_dump(mode="json")

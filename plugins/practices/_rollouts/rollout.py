@@ -14,6 +14,7 @@ from pipelines.errors import Conflict, Refused, Unavailable
 from pipelines.messages.rollout import RolloutState, RolloutTicket
 from pipelines.ports import DeploymentTarget, LedgerEntry, Ports
 from pipelines.rollout.from_spec import idle_lease_seconds
+from pipelines.rollout.next_steps import next_steps_text
 from pipelines.spec.model import ModelSpec
 from pipelines.spec.strategy import FULL_SHARE
 
@@ -70,7 +71,7 @@ class Rollout:
         """
         state, rollout_id = self.read_state(), self.ticket.rollout_id
         if state.rollout_id == rollout_id and state.phase in ENDED_PHASES:
-            reasons = [state.reason, f"version {state.champion} answers; trigger {state.model}__deploy to try again"]
+            reasons = [state.reason, next_steps_text(self.ticket, state)]
             raise Refused(f"version {self.ticket.version} of {state.model} {ENDED_PHASES[state.phase]}", reasons)
         if state.rollout_id == rollout_id and state.phase != "SUPERSEDED":
             return state

@@ -9,6 +9,7 @@ from airflow.sdk import Context
 from pipelines.ledger.required_evidence import analysis_stage_name
 from pipelines.messages.rollout import RolloutState, RolloutTicket
 from pipelines.verdict import Verdict
+from practices._rollouts.next_steps import named_next_steps
 from practices._rollouts.operator import RolloutPractice
 from practices._rollouts.recorded_evidence import missing_evidence
 from practices._rollouts.rollout import Rollout
@@ -40,5 +41,6 @@ class TrafficShift(RolloutPractice):
         missing = missing_evidence(rollout.ticket, rollout.spec, rollout.ports, analysis_stage_name(share))
         verdict = self.record(self.judge(rollout.ticket, state, share, missing), rollout, context, share=share)
         rollout.renew_lease(state, rollout.spec.deployment.lease)
-        rollout.set_traffic(share)
+        with named_next_steps(rollout):
+            rollout.set_traffic(share)
         return verdict
