@@ -106,8 +106,9 @@ def watch_limits(deployment: Deployment) -> list[WatchLimit]:
 
 
 def counted_unit(deployment: Deployment) -> str:
-    """The declared unit; by default keys where routing is sticky or has segment rules, else requests."""
-    default = "key" if deployment.is_sticky or deployment.routing.segments else "request"
+    """The declared unit; by default keys where the gateway keeps users in their arm or has segment rules."""
+    keys = deployment.guards_itself and (deployment.is_sticky or deployment.routing.segments)
+    default = "key" if keys else "request"
     return deployment.analysis.unit or default
 
 

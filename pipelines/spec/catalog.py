@@ -16,7 +16,7 @@ from pipelines.spec.deployment_faults import deployment_faults
 from pipelines.spec.experiment import experiment_faults
 from pipelines.spec.features import FeatureView, LatestObservation, Lookup
 from pipelines.spec.model import ModelSpec
-from pipelines.spec.plain_yaml import load
+from pipelines.spec.plain_yaml import load, with_lines
 
 Spec = TypeVar("Spec", bound=BaseModel)
 
@@ -25,12 +25,13 @@ FOLDERS = {"datasets": "datasets", "views": "features", "models": "models"}
 
 
 def read_declaration(path: Path, kind: type[Spec]) -> Spec:
-    """Parse one YAML file. Raises ``Refused`` with every fault and its place in the file.
+    """Parse one YAML file. Raises ``Refused`` with every fault, its place and its line in the file.
 
     Checks over several fields run only if each of these fields is valid.
     """
     try:
-        content: Any = load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        content: Any = load(text)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise Refused(f"{path.name} is not valid YAML; correct it and save again", [str(error)]) from error
     except FileNotFoundError as error:
@@ -40,7 +41,7 @@ def read_declaration(path: Path, kind: type[Spec]) -> Spec:
     try:
         return kind.model_validate(content)
     except ValidationError as error:
-        reasons = [_fault_text(item) for item in error.errors()]
+        reasons = with_lines(text, [_fault_text(item) for item in error.errors()])
         raise Refused(f"{path.name} has {len(reasons)} fault(s); correct them and save again", reasons) from error
 
 
@@ -70,8 +71,8 @@ class Catalog:
         datasets = _read_folder(include / FOLDERS["datasets"], DatasetSpec, "dataset", refused)
         views = _read_folder(include / FOLDERS["views"], FeatureView, "view", refused)
         models = _read_folder(include / FOLDERS["models"], ModelSpec, "model", refused)
-        _check(views, FOLDERS["views"], refused, lambda view: view_faults(view, datasets.get(view.dataset)))
-        _check(models, FOLDERS["models"], refused, lambda model: _model_faults(model, views, datasets))
+        _check(views, include / FOLDERS["views"], refused, lambda view: view_faults(view, datasets.get(view.dataset)))
+        _check(models, include / FOLDERS["models"], refused, lambda model: _model_faults(model, views, datasets))
         return cls(datasets, views, models, refused)
 
     def model(self, name: str) -> ModelSpec:
@@ -133,10 +134,16 @@ def _read_folder(folder: Path, kind: type[Spec], name_field: str, refused: dict[
     return specs
 
 
-def _check(specs: dict[str, Any], folder: str, refused: dict[str, Refused], faults: Callable[[Any], list[str]]) -> None:
+def _check(
+    specs: dict[str, Any], folder: Path, refused: dict[str, Refused], faults: Callable[[Any], list[str]]
+) -> None:
     for name, texts in {name: faults(spec) for name, spec in specs.items()}.items():
         if texts:
-            refused[f"{folder}/{name}.yaml"] = Refused(f"{name}.yaml has {len(texts)} fault(s); correct them", texts)
+            file = folder / f"{name}.yaml"
+            reasons = with_lines(file.read_text(encoding="utf-8"), texts)
+            refused[f"{folder.name}/{file.name}"] = Refused(
+                f"{file.name} has {len(texts)} fault(s); correct them", reasons
+            )
             del specs[name]
 
 

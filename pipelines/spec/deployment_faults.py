@@ -1,18 +1,16 @@
-"""Lists each declared field of a deployment that its target does not support, with the reason."""
+"""Lists each declared field of a deployment that its target or its strategy has no use for, with the reason."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-from pydantic import BaseModel
-
+from pipelines.spec.declared import field_faults
 from pipelines.spec.deployment import Deployment, Embedded, HttpRoute, KServe, SageMaker
 from pipelines.spec.kubernetes_faults import http_route_faults, kserve_faults
 from pipelines.spec.sagemaker_faults import sagemaker_faults
+from pipelines.spec.strategy_faults import strategy_faults
 
 
 def deployment_faults(deployment: Deployment) -> list[str]:
-    """Each declared field that the declared target does not support, with the reason or what to do instead."""
+    """Each declared field that would do nothing, with one reason or what to do instead."""
     faults = _general_faults(deployment)
     if isinstance(deployment.target, Embedded):
         faults += _embedded_faults(deployment)
@@ -22,16 +20,13 @@ def deployment_faults(deployment: Deployment) -> list[str]:
         faults += kserve_faults(deployment)
     elif isinstance(deployment.target, SageMaker):
         faults += sagemaker_faults(deployment, deployment.target)
-    return [f"deployment.{fault}" for fault in faults]
-
-
-def field_faults(place: str, block: BaseModel | None, reasons: Mapping[str, str]) -> list[str]:
-    """``<place>.<field>: <reason>`` for each field of the block that is declared."""
-    return [
-        f"{place}.{name}: {reason}"
-        for name, reason in reasons.items()
-        if block is not None and name in block.model_fields_set
+    places = tuple(fault.partition(":")[0] for fault in faults)
+    faults += [
+        fault
+        for fault in strategy_faults(deployment)
+        if not any(f"{fault.partition(':')[0]}.".startswith(f"{place}.") for place in places)
     ]
+    return [f"deployment.{fault}" for fault in faults]
 
 
 def _general_faults(deployment: Deployment) -> list[str]:
@@ -63,6 +58,8 @@ def _embedded_faults(deployment: Deployment) -> list[str]:
             ("path", "interval", "timeout", "success_threshold", "failure_threshold", "initial_delay"), supervisor
         ),
     )
+    if not deployment.health_check.enabled:
+        faults.append(f"health_check.enabled: {supervisor}")
     faults += field_faults(
         "load_balancing", deployment.load_balancing, dict.fromkeys(("algorithm", "health_check_interval"), kernel)
     )

@@ -1,8 +1,9 @@
-"""Reads YAML with only ``true`` and ``false`` as booleans, and refuses a field that is given twice."""
+"""Reads YAML with only ``true`` and ``false`` as booleans, refuses a field given twice, and finds a field's line."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import yaml
@@ -45,3 +46,41 @@ _Loader.add_implicit_resolver(_BOOLEAN_TAG, re.compile("^(?:true|True|TRUE|false
 def load(text: str) -> Any:
     """Content of one YAML document. Raises ``yaml.YAMLError`` with the place of the fault."""
     return yaml.load(text, Loader=_Loader)  # noqa: S506 - the safe loader, made stricter
+
+
+def with_lines(text: str, faults: Sequence[str]) -> list[str]:
+    """Each fault, ``<dotted place>: <words>``, with the line of that place in the document."""
+    try:
+        document = yaml.compose(text, Loader=_Loader)
+    except yaml.YAMLError:
+        return list(faults)
+    lines = [_line_of(document, fault.partition(":")[0]) for fault in faults]
+    return [f"{fault} (line {line})" if line else fault for fault, line in zip(faults, lines, strict=True)]
+
+
+def _line_of(document: yaml.Node | None, place: str) -> int | None:
+    """The line, from 1, of the deepest part of the place that is there; None if no part is.
+
+    A part that is not there (a missing field, the kind of a target) is passed over. A list's entry is named by its
+    number or by its ``name``.
+    """
+    node, line = document, None
+    for part in place.split("."):
+        if (found := _child(node, part)) is not None:
+            mark, node = found
+            line = mark.line + 1
+    return line
+
+
+def _child(node: yaml.Node | None, part: str) -> tuple[yaml.Mark, yaml.Node] | None:
+    """Where an entry of a mapping or a list begins, and its value."""
+    if isinstance(node, yaml.MappingNode):
+        return next(((key.start_mark, value) for key, value in node.value if key.value == part), None)
+    if not isinstance(node, yaml.SequenceNode):
+        return None
+    if part.isdigit():
+        entry = node.value[int(part)] if int(part) < len(node.value) else None
+    else:
+        named = ((entry, _child(entry, "name")) for entry in node.value)
+        entry = next((entry for entry, name in named if name is not None and name[1].value == part), None)
+    return None if entry is None else (entry.start_mark, entry)

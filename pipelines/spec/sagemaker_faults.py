@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-from pydantic import BaseModel
-
+from pipelines.spec.declared import field_faults
 from pipelines.spec.deployment import Deployment, SageMaker
 from pipelines.spec.strategy import BlueGreen, Canary
 
@@ -40,14 +37,8 @@ def sagemaker_faults(deployment: Deployment, target: SageMaker) -> list[str]:
     )
 
 
-def _field_faults(place: str, block: BaseModel | None, reasons: Mapping[str, str]) -> list[str]:
-    """A fault for each field of the block that is declared."""
-    names = block.model_fields_set if block is not None else set()
-    return [f"{place}.{name}: {reason}" for name, reason in reasons.items() if name in names]
-
-
 def _routing_faults(deployment: Deployment) -> list[str]:
-    faults = _field_faults(
+    faults = field_faults(
         "routing",
         deployment.routing,
         {"deadline_ms": "the champion does not answer for a late candidate; AWS stops after 60 s; remove it"},
@@ -64,7 +55,7 @@ def _routing_faults(deployment: Deployment) -> list[str]:
 def _probe_faults(deployment: Deployment) -> list[str]:
     fixed = "SageMaker requests /ping at its own interval; remove it"
     names = ("path", "interval", "timeout", "success_threshold", "failure_threshold")
-    faults = _field_faults("health_check", deployment.health_check, dict.fromkeys(names, fixed))
+    faults = field_faults("health_check", deployment.health_check, dict.fromkeys(names, fixed))
     if not deployment.health_check.enabled:
         faults.append("health_check.enabled: SageMaker always requests /ping; use true")
     delay = deployment.health_check.initial_delay
@@ -77,14 +68,14 @@ def _resource_faults(deployment: Deployment) -> list[str]:
     size, scaling = deployment.resources, deployment.resources.autoscaling
     reason = "SageMaker sizes whole instances; use target.instance_type"
     names = ("cpu_request", "cpu_limit", "memory_request", "memory_limit")
-    faults = _field_faults("resources", size, dict.fromkeys(names, reason))
+    faults = field_faults("resources", size, dict.fromkeys(names, reason))
     if size.accelerator != "none":
         faults.append("resources.accelerator: the gateway predicts on the CPU; use none")
     if scaling is None or not scaling.enabled:
         reason = "it needs autoscaling; remove it, or declare autoscaling"
-        return faults + _field_faults("resources", size, dict.fromkeys(("min_replicas", "max_replicas"), reason))
+        return faults + field_faults("resources", size, dict.fromkeys(("min_replicas", "max_replicas"), reason))
     reason = "SageMaker scales by requests; use metric: requests-per-second with target_value"
-    faults += _field_faults(
+    faults += field_faults(
         "resources.autoscaling", scaling, dict.fromkeys(("cpu_utilization", "memory_utilization"), reason)
     )
     if scaling.metric != "requests-per-second":
@@ -94,7 +85,7 @@ def _resource_faults(deployment: Deployment) -> list[str]:
 
 def _balancing_faults(deployment: Deployment) -> list[str]:
     balancing = deployment.load_balancing
-    faults = _field_faults("load_balancing", balancing, {"health_check_interval": "SageMaker sets it; remove it"})
+    faults = field_faults("load_balancing", balancing, {"health_check_interval": "SageMaker sets it; remove it"})
     if "algorithm" in balancing.model_fields_set and balancing.algorithm == "round-robin":
         faults.append("load_balancing.algorithm: SageMaker draws at random; use least-connections or remove it")
     if balancing.session_affinity.enabled:
@@ -106,7 +97,7 @@ def _balancing_faults(deployment: Deployment) -> list[str]:
 
 def _variants_mode_faults(target: SageMaker) -> list[str]:
     reason = "in mode variants the analysis judges; alarms need mode: guardrail"
-    return _field_faults("target", target, {"alarms": reason, "bake": "it needs mode: guardrail"})
+    return field_faults("target", target, {"alarms": reason, "bake": "it needs mode: guardrail"})
 
 
 def _guardrail_mode_faults(deployment: Deployment, target: SageMaker) -> list[str]:
@@ -117,8 +108,6 @@ def _guardrail_mode_faults(deployment: Deployment, target: SageMaker) -> list[st
         faults.append(f"target.alarms: SageMaker takes up to 10 alarms, not {len(target.alarms)}")
     if deployment.rollback.window > MAX_WAIT_SECONDS:
         faults.append(f"rollback.window: SageMaker keeps old instances {MAX_WAIT_SECONDS} s; use mode: variants")
-    if deployment.analysis.metrics:
-        faults.append("analysis.metrics: in mode guardrail the alarms judge; declare them as alarms")
     if deployment.strategy == "canary":
         faults += _linear_faults(deployment, deployment.canary or Canary())
     if deployment.strategy == "blue_green":

@@ -148,6 +148,10 @@ class MetricSpec(DeclarationBlock):
             faults.append("declare max_rate, max_ratio or fail_ratio; without a limit it decides nothing")
         elif self.role == "deterioration" and self.fail_ratio is None:
             faults.append("role deterioration can only fail; declare its fail_ratio")
+        if self.role == "deterioration" and self.max_ratio is not None:
+            faults.append("role deterioration fails by fail_ratio alone; remove max_ratio, or use role: guardrail")
+        if self.role == "deterioration" and self.event == "bad" and self.max_rate is not None:
+            faults.append("role deterioration fails by fail_ratio alone; remove max_rate, or use role: guardrail")
         if faults:
             raise ValueError(f"{self.name}: {'; '.join(faults)}")
         return self

@@ -10,6 +10,8 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from pipelines.settings import REPOSITORY
+from pipelines.spec.deployment import Deployment
+from pipelines.spec.deployment_faults import deployment_faults
 from pipelines.spec.plain_yaml import load
 from tests.docs.pages import pages
 
@@ -62,6 +64,21 @@ def test_an_example_is_taken_by_the_schema_of_its_file(content: str) -> None:
             assert not faults(example)
 
 
+def deployments() -> Iterator[Any]:
+    """What the pages declare of deployments, as a whole or only its target."""
+    for example in EXAMPLES:
+        content = load(str(example.values[0]).partition("\n---\n")[0])
+        if isinstance(content, dict) and "target" in content and "kind" in content["target"]:
+            yield pytest.param({"target": content["target"]}, id=example.id)
+        elif isinstance(content, dict) and "deployment" in content:
+            yield pytest.param(content["deployment"], id=example.id)
+
+
+@pytest.mark.parametrize("declared", list(deployments()))
+def test_every_field_of_a_deployment_on_a_page_acts(declared: Any) -> None:
+    assert deployment_faults(Deployment.model_validate(declared)) == []
+
+
 @pytest.mark.parametrize(
     "example",
     [
@@ -78,3 +95,4 @@ def test_an_example_that_no_declaration_takes_is_found(example: Any) -> None:
 
 def test_there_are_examples() -> None:
     assert len(EXAMPLES) >= 10
+    assert len(list(deployments())) >= 7

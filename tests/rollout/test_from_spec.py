@@ -195,7 +195,6 @@ def test_a_stage_lasts_between_its_two_declared_times(block: dict[str, Any], bak
         ({"max_rate": 0.05, "max_ratio": 1.5}, [("slow", "guardrail", 0.05, 1.5, 1.0)]),
         ({"max_rate": 0.05}, [("slow", "guardrail", 0.05, None, 1.0)]),
         ({"role": "deterioration", "max_rate": 0.05, "fail_ratio": 1.2}, [("slow", "deterioration", None, None, 1.2)]),
-        ({"role": "deterioration", "max_ratio": 1.5, "fail_ratio": 1.2}, [("slow", "deterioration", None, None, 1.2)]),
     ],
 )
 def test_each_limit_of_a_metric_is_enforced_by_its_role(metric: dict[str, Any], limits: list[Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +100,44 @@ def test_all_faults_of_a_file_are_listed_at_once_each_with_its_place(tmp_path: P
     for part in ("owner: Field required", "ownr: unknown field", "training.seed:", "split shares sum to 1.2000"):
         assert part in text
     assert "evaluation.comparison.confidence:" in text
+
+
+def test_a_fault_names_the_line_of_its_field_or_of_the_block_that_lacks_it(tmp_path: Path) -> None:
+    lines = (INCLUDE / "models" / "flight_delay.yaml").read_text().splitlines()
+    lines = lines[: next(number for number, line in enumerate(lines) if line.startswith("deployment:"))]
+    first = len(lines) + 1
+    deployment = [
+        "deployment:",
+        "  target:",
+        "    kind: kserve",
+        "    storage_prefix: s3://models",
+        "  analysis:",
+        "    metrics:",
+        "      - {name: late, event: slow}",
+        "  load_test: {target_rps: 50}",
+    ]
+    (tmp_path / "flight_delay.yaml").write_text("\n".join(lines + deployment))
+    text = refusal(tmp_path / "flight_delay.yaml", ModelSpec)
+    for fault, line in (
+        ("deployment.target.kserve.storage_prefix: unknown field", first + 3),
+        ("over_ms is needed for event: slow", first + 6),
+        ("deployment.load_test.assertions: Field required", first + 7),
+    ):
+        (reason,) = [reason for reason in text.splitlines() if fault in reason]
+        assert reason.endswith(f"(line {line})")
+
+
+def test_a_fault_that_needs_the_whole_declaration_names_its_line_too(tmp_path: Path) -> None:
+    shutil.copytree(INCLUDE, tmp_path / "include")
+    file = tmp_path / "include" / "models" / "flight_delay.yaml"
+    fields = load(file.read_text())
+    fields["deployment"] = {"cache": {"enabled": False, "ttl": 60}, "analysis": {"minimum_units": 50}}
+    text = yaml.safe_dump(fields, sort_keys=False)
+    file.write_text(text)
+    refused = Catalog.read(tmp_path / "include").refused["models/flight_delay.yaml"]
+    for field in ("ttl: 60", "minimum_units: 50"):
+        (reason,) = [reason for reason in refused.reasons if field.partition(":")[0] in reason]
+        assert reason.endswith(f"(line {1 + text.splitlines().index(f'    {field}')})")
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,14 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"shadow": {"duration": 60, "max_duration": 30}}, "max_duration is shorter than duration"),
     ({"strategy": "blue_green", "blue_green": {"max_duration": 30}}, "max_duration is shorter than validation"),
     ({"analysis": {"metrics": [{"name": "m", "role": "deterioration", "max_ratio": 2}]}}, "declare its fail_ratio"),
+    (
+        {"analysis": {"metrics": [{"name": "m", "role": "deterioration", "fail_ratio": 2, "max_ratio": 3}]}},
+        "fails by fail_ratio alone; remove max_ratio",
+    ),
+    (
+        {"analysis": {"metrics": [{"name": "m", "role": "deterioration", "fail_ratio": 2, "max_rate": 0.1}]}},
+        "fails by fail_ratio alone; remove max_rate",
+    ),
     ({"shadow": {"sample_rate": 1.5}}, "sample_rate"),
     ({"strategy": "ab"}, "strategy ab needs routing.key"),
     ({"strategy": "ab", "routing": {"key": "header:x-user-id"}, "ab": {"traffic_split": 0.7}}, "traffic_split"),
