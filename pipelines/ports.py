@@ -39,11 +39,17 @@ class Store(Protocol):
         """Rows of the given days (None: all), at a version (None: newest), with their ``day``."""
         ...
 
-    def replace_partition(self, table: str, day: date, frame: pl.DataFrame) -> int:
+    def replace_partition(self, table: str, day: date, frame: pl.DataFrame, *, input_version: int | None = None) -> int:
         """Atomically make ``frame`` the whole content of one day; returns the table's new version.
 
         Safe when several writers replace different days at once. ``frame`` needs no ``day`` column.
+        ``input_version``: the version of the table from which the rows were made, stored with the day. Raises
+        ``Conflict``, and writes nothing, if the day was made from a newer one.
         """
+        ...
+
+    def input_version(self, table: str, day: date) -> int | None:
+        """The newest ``input_version`` from which the day was written; None if there is none."""
         ...
 
     def days(self, table: str) -> list[date]:

@@ -17,6 +17,12 @@ def landing_of(source: str) -> str:
     return f"landing/{source}/"
 
 
+def delivered_day(path: str) -> date | None:
+    """The day of ``landing/<source>/<day>/<file>``, None for a folder that is no day written ``YYYY-MM-DD``."""
+    parts = path.split("/")
+    return _day(parts[2]) if len(parts) > 3 else None
+
+
 def receipt(dataset: str, day: date) -> str:
     """Receipt of a day's last ingested or refused delivery, which is ignored until it changes."""
     return f"receipts/{dataset}/{day:%Y-%m-%d}.json"
@@ -29,6 +35,24 @@ def raw(source: str) -> str:
 def raw_receipt(source: str, day: date) -> str:
     """Receipt of the raw partition: the delivery's digests and the version that wrote it."""
     return f"receipts/raw/{source}/{day:%Y-%m-%d}.json"
+
+
+def raw_receipts_of(source: str) -> str:
+    """Folder of the receipts of all raw partitions of a source."""
+    return f"receipts/raw/{source}/"
+
+
+def received_day(path: str) -> date | None:
+    """The day of ``receipts/raw/<source>/<day>.json``."""
+    return _day(path.rpartition("/")[2].removesuffix(".json"))
+
+
+def _day(text: str) -> date | None:
+    try:
+        day = date.fromisoformat(text)
+    except ValueError:
+        return None
+    return day if day.isoformat() == text else None  # 20130105 is a date of ISO 8601, too, and no folder of ours
 
 
 def validated(source: str) -> str:

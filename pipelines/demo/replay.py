@@ -152,9 +152,9 @@ def _source_frame(name: str, view: FeatureView, dataset: DatasetSpec, days: Sequ
 
 def _parse_columns(source: SourceSpec, text: pl.DataFrame) -> pl.DataFrame:
     """Text columns as the contract's types; a text that does not parse is null."""
-    from pipelines.steps.ingestion.contract import parse
+    from pipelines.steps.ingestion.column_values import typed_columns
 
-    return parse(text, source.columns, source.null_values)[1]
+    return typed_columns(text, source.columns, source.null_values)[1]
 
 
 def _batches(

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from datetime import date
+
+from pydantic import field_validator
 
 from pipelines.messages.message import Message
 
@@ -12,6 +15,12 @@ class LandedFile(Message):
     rows: int
     sha256: str
 
+    @field_validator("sha256")
+    @classmethod
+    def read_digest(cls, digest: str) -> str:
+        """In small letters and without ``sha256:``, which some tools write before it."""
+        return digest.strip().lower().removeprefix("sha256:")
+
 
 class DeliveryManifest(Message):
     """``landing/<source>/<day>/_manifest.json``, written last: what was delivered for one source and day."""
@@ -20,6 +29,15 @@ class DeliveryManifest(Message):
     day: date
     files: list[LandedFile]
 
+    @classmethod
+    def read(cls, content: bytes) -> DeliveryManifest:
+        """From JSON in any Unicode encoding, with or without a byte order mark. Raises pydantic's error."""
+        try:
+            text = content.decode(json.detect_encoding(content))
+        except UnicodeDecodeError:
+            text = content.decode("utf-8", errors="replace")
+        return cls.model_validate_json(text)
+
 
 class RawReceipt(Message):
     """Written after a raw partition: the delivery that it contains, and the table version that wrote it."""
@@ -27,3 +45,5 @@ class RawReceipt(Message):
     rows: int
     sha256: dict[str, str]
     version: int
+    contract: str | None = None
+    """Digest of the contract that the rows were checked against; None in a receipt that does not say it."""

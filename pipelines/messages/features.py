@@ -31,6 +31,8 @@ class FeaturesResult(Message):
     day: date
     days: list[date]
     rows: int
+    without_entities: bool = False
+    """True if the day was published without a row, which its source allows."""
     table: str
     version: int
     features: list[FeatureFacts]

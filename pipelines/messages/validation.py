@@ -26,6 +26,8 @@ class SourceAudit(Message):
     failures: list[str] = []
     """Expectations on the whole table that failed (they have no rows to quarantine)."""
     raw_version: int
+    staged: dict[str, str] = {}
+    """Part (``accepted``, ``quarantined``) to the path of its rows, by digest. Empty: under the audit's folder."""
 
 
 class AuditResult(Message):
@@ -51,4 +53,6 @@ class PublishResult(Message):
     day: date
     versions: dict[str, int] = {}
     """Table to version, for example ``validated/flights`` to 12."""
+    superseded: list[str] = []
+    """Tables that were left as they are, because a newer delivery of the day had been published."""
     profiles: dict[str, str] = {}

@@ -17,6 +17,9 @@ def judge_features(result: FeaturesResult, view: FeatureView) -> Verdict:
     A stale source produces nulls (an observation older than its ``max_age_hours`` is null), so ``max_null_share``
     detects it.
     """
+    if result.without_entities:
+        no_rows: dict[str, object] = {"day": str(result.day), "rows": result.rows, "null_shares": {}}
+        return Verdict.of(RULE, findings=[f"{result.day} was published without entities"], facts=no_rows)
     failures: list[str] = []
     unknowns = [] if result.rows else [f"{result.table} has no row of {result.day}"]
     measured = {facts.name: facts for facts in result.features}

@@ -1,8 +1,8 @@
-"""Reads all declarations of datasets, views and models; refuses faulty files and the declarations that use them."""
+"""Reads all declarations of datasets, suites, views and models; refuses faulty files and what uses them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,16 +11,18 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from pipelines.errors import Refused, unknown_name
-from pipelines.spec.dataset import DatasetSpec
+from pipelines.spec.dataset import NUMERIC, DatasetSpec
 from pipelines.spec.deployment_faults import deployment_faults
 from pipelines.spec.experiment import experiment_faults
-from pipelines.spec.features import FeatureView, LatestObservation, Lookup
+from pipelines.spec.fault_text import fault_texts
+from pipelines.spec.features import CalendarPart, Feature, FeatureView, LatestObservation, Lookup, WindowMean
 from pipelines.spec.model import ModelSpec
 from pipelines.spec.plain_yaml import load, with_lines
+from pipelines.spec.suite import DeclaredSuite
 
 Spec = TypeVar("Spec", bound=BaseModel)
 
-FOLDERS = {"datasets": "datasets", "views": "features", "models": "models"}
+FOLDERS = {"datasets": "datasets", "suites": "expectations", "views": "features", "models": "models"}
 """Folder of each kind of declaration, below ``include``."""
 
 
@@ -32,8 +34,8 @@ def read_declaration(path: Path, kind: type[Spec]) -> Spec:
     try:
         text = path.read_text(encoding="utf-8")
         content: Any = load(text)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise Refused(f"{path.name} is not valid YAML; correct it and save again", [str(error)]) from error
+    except (yaml.YAMLError, UnicodeDecodeError, ValueError) as error:
+        raise Refused(f"{path.name} is not valid YAML; correct it and save again", [_yaml_fault(error)]) from error
     except FileNotFoundError as error:
         raise Refused(f"{path} does not exist; create it or correct the name") from error
     if not isinstance(content, dict):
@@ -41,20 +43,22 @@ def read_declaration(path: Path, kind: type[Spec]) -> Spec:
     try:
         return kind.model_validate(content)
     except ValidationError as error:
-        reasons = with_lines(text, [_fault_text(item) for item in error.errors()])
+        reasons = with_lines(text, fault_texts(error))
         raise Refused(f"{path.name} has {len(reasons)} fault(s); correct them and save again", reasons) from error
 
 
-def _fault_text(item: Any) -> str:
-    place = ".".join(str(part) for part in item["loc"]) or "(whole file)"
-    if item["type"] == "extra_forbidden":
-        return f"{place}: unknown field; remove it or correct the spelling"
-    return f"{place}: {item['msg']} (got {item['input']!r:.80})"
+def _yaml_fault(error: Exception) -> str:
+    mark = getattr(error, "problem_mark", None)
+    if isinstance(error, UnicodeDecodeError):
+        return f"line {error.object.count(bytes([10]), 0, error.start) + 1}: is not UTF-8; save the file as UTF-8"
+    if mark is None:
+        return str(error)
+    return f"line {mark.line + 1}: {getattr(error, 'problem', None) or 'is not valid YAML'}"
 
 
 @dataclass(frozen=True)
 class Catalog:
-    """The datasets, views and models declared under one ``include`` folder, by name.
+    """The datasets, suites, views and models declared under one ``include`` folder, by name.
 
     ``refused`` maps each faulty file to its error; valid files are available all the same.
     """
@@ -63,17 +67,23 @@ class Catalog:
     views: dict[str, FeatureView] = field(default_factory=dict)
     models: dict[str, ModelSpec] = field(default_factory=dict)
     refused: dict[str, Refused] = field(default_factory=dict)
+    suites: dict[str, DeclaredSuite] = field(default_factory=dict)
 
     @classmethod
     def read(cls, include: Path) -> Catalog:
         """Read all declarations; ``refused`` has the faulty ones and those that use them."""
         refused: dict[str, Refused] = {}
         datasets = _read_folder(include / FOLDERS["datasets"], DatasetSpec, "dataset", refused)
+        suites = _read_folder(include / FOLDERS["suites"], DeclaredSuite, "suite", refused)
         views = _read_folder(include / FOLDERS["views"], FeatureView, "view", refused)
         models = _read_folder(include / FOLDERS["models"], ModelSpec, "model", refused)
+        declared = dict(datasets)
+        _check(
+            datasets, include / FOLDERS["datasets"], refused, lambda dataset: dataset_faults(dataset, declared, suites)
+        )
         _check(views, include / FOLDERS["views"], refused, lambda view: view_faults(view, datasets.get(view.dataset)))
         _check(models, include / FOLDERS["models"], refused, lambda model: _model_faults(model, views, datasets))
-        return cls(datasets, views, models, refused)
+        return cls(datasets, views, models, refused, suites)
 
     def model(self, name: str) -> ModelSpec:
         return self._get("models", name)  # type: ignore[no-any-return]
@@ -94,7 +104,7 @@ class Catalog:
         return [view for view in self.views.values() if view.dataset == dataset]
 
     def declared(self, kind: str) -> list[str]:
-        """Names of all ``datasets``, ``views`` or ``models``, also of those whose files have faults."""
+        """Names of all ``datasets``, ``suites``, ``views`` or ``models``, also of those whose files have faults."""
         faulty = [Path(file).stem for file in self.refused if file.startswith(f"{FOLDERS[kind]}/")]
         return sorted({*getattr(self, kind), *faulty})
 
@@ -114,7 +124,8 @@ def _model_faults(model: ModelSpec, views: dict[str, FeatureView], datasets: dic
         return faults
     dataset = datasets[view.dataset]
     if model.deployment.ab is not None:
-        outcomes = {name: column.type for name, column in dataset.sources[view.entity_source].columns.items()}
+        own = dataset.sources[view.entity_source].stored_columns()
+        outcomes = {name: column.type for name, column in own.items()}
         ab_faults = experiment_faults(model.deployment.ab, model.problem, outcomes)
         faults += [f"deployment.ab.{fault}" for fault in ab_faults]
     return faults + target_faults(model, view, dataset)
@@ -147,42 +158,113 @@ def _check(
             del specs[name]
 
 
+def dataset_faults(
+    dataset: DatasetSpec, datasets: Mapping[str, DatasetSpec], suites: Mapping[str, DeclaredSuite]
+) -> list[str]:
+    """Sources that another dataset declares, too, and suites that are missing or judge columns of no source."""
+    found = []
+    for name, source in dataset.sources.items():
+        others = [other.dataset for other in datasets.values() if name in other.sources and other != dataset]
+        found += [
+            f"sources.{name}: datasets/{other}.yaml has a source of this name, too, and their rows would share one "
+            f"table; rename one of them, for example to {dataset.dataset}_{name}, with its landing folder"
+            for other in others
+        ]
+        if source.suite is None:
+            continue
+        if source.suite not in suites:
+            found.append(
+                f"sources.{name}.suite: {source.suite!r} is not declared, or was refused; "
+                f"write include/expectations/{source.suite}.yaml, or remove the field"
+            )
+            continue
+        columns = source.stored_columns()
+        found += [
+            f"sources.{name}.suite: expectation {number} of {source.suite} judges {column!r}, which is no column of "
+            f"{name}; it has {', '.join(columns)}"
+            for number, expectation in enumerate(suites[source.suite].expectations, start=1)
+            for column in expectation.columns
+            if column not in columns
+        ]
+    return found
+
+
 def view_faults(view: FeatureView, dataset: DatasetSpec | None) -> list[str]:
-    """Names that the dataset does not have, features of personal data, and lookups not by the key."""
+    """Names that the dataset does not have, columns of a wrong type, personal data, and lookups not by the key."""
     if dataset is None:
         return [f"dataset: {view.dataset!r} is not declared, or was refused"]
     if view.entity_source not in dataset.sources:
         return [f"entity_source: {view.entity_source!r} is not a source of {dataset.dataset}"]
-    own = dataset.sources[view.entity_source].columns
-    required = [*view.key, view.event_hour_column, view.event_minute_column, view.delay_column, view.label.column]
-    required = list(dict.fromkeys([*required, *view.label.known_after_columns, *view.outcome_columns]))
-    faults = [f"{column!r} is not a column of {view.entity_source}" for column in required if column not in own]
+    own = dataset.sources[view.entity_source].stored_columns()
+    named: list[tuple[str, str, Sequence[str] | None]] = [("key", column, None) for column in view.key]
+    named += [("event_hour_column", view.event_hour_column, ("timestamp",))]
+    named += [("event_minute_column", view.event_minute_column, NUMERIC), ("delay_column", view.delay_column, NUMERIC)]
+    named += [("label.column", view.label.column, NUMERIC)]
+    named += [("label.known_after_columns", column, NUMERIC) for column in view.label.known_after_columns]
+    named += [("outcome_columns", column, None) for column in view.outcome_columns]
+    found = [
+        f"{where}: {column!r} is not a column of {view.entity_source}"
+        for where, column, _ in named
+        if column not in own
+    ]
+    found += [
+        f"{where}: {column!r} of {view.entity_source} is {own[column].type}; it must be {' or '.join(types)}"
+        for where, column, types in named
+        if types is not None and column in own and own[column].type not in types
+    ]
+    found += [
+        f"key: {column!r} of {view.entity_source} is personal data, and the key is in every id, log and report; "
+        "have the source deliver a pseudonym, or choose another key"
+        for column in view.key
+        if column in own and own[column].pii
+    ]
+    if dataset.sources[view.entity_source].cadence == "reference":
+        found.append(f"entity_source: {view.entity_source!r} is a reference source; entities need a daily source")
     for name, feature in view.features.items():
-        how = feature.transformation
-        source = how.source if isinstance(how, Lookup | LatestObservation) else view.entity_source
-        if source not in dataset.sources:
-            faults.append(f"features.{name}: {source!r} is not a source of {dataset.dataset}")
-            continue
-        columns = [getattr(how, "column", None), getattr(how, "time_column", None)]
-        groups = [*getattr(how, "by", []), *getattr(how, "on", [])]
-        theirs = dataset.sources[source].columns
-        missing = [(source, column) for column in [*columns, *groups] if column and column not in theirs]
-        missing += [(view.entity_source, column) for column in groups if column not in own]
-        faults += [f"features.{name}: {column!r} is not in {table}" for table, column in dict.fromkeys(missing)]
-        faults += [
-            f"features.{name}: {column!r} of {source} is personal data; no feature may use it"
-            for column in columns
-            if column in theirs and theirs[column].pii
-        ]
-        if isinstance(how, Lookup) and set(how.on) != set(dataset.sources[source].key):
-            faults.append(f"features.{name}: on {how.on} is not the key {dataset.sources[source].key} of {source}")
-        for column in feature.source_columns:
-            table, _, bare = column.partition(".")
-            if table not in dataset.sources or bare not in dataset.sources[table].columns:
-                faults.append(
-                    f"features.{name}.source_columns: {column!r} is not <source>.<column> of a declared source"
-                )
-    return faults
+        found += _feature_faults(f"features.{name}", feature, view, dataset)
+    return list(dict.fromkeys(found))
+
+
+def _feature_faults(place: str, feature: Feature, view: FeatureView, dataset: DatasetSpec) -> list[str]:
+    how, own = feature.transformation, dataset.sources[view.entity_source].stored_columns()
+    source = how.source if isinstance(how, Lookup | LatestObservation) else view.entity_source
+    if source not in dataset.sources:
+        return [f"{place}: {source!r} is not a source of {dataset.dataset}"]
+    columns = [getattr(how, "column", None), getattr(how, "time_column", None)]
+    groups = [*getattr(how, "by", []), *getattr(how, "on", [])]
+    theirs = dataset.sources[source].stored_columns()
+    missing = [(source, column) for column in [*columns, *groups] if column and column not in theirs]
+    missing += [(view.entity_source, column) for column in groups if column not in own]
+    found = [f"{place}: {column!r} is not in {table}" for table, column in dict.fromkeys(missing)]
+    found += [
+        f"{place}: {column!r} of {source} is personal data; no feature may use it"
+        for column in columns
+        if column in theirs and theirs[column].pii
+    ]
+    found += [
+        f"{place}: {column!r} of {source} is {theirs[column].type}; it must be {' or '.join(types)}"
+        for column, types in _types_needed(feature)
+        if column in theirs and theirs[column].type not in types
+    ]
+    if isinstance(how, Lookup) and set(how.on) != set(dataset.sources[source].key):
+        found.append(f"{place}: on {how.on} is not the key {dataset.sources[source].key} of {source}")
+    for column in feature.source_columns:
+        table, _, bare = column.partition(".")
+        if table not in dataset.sources or bare not in dataset.sources[table].columns:
+            found.append(f"{place}.source_columns: {column!r} is not <source>.<column> of a declared source")
+    return found
+
+
+def _types_needed(feature: Feature) -> list[tuple[str, tuple[str, ...]]]:
+    """Columns of a feature's source with the types that the feature can be computed from."""
+    how = feature.transformation
+    needed: list[tuple[str, tuple[str, ...]]] = []
+    if isinstance(how, LatestObservation):
+        needed.append((how.time_column, ("timestamp",)))
+    computed = isinstance(how, WindowMean) or (isinstance(how, Lookup) and how.as_ == "age_years")
+    if not isinstance(how, CalendarPart) and (computed or feature.type == "numeric"):
+        needed.append((how.column, NUMERIC))
+    return needed
 
 
 def model_faults(model: ModelSpec, view: FeatureView | None) -> list[str]:
@@ -204,7 +286,7 @@ def model_faults(model: ModelSpec, view: FeatureView | None) -> list[str]:
 
 def target_faults(model: ModelSpec, view: FeatureView, dataset: DatasetSpec) -> list[str]:
     """A fault if the target is not a numeric column of the view's entities."""
-    column = dataset.sources[view.entity_source].columns.get(model.target.column)
+    column = dataset.sources[view.entity_source].stored_columns().get(model.target.column)
     if column is None:
         return [f"target.column: {model.target.column!r} is not a column of {view.entity_source}"]
     if column.type not in ("integer", "number"):

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import math
+import re
 from datetime import date
 from typing import Literal, Self
 from zoneinfo import ZoneInfo
@@ -12,6 +16,14 @@ from pipelines.spec.declared import DeclarationBlock, Identifier
 from pipelines.spec.runner import StageRunner
 
 ColumnType = Literal["integer", "number", "string", "timestamp"]
+NUMERIC = ("integer", "number")
+OWN_DAY_COLUMN = "source_day"
+"""Column of the tables that holds a source's own column ``day``: the partition's column has that name."""
+OWN_REASONS_COLUMN = "source_reasons"
+"""Column of the quarantine table that holds a source's own column ``reasons``."""
+DAILY_SCHEDULE = re.compile(r"[0-5]?\d (?:[01]?\d|2[0-3])(?: [\d*,/A-Za-z-]+){3}")
+"""Cron with one minute and one hour; the days may be limited."""
+RESERVED_NAMES = {"day": OWN_DAY_COLUMN, "reasons": OWN_REASONS_COLUMN}
 
 
 class ColumnSpec(DeclarationBlock):
@@ -19,11 +31,55 @@ class ColumnSpec(DeclarationBlock):
 
     type: ColumnType
     nullable: bool = False
-    allowed: list[str] | None = None
-    minimum: float | None = None
-    maximum: float | None = None
+    allowed: list[str | int | float] | None = Field(default=None, min_length=1)
+    """Its categories, of its type. A word that is one of ``null_values``, too, is a value of this column."""
+    minimum: int | float | None = None
+    maximum: int | float | None = None
     pii: bool = False
     description: str = ""
+
+    @model_validator(mode="after")
+    def check_limits_suit_the_type(self) -> Self:
+        limits = [name for name in ("minimum", "maximum") if getattr(self, name) is not None]
+        if limits and self.type not in NUMERIC:
+            raise ValueError(f"{' and '.join(limits)} limit integers and numbers, not {self.type}; remove them")
+        if not all(math.isfinite(getattr(self, name)) for name in limits):
+            raise ValueError(f"{' and '.join(limits)} must be finite numbers")
+        if self.minimum is not None and self.maximum is not None and self.minimum > self.maximum:
+            raise ValueError(f"minimum {self.minimum} is above maximum {self.maximum}; no value satisfies both")
+        if self.allowed is not None and self.type == "timestamp":
+            raise ValueError("allowed lists categories, and a timestamp has none; remove it")
+        return self
+
+    @model_validator(mode="after")
+    def read_categories_in_the_type(self) -> Self:
+        """``allowed: ["1", "2"]`` of an integer column are the integers 1 and 2."""
+        if self.allowed is None or self.type == "timestamp":
+            return self
+        wrong = [value for value in self.allowed if _in_type(value, self.type) is None]
+        if wrong:
+            hint = "write each in quotes" if self.type == "string" else f"write each as {self.type}"
+            raise ValueError(f"allowed has values that are no {self.type}: {', '.join(map(repr, wrong))}; {hint}")
+        object.__setattr__(self, "allowed", [_in_type(value, self.type) for value in self.allowed])
+        return self
+
+
+def _in_type(value: str | int | float, kind: str) -> str | int | float | None:
+    """The category as a value of its column; None if it is none."""
+    if kind == "string":
+        return value if isinstance(value, str) else None
+    if isinstance(value, bool):
+        return None
+    try:
+        number = float(value)
+        whole = int(value) if kind == "integer" else 0
+    except (ValueError, OverflowError):
+        return None
+    if not math.isfinite(number):
+        return None
+    if kind == "number":
+        return number
+    return whole if isinstance(value, str) or whole == value else None
 
 
 class SourceSpec(DeclarationBlock):
@@ -37,6 +93,7 @@ class SourceSpec(DeclarationBlock):
     format: Literal["csv", "parquet"] = "csv"
     cadence: Literal["daily", "reference"] = "daily"
     null_values: list[str] = ["NA", ""]
+    """Texts that stand for no value. Parquet has nulls of its own, so there only those count that are declared."""
     key: list[str] = Field(min_length=1)
     columns: dict[str, ColumnSpec] = Field(min_length=1)
     suite: Identifier | None = None
@@ -44,7 +101,10 @@ class SourceSpec(DeclarationBlock):
     minimum_rows: int = Field(default=1, ge=0)
     """A delivery with fewer rows is refused; 0 if days without rows are normal."""
     day_columns: list[str] | None = None
-    """``[year, month, day]``: columns that must contain the partition's day; rows of another day are refused."""
+    """``[year, month, day]``: columns that must contain the partition's day; rows of another day are refused.
+
+    None: the timestamp of the key says the day of a row (see ``event_column``). ``[]``: rows of any day are taken.
+    """
 
     @model_validator(mode="after")
     def check_key_is_declared(self) -> Self:
@@ -54,7 +114,72 @@ class SourceSpec(DeclarationBlock):
         nullable = [name for name in self.key if self.columns[name].nullable]
         if nullable:
             raise ValueError(f"key columns {nullable} are nullable; a key must not be null")
+        repeated = sorted({name for name in self.key if self.key.count(name) > 1})
+        if repeated:
+            raise ValueError(f"key names {repeated} more than once; name each column once")
+        if self.day_columns and [self.columns[name].type for name in self.day_columns] != ["integer"] * 3:
+            raise ValueError(f"day_columns {self.day_columns} must be three integer columns: year, month and day")
         return self
+
+    @model_validator(mode="after")
+    def leave_the_nulls_of_parquet(self) -> Self:
+        if self.format == "parquet" and "null_values" not in self.model_fields_set:
+            object.__setattr__(self, "null_values", [])
+        return self
+
+    @field_validator("file")
+    @classmethod
+    def check_file_lies_in_its_folder(cls, file: str) -> str:
+        if not file or "/" in file or "\\" in file or file.startswith("_"):
+            raise ValueError(
+                f"{file!r} is no name of a data file; name a file of the day's folder, not starting with _"
+            )
+        return file
+
+    @field_validator("columns")
+    @classmethod
+    def check_column_names(cls, columns: dict[str, ColumnSpec]) -> dict[str, ColumnSpec]:
+        own = [name for name in columns if not name or name.startswith(("__", "*", "^"))]
+        if own:
+            raise ValueError(f"column names {own} are empty, or begin with __, ^ or *; have the source rename them")
+        spelt = [name for name in columns if name.lower() in ("day", "reasons") and name not in RESERVED_NAMES]
+        alike = [name for name in columns if [other.lower() for other in columns].count(name.lower()) > 1]
+        if spelt or alike:
+            raise ValueError(
+                f"columns {sorted({*spelt, *alike})} differ from another column of their table only by capitals, which "
+                "tables do not tell apart; have the source rename them"
+            )
+        taken = [name for name in columns if name in RESERVED_NAMES and RESERVED_NAMES[name] in columns]
+        if taken:
+            stored = [RESERVED_NAMES[name] for name in taken]
+            raise ValueError(
+                f"columns {taken} are stored as {stored}, which are columns, too; have the source rename one"
+            )
+        return columns
+
+    def stored_columns(self) -> dict[str, ColumnSpec]:
+        """The columns by their names in the raw and validated tables."""
+        names = {name: self.stored_name(name) for name in self.columns}
+        return {stored: self.columns[name] for name, stored in names.items() if stored != "day"}
+
+    def stored_name(self, column: str) -> str:
+        """Name of a declared column in the raw and validated tables."""
+        return OWN_DAY_COLUMN if column == "day" and "day" not in (self.day_columns or ()) else column
+
+    def contract_digest(self, timezone: str, event_column: str | None) -> str:
+        """sha256 of all that decides whether a delivery is accepted and how its rows are read, 64 hex digits."""
+        columns = {
+            name: column.model_dump(mode="json", exclude={"pii", "description"})
+            for name, column in self.columns.items()
+        }
+        fields = self.model_dump(mode="json", include={"file", "format", "null_values", "key", "minimum_rows"})
+        fields |= {"columns": columns, "day_columns": self.day_columns, "day": [timezone, event_column]}
+        return hashlib.sha256(json.dumps(fields).encode()).hexdigest()
+
+    def event_column(self) -> str | None:
+        """The timestamp by which a row belongs to a day: the key's only one; None if the key has none or several."""
+        timestamps = [name for name in self.key if self.columns[name].type == "timestamp"]
+        return timestamps[0] if len(timestamps) == 1 else None
 
 
 class Calendar(DeclarationBlock):
@@ -66,6 +191,21 @@ class Calendar(DeclarationBlock):
     schedule: str = "0 6 * * *"
     wait_minutes: float = Field(default=360, gt=0)
     """How long a scheduled day waits for its files before it fails as Unavailable."""
+
+    @field_validator("schedule")
+    @classmethod
+    def check_due_once_a_day(cls, schedule: str) -> str:
+        if not DAILY_SCHEDULE.fullmatch(schedule):
+            raise ValueError(
+                "a day's files are due at one minute and hour, as cron writes it: `0 6 * * *` is 06:00 of the next day"
+            )
+        return schedule
+
+    @model_validator(mode="after")
+    def check_ends_after_its_start(self) -> Self:
+        if self.end is not None and self.end < self.start:
+            raise ValueError(f"end {self.end} is before start {self.start}; the calendar would have no day")
+        return self
 
     @field_validator("timezone")
     @classmethod

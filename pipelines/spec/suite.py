@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from pipelines.spec.declared import DeclarationBlock, Identifier
 
@@ -19,6 +19,16 @@ class DeclaredExpectation(DeclarationBlock):
     type: str
     kwargs: dict[str, Any] = {}
     reason: str = Field(min_length=1)
+
+    @field_validator("kwargs")
+    @classmethod
+    def check_judges_every_row(cls, arguments: dict[str, Any]) -> dict[str, Any]:
+        if arguments.get("mostly", 1) != 1:
+            raise ValueError(
+                f"mostly {arguments['mostly']} would publish rows that break the expectation; remove it: the dataset's "
+                "max_quarantined_share says how many rows of a day may be quarantined"
+            )
+        return arguments
 
     @property
     def columns(self) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 from datetime import date
 
@@ -35,13 +36,12 @@ def run(request: ValidateRequest, ports: Ports) -> AuditResult:
         if (suite := spec.sources[name].suite)
     }
     suites = {name: read_suite(path) for name, path in files.items()}
-    staged = store_paths.staged(spec.dataset, request.day)
+    folder = store_paths.staged(spec.dataset, request.day)
     audits, results, quarantined = [], {}, {}
     for name, landed in due.items():
         version = ports.store.version(store_paths.raw(name))
         rows = ports.store.read(store_paths.raw(name), days=[landed], version=version).drop("day")
         findings = split_by_suite(rows, suites.get(name))
-        _store_findings(ports, f"{staged}/{name}", landed, findings)
         audits.append(
             SourceAudit(
                 source=name,
@@ -52,6 +52,7 @@ def run(request: ValidateRequest, ports: Ports) -> AuditResult:
                 reasons=findings.reasons,
                 failures=findings.failures,
                 raw_version=version or 0,
+                staged=_stage(ports, f"{folder}/{name}", landed, findings),
             )
         )
         if findings.result is not None:
@@ -59,7 +60,7 @@ def run(request: ValidateRequest, ports: Ports) -> AuditResult:
             columns = read_declaration(files[name], DeclaredSuite).columns_by_reason()
             staged_rows = findings.quarantined.with_columns(pl.lit(landed, pl.Date).alias("day"))
             quarantined[name] = describe_rows(staged_rows, spec.sources[name], columns)
-    audit = AuditResult(dataset=spec.dataset, day=request.day, sources=audits, staged=staged)
+    audit = AuditResult(dataset=spec.dataset, day=request.day, sources=audits, staged=folder)
     page = render_report(audit, spec, results, quarantined)
     report = ports.store.put(store_paths.data_docs(spec.dataset, request.day), page.encode())
     return audit.model_copy(update={"report": report})
@@ -71,7 +72,8 @@ def _partitions_due(spec: DatasetSpec, day: date, ports: Ports) -> dict[str, dat
     missing = []
     for name, source in spec.sources.items():
         landed = [other for other in ports.store.days(store_paths.raw(name)) if other <= day]
-        if source.minimum_rows == 0 and ports.store.version(store_paths.raw(name)) is not None:
+        may_be_empty = source.cadence == "daily" and source.minimum_rows == 0
+        if may_be_empty and ports.store.version(store_paths.raw(name)) is not None:
             due[name] = day  # a day without rows has no partition
         elif not landed or (source.cadence == "daily" and landed[-1] != day):
             missing.append(f"{name}: {store_paths.raw(name)} has no partition of {day}")
@@ -82,8 +84,13 @@ def _partitions_due(spec: DatasetSpec, day: date, ports: Ports) -> dict[str, dat
     return due
 
 
-def _store_findings(ports: Ports, prefix: str, landed: date, findings: SuiteFindings) -> None:
+def _stage(ports: Ports, prefix: str, landed: date, findings: SuiteFindings) -> dict[str, str]:
+    """Part (accepted, quarantined) to the path of its rows, which names their digest: no other audit replaces them."""
+    paths = {}
     for part, rows in (("accepted", findings.accepted), ("quarantined", findings.quarantined)):
         buffer = io.BytesIO()
         rows.with_columns(pl.lit(landed, pl.Date).alias("day")).write_parquet(buffer)
-        ports.store.put(f"{prefix}.{part}.parquet", buffer.getvalue())
+        content = buffer.getvalue()
+        paths[part] = f"{prefix}.{part}.{hashlib.sha256(content).hexdigest()}.parquet"
+        ports.store.put(paths[part], content)
+    return paths

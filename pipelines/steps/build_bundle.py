@@ -170,8 +170,8 @@ def allowed_categories(transformation: Transformation, view: FeatureView, datase
         source = dataset.sources.get(transformation.source)
     else:
         return None
-    contract = source.columns.get(transformation.column) if source else None
-    return contract.allowed if contract else None
+    contract = source.stored_columns().get(transformation.column) if source else None
+    return None if contract is None or contract.allowed is None else [str(value) for value in contract.allowed]
 
 
 def _manifest(

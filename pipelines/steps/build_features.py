@@ -36,7 +36,8 @@ def run(request: FeaturesRequest, ports: Ports) -> FeaturesResult:
     store, table, entities = ports.store, store_paths.features(view.view), store_paths.validated(view.entity_source)
     _check_definitions(store, view)
     present = store.days(entities)
-    if request.day not in present:
+    without_rows = request.day not in present
+    if without_rows and not store.exists(store_paths.profile(entities, request.day)):
         raise Refused(f"{entities} has no day {request.day}; ingest and validate it first")
     inputs = ViewInputs(store, view, dataset)
     later = inputs.days_affected_by(request.day, set(store.days(table)) & set(present))
@@ -50,7 +51,7 @@ def run(request: FeaturesRequest, ports: Ports) -> FeaturesResult:
         newest = inputs.versions()
         pending, versions = inputs.days_changed_since(versions, built), newest
         if not pending:
-            return _result(store, view, request.day, built)
+            return _result(store, view, request.day, built, without_rows=without_rows)
     raise Unavailable(f"inputs of {table} kept changing while {request.day} was built {MAX_REBUILDS} times; try later")
 
 
@@ -99,7 +100,9 @@ def _is_same(stored: pl.DataFrame, frame: pl.DataFrame, key: list[str]) -> bool:
     return ordered.schema == frame.schema and ordered.equals(frame)
 
 
-def _result(store: Store, view: FeatureView, day: date, built: dict[date, pl.DataFrame]) -> FeaturesResult:
+def _result(
+    store: Store, view: FeatureView, day: date, built: dict[date, pl.DataFrame], *, without_rows: bool
+) -> FeaturesResult:
     table = store_paths.features(view.view)
     version = store.version(table)
     assert version is not None
@@ -108,6 +111,7 @@ def _result(store: Store, view: FeatureView, day: date, built: dict[date, pl.Dat
         day=day,
         days=sorted(built),
         rows=built[day].height,
+        without_entities=without_rows,
         table=table,
         version=version,
         features=[_feature_facts(built[day][name]) for name in view.features],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from dataclasses import dataclass
 from datetime import date
 
@@ -14,39 +15,60 @@ from pipelines.errors import Unavailable
 from pipelines.messages.delivery import DeliveryManifest, RawReceipt
 from pipelines.messages.ingestion import IngestRequest, IngestResult, SourceIngest
 from pipelines.ports import Ports, Store
-from pipelines.spec.dataset import DatasetSpec, SourceSpec
-from pipelines.steps.ingestion.contract import read_delivery
+from pipelines.spec.catalog import Catalog
+from pipelines.spec.dataset import OWN_DAY_COLUMN, DatasetSpec, SourceSpec
+from pipelines.spec.fault_text import fault_texts
+from pipelines.steps.ingestion.contract import check_rows, read_delivery
 from pipelines.store_paths import MANIFEST
 
 
 @dataclass(frozen=True)
+class Contract:
+    """What one source promises, with what its dataset and its views say about the day of a row."""
+
+    source: SourceSpec
+    timezone: str
+    event_column: str | None
+
+    @classmethod
+    def of(cls, spec: DatasetSpec, name: str, catalog: Catalog) -> Contract:
+        source = spec.sources[name]
+        if source.cadence == "reference":
+            return cls(source, spec.calendar.timezone, None)
+        of_views = [view.event_hour_column for view in catalog.views_of(spec.dataset) if view.entity_source == name]
+        return cls(source, spec.calendar.timezone, source.event_column() or next(iter(of_views), None))
+
+    @property
+    def digest(self) -> str:
+        return self.source.contract_digest(self.timezone, self.event_column)
+
+
+@dataclass(frozen=True)
 class Delivery:
-    """The content of one landing folder: rows to write, or failures."""
+    """What one source delivered for a day: rows to write, or failures."""
 
     source: str
     day: date
-    manifest: DeliveryManifest | None
     rows: pl.DataFrame
     failures: list[str]
-
-    @property
-    def sha256(self) -> dict[str, str]:
-        return {file.name: file.sha256 for file in self.manifest.files} if self.manifest else {}
+    sha256: dict[str, str]
+    contract: str
 
 
 def run(request: IngestRequest, ports: Ports) -> IngestResult:
     """Read, check and write one day of a dataset.
 
     Every source is read and checked before anything is written; if one fails, nothing is written, and the result
-    lists every failure of every source. A delivery that is in the raw table already is not written again. Raises
+    lists every failure of every source. A delivery that is in the raw table already is not written again, unless its
+    contract has changed since: then it is checked again. Once a day is held, its landed files may be removed. Raises
     ``Unavailable`` naming each source that has not been delivered.
     """
     spec = ports.catalog.dataset(request.dataset)
     folders = _landing_days(spec, request.day, ports.store)
     deliveries: list[SourceIngest | Delivery] = []
     for name, day in folders.items():
-        earlier = _earlier_ingest(name, day, ports.store)
-        deliveries.append(earlier or _read_delivery(name, spec.sources[name], day, ports.store))
+        contract = Contract.of(spec, name, ports.catalog)
+        deliveries.append(_ingested_before(name, contract, day, ports.store))
     failed = any(isinstance(item, Delivery) and item.failures for item in deliveries)
     sources = [
         item if isinstance(item, SourceIngest) else _failed_ingest(item) if failed else _write_raw(item, ports.store)
@@ -56,42 +78,44 @@ def run(request: IngestRequest, ports: Ports) -> IngestResult:
 
 
 def _landing_days(spec: DatasetSpec, day: date, store: Store) -> dict[str, date]:
-    """Source to the day whose landing folder is to be read."""
+    """Source to the day whose delivery is to be read, be it landed or held."""
     folders: dict[str, date] = {}
     missing = []
     for name in spec.sources:
         if name in spec.reference():
-            landed = [path.split("/")[2] for path in store.list(f"landing/{name}/") if path.endswith(MANIFEST)]
-            folder = max((folder_day for folder_day in landed if folder_day <= day.isoformat()), default=None)
+            landed = [
+                store_paths.delivered_day(path)
+                for path in store.list(store_paths.landing_of(name))
+                if path.endswith(f"/{MANIFEST}")
+            ]
+            held = [store_paths.received_day(path) for path in store.list(store_paths.raw_receipts_of(name))]
+            days = [other for other in [*landed, *held] if other is not None and other <= day]
         else:
-            folder = day.isoformat() if store.exists(store_paths.landing(name, day, MANIFEST)) else None
-        if folder is None:
+            paths = [store_paths.landing(name, day, MANIFEST), store_paths.raw_receipt(name, day)]
+            days = [day] if any(map(store.exists, paths)) else []
+        if days:
+            folders[name] = max(days)
+        else:
             missing.append(f"{name} (no {store_paths.landing(name, day, MANIFEST)})")
-        else:
-            folders[name] = date.fromisoformat(folder)
     if missing:
         raise Unavailable(f"{spec.dataset} {day} has not been delivered by {', '.join(missing)}; deliver it, or wait")
     return folders
 
 
-def _read_manifest(name: str, day: date, store: Store) -> DeliveryManifest:
-    return DeliveryManifest.model_validate_json(store.get(store_paths.landing(name, day, MANIFEST)))
+def _ingested_before(name: str, contract: Contract, day: date, store: Store) -> SourceIngest | Delivery:
+    """The result of an earlier ingest of the same delivery, if neither the raw day nor the contract changed since.
 
-
-def _earlier_ingest(name: str, day: date, store: Store) -> SourceIngest | None:
-    """The result of an earlier ingest of the same delivery, if the raw day was not written since."""
+    Else the delivery, read and checked; of a day whose landed files were removed, the held rows, checked again.
+    """
+    landed = store.exists(store_paths.landing(name, day, MANIFEST))
     path = store_paths.raw_receipt(name, day)
-    if not store.exists(path):
-        return None
-    receipt = RawReceipt.model_validate_json(store.get(path))
-    if day in store.changed_days(store_paths.raw(name), receipt.version):
-        return None
-    try:
-        manifest = _read_manifest(name, day, store)
-    except ValidationError:
-        return None
-    if receipt.sha256 != {file.name: file.sha256 for file in manifest.files}:
-        return None
+    receipt = RawReceipt.model_validate_json(store.get(path)) if store.exists(path) else None
+    if receipt is not None and day in store.changed_days(store_paths.raw(name), receipt.version):
+        receipt = None  # somebody else wrote the day since: what is held is not what was delivered
+    if receipt is None or (landed and not _is_delivery_of(receipt, name, day, store)):
+        return _read_delivery(name, contract, day, store)
+    if receipt.contract != contract.digest:
+        return _read_delivery(name, contract, day, store) if landed else _read_held(name, contract, day, receipt, store)
     return SourceIngest(
         source=name,
         landed_day=day,
@@ -103,25 +127,69 @@ def _earlier_ingest(name: str, day: date, store: Store) -> SourceIngest | None:
     )
 
 
-def _read_delivery(name: str, source: SourceSpec, day: date, store: Store) -> Delivery:
-    no_rows = pl.DataFrame()
+def _is_delivery_of(receipt: RawReceipt, name: str, day: date, store: Store) -> bool:
+    try:
+        manifest = _read_manifest(name, day, store)
+    except ValidationError:
+        return False
+    return receipt.sha256 == {file.name: file.sha256 for file in manifest.files}
+
+
+def _read_manifest(name: str, day: date, store: Store) -> DeliveryManifest:
+    return DeliveryManifest.read(store.get(store_paths.landing(name, day, MANIFEST)))
+
+
+def _read_held(name: str, contract: Contract, day: date, receipt: RawReceipt, store: Store) -> Delivery:
+    """The held rows of a day under a contract that has changed since they were written."""
+    held = store.read(store_paths.raw(name), days=[day], version=receipt.version).drop("day")
+    columns = contract.source.columns
+    if "day" in (contract.source.day_columns or ()):
+        held = held.with_columns(pl.lit(day.day, pl.Int64).alias("day"))
+    else:
+        held = held.rename({OWN_DAY_COLUMN: "day"}, strict=False)
+    rows, failures = check_rows(
+        held.select(column for column in held.columns if column in columns),
+        contract.source,
+        day,
+        timezone=contract.timezone,
+        event_column=contract.event_column,
+    )
+    hint = "; the contract has changed since this day was ingested, and its files are gone: deliver it again"
+    return Delivery(name, day, rows, [f"{failure}{hint}" for failure in failures], receipt.sha256, contract.digest)
+
+
+def _read_delivery(name: str, contract: Contract, day: date, store: Store) -> Delivery:
+    source, no_rows = contract.source, pl.DataFrame()
+    if not store.exists(store_paths.landing(name, day, MANIFEST)):
+        gone = f"the raw day was changed since it was ingested, and {store_paths.landing(name, day)} has no {MANIFEST}"
+        return Delivery(name, day, no_rows, [f"{gone}; deliver it again"], {}, contract.digest)
     try:
         manifest = _read_manifest(name, day, store)
     except ValidationError as error:
-        faults = [f"{MANIFEST}: {'.'.join(map(str, item['loc'])) or 'file'}: {item['msg']}" for item in error.errors()]
-        return Delivery(name, day, None, no_rows, faults)
+        faults = [f"{MANIFEST}: {text}" for text in fault_texts(error)]
+        return Delivery(name, day, no_rows, faults, {}, contract.digest)
     failures = []
     if (manifest.source, manifest.day) != (name, day):
         failures.append(f"{MANIFEST} describes {manifest.source} {manifest.day}, not {name} {day}")
     listed = {file.name: file for file in manifest.files}
+    digests = {file.name: file.sha256 for file in manifest.files}
+    failures += [
+        f"{MANIFEST} lists {repeated!r} more than once"
+        for repeated, times in Counter(file.name for file in manifest.files).items()
+        if times > 1
+    ]
     failures += [
         f"{MANIFEST} lists {other!r}, which the contract does not know" for other in listed.keys() - {source.file}
     ]
+
+    def unread(failure: str) -> Delivery:
+        return Delivery(name, day, no_rows, [*failures, failure], digests, contract.digest)
+
     if source.file not in listed:
-        return Delivery(name, day, manifest, no_rows, [*failures, f"{MANIFEST} does not list {source.file}"])
+        return unread(f"{MANIFEST} does not list {source.file}")
     path = store_paths.landing(name, day, source.file)
     if not store.exists(path):
-        return Delivery(name, day, manifest, no_rows, [*failures, f"{path} is listed but missing; deliver it again"])
+        return unread(f"{path} is listed but missing; deliver it again")
     content = store.get(path)
     digest = hashlib.sha256(content).hexdigest()
     if digest != listed[source.file].sha256:
@@ -129,10 +197,10 @@ def _read_delivery(name: str, source: SourceSpec, day: date, store: Store) -> De
             f"{source.file} has sha256 {digest[:12]}…, its manifest says {listed[source.file].sha256[:12]}…; "
             "it was truncated or changed, deliver it again"
         )
-    rows, broken = read_delivery(content, source, day)
+    rows, broken = read_delivery(content, source, day, timezone=contract.timezone, event_column=contract.event_column)
     if not broken and rows.height != listed[source.file].rows:
         broken.append(f"{source.file} has {rows.height} rows, its manifest says {listed[source.file].rows}")
-    return Delivery(name, day, manifest, rows, failures + broken)
+    return Delivery(name, day, rows, failures + broken, digests, contract.digest)
 
 
 def _failed_ingest(delivery: Delivery) -> SourceIngest:
@@ -148,7 +216,7 @@ def _failed_ingest(delivery: Delivery) -> SourceIngest:
 def _write_raw(delivery: Delivery, store: Store) -> SourceIngest:
     table = store_paths.raw(delivery.source)
     version = store.replace_partition(table, delivery.day, delivery.rows)
-    receipt = RawReceipt(rows=delivery.rows.height, sha256=delivery.sha256, version=version)
+    receipt = RawReceipt(rows=delivery.rows.height, sha256=delivery.sha256, version=version, contract=delivery.contract)
     store.put(store_paths.raw_receipt(delivery.source, delivery.day), receipt.model_dump_json(by_alias=True).encode())
     return SourceIngest(
         source=delivery.source,

@@ -7,8 +7,9 @@ import io
 import polars as pl
 
 from pipelines import store_paths
+from pipelines.errors import Conflict
 from pipelines.messages.validation import PublishRequest, PublishResult, SourceAudit
-from pipelines.ports import Ports
+from pipelines.ports import Ports, Store
 from pipelines.spec.dataset import SourceSpec
 from pipelines.tables.profile import profile_frame
 
@@ -17,30 +18,56 @@ def run(request: PublishRequest, ports: Ports) -> PublishResult:
     """Write what the audit staged; doing it again changes no content.
 
     Quarantine first, so that no row is ever neither published nor quarantined. With ``accept=False`` only the
-    quarantine is written. Each published partition gets its profile.
+    quarantine is written. Each published partition gets its profile. A table in which a newer delivery of the day was
+    published meanwhile is left as it is.
     """
     audit = request.audit
-    spec = ports.catalog.dataset(audit.dataset)
     versions: dict[str, int] = {}
     profiles: dict[str, str] = {}
-    for source in audit.sources:
-        table = store_paths.quarantine(source.source)
-        versions[table] = ports.store.replace_partition(
-            table, source.landed_day, _read_staged(request, source, "quarantined", ports)
-        )
-    for source in audit.sources if request.accept else []:
-        table, rows = store_paths.validated(source.source), _read_staged(request, source, "accepted", ports)
-        versions[table] = ports.store.replace_partition(table, source.landed_day, rows)
-        labelled = rows.with_columns(**_label_expressions(source.source, audit.dataset, ports))
-        profile = profile_frame(labelled, **_profiled_columns(spec.sources[source.source], labelled))
-        path = store_paths.profile(table, source.landed_day)
-        profiles[table] = ports.store.put(path, profile.model_dump_json().encode())
-    return PublishResult(dataset=audit.dataset, day=audit.day, versions=versions, profiles=profiles)
+    superseded: list[str] = []
+    parts = {"quarantined": store_paths.quarantine}
+    if request.accept:
+        parts["accepted"] = store_paths.validated
+    for part, table_of in parts.items():
+        for source in audit.sources:
+            table, rows = table_of(source.source), _read_staged(request, source, part, ports)
+            try:
+                versions[table] = _write(table, source, rows, ports.store)
+            except Conflict:
+                superseded.append(table)
+                continue
+            if part == "accepted":
+                profiles[table] = _write_profile(table, source, rows, audit.dataset, ports)
+    return PublishResult(
+        dataset=audit.dataset, day=audit.day, versions=versions, profiles=profiles, superseded=superseded
+    )
+
+
+def _write(table: str, source: SourceAudit, rows: pl.DataFrame, store: Store) -> int:
+    """Raises ``Conflict`` if the day was published from a newer version of the raw table."""
+    published, newest = store.input_version(table, source.landed_day), store.version(store_paths.raw(source.source))
+    rebuilt = published is not None and (newest is None or newest < published)
+    audited = None if rebuilt else source.raw_version  # the versions of a raw table that was made anew begin again
+    return store.replace_partition(table, source.landed_day, rows, input_version=audited)
+
+
+def _write_profile(table: str, source: SourceAudit, rows: pl.DataFrame, dataset: str, ports: Ports) -> str:
+    """The profile of the published rows: of the newer ones, if they were replaced while it was made."""
+    store, day = ports.store, source.landed_day
+    spec = ports.catalog.dataset(dataset).sources[source.source]
+    while True:
+        version = store.input_version(table, day)
+        labelled = rows.with_columns(**_label_expressions(source.source, dataset, ports))
+        profile = profile_frame(labelled, **_profiled_columns(spec, labelled))
+        uri = store.put(store_paths.profile(table, day), profile.model_dump_json().encode())
+        if store.input_version(table, day) == version:
+            return uri
+        rows = store.read(table, days=[day]).drop("day")
 
 
 def _read_staged(request: PublishRequest, source: SourceAudit, part: str, ports: Ports) -> pl.DataFrame:
-    content = ports.store.get(f"{request.audit.staged}/{source.source}.{part}.parquet")
-    return pl.read_parquet(io.BytesIO(content)).drop("day")
+    path = source.staged.get(part) or f"{request.audit.staged}/{source.source}.{part}.parquet"
+    return pl.read_parquet(io.BytesIO(ports.store.get(path))).drop("day")
 
 
 def _label_expressions(source: str, dataset: str, ports: Ports) -> dict[str, pl.Expr]:
@@ -51,7 +78,8 @@ def _label_expressions(source: str, dataset: str, ports: Ports) -> dict[str, pl.
 
 def _profiled_columns(source: SourceSpec, rows: pl.DataFrame) -> dict[str, list[str]]:
     """What is profiled: numbers, strings and labels; personal data left out."""
-    names = [name for name in rows.columns if name not in source.columns or not source.columns[name].pii]
+    stored = source.stored_columns()
+    names = [name for name in rows.columns if name not in stored or not stored[name].pii]
     return {
         "numeric": [name for name in names if rows.schema[name].is_numeric()],
         "categorical": [name for name in names if rows.schema[name] in (pl.String, pl.Boolean)],

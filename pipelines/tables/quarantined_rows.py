@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from typing import Any
 
 import polars as pl
 from pydantic import BaseModel, ConfigDict
 
-from pipelines.spec.dataset import SourceSpec
+from pipelines.spec.dataset import OWN_REASONS_COLUMN, ColumnSpec, SourceSpec
 
 REASONS_COLUMN = "reasons"
 """Column of the quarantine table: the list of all reasons of a row."""
@@ -43,15 +43,21 @@ def _describe(
 ) -> QuarantinedRow:
     reasons = list(row[REASONS_COLUMN] or ["no reason given"])
     judged = dict.fromkeys(column for reason in reasons for column in columns_by_reason.get(reason, ()))
+    columns = source.stored_columns()
     return QuarantinedRow(
         day=row["day"],
-        key={name: _text(name, row, source) for name in source.key if name in row},
-        values={name: _text(name, row, source) for name in judged if name in row},
+        key=_texts(map(source.stored_name, source.key), row, columns),
+        values=_texts(judged, row, columns),
         reasons=reasons,
     )
 
 
-def _text(name: str, row: Mapping[str, Any], source: SourceSpec) -> str:
-    if name in source.columns and source.columns[name].pii:
-        return HIDDEN
-    return "none" if row[name] is None else str(row[name])
+def _texts(names: Iterable[str], row: Mapping[str, Any], columns: Mapping[str, ColumnSpec]) -> dict[str, str]:
+    """Columns, by their names in the validated table, that the row has."""
+    texts = {}
+    for name in names:
+        stored = OWN_REASONS_COLUMN if name == REASONS_COLUMN else name
+        if stored in row:
+            value = "none" if row[stored] is None else str(row[stored])
+            texts[stored] = HIDDEN if name in columns and columns[name].pii else value
+    return texts

@@ -12,7 +12,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipelines.errors import Refused, Unavailable, unknown_name
+from pipelines.errors import Conflict, Refused, Unavailable, unknown_name
 from pipelines.ledger.examination import examine, seal_details
 from pipelines.ledger.hash_chain import head, next_line
 from pipelines.ledger.rows import to_row
@@ -65,6 +65,7 @@ class MemoryStore(_FakeAdapter):
 
     def __init__(self) -> None:
         self._tables: dict[str, list[_TableVersion]] = {}
+        self._input_versions: dict[tuple[str, date], int] = {}
         self.files: dict[str, bytes] = {}
 
     def read(
@@ -88,18 +89,30 @@ class MemoryStore(_FakeAdapter):
         names = list(content.schema) if columns is None else [name for name in columns if name != "day"]
         return pl.concat([empty, *frames]).select(*names, "day")
 
-    def replace_partition(self, table: str, day: date, frame: pl.DataFrame) -> int:
-        from pipelines.tables.partition import conform
+    def replace_partition(self, table: str, day: date, frame: pl.DataFrame, *, input_version: int | None = None) -> int:
+        from pipelines.tables.partition import conform, widen, widened_types
 
         self._check_available()
+        stored = self.input_version(table, day)
+        if input_version is not None:
+            if stored is not None and stored > input_version:
+                raise Conflict(f"{table} has {day} from version {stored} of its input, newer than {input_version}")
+            self._input_versions[table, day] = input_version
         history = self._tables.get(table, [])
         newest = history[-1] if history else _TableVersion({}, {}, set())
+        if widened := widened_types(frame, newest.schema):
+            parts = {on: widen(table, part, widened) for on, part in newest.parts.items()}
+            newest = _TableVersion(newest.schema | widened, parts, set())
         rows = conform(table, day, frame, newest.schema if history else None).drop("day")
         schema = dict(rows.schema)
         existing = {on: conform(table, on, part, schema).drop("day") for on, part in newest.parts.items()}
         parts = {on: part for on, part in {**existing, day: rows}.items() if part.height}
         self._tables[table] = [*history, _TableVersion(schema, parts, {day})]
         return len(history) + 1
+
+    def input_version(self, table: str, day: date) -> int | None:
+        self._check_available()
+        return self._input_versions.get((table, day))
 
     def days(self, table: str) -> list[date]:
         self._check_available()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from airflow.sdk import BaseOperator, Context
@@ -15,13 +15,15 @@ from practices._connections import installation
 from practices._operators.partition import day_of
 from practices._operators.record_verdict import push_verdict
 
+OUTAGE = timedelta(minutes=15)
+
 
 class PartitionArrival(BaseOperator):
     """Wait until each source's manifest of the day is in the landing folder.
 
-    Defers, without a worker, until ``calendar.wait_minutes`` after the time at which the files are due; then (at once
-    for a past day) raises ``Unavailable`` with the missing sources. ``Refused`` if a manifest cannot be read. Returns
-    the rows by source, from the manifests.
+    Defers, without a worker, until ``calendar.wait_minutes`` after the time at which the files are due, also while the
+    store does not answer; then (at once for a past day) raises ``Unavailable`` with the missing sources. ``Refused`` if
+    a manifest cannot be read. Returns the rows by source, from the manifests.
     """
 
     template_fields = ("dataset", "day")
@@ -32,21 +34,31 @@ class PartitionArrival(BaseOperator):
         self.dataset, self.day, self.poll_seconds = dataset, day, poll_seconds
 
     def execute(self, context: Context) -> dict[str, int]:
-        return self.check_arrival(context)
+        return self.check_arrival(context, outage=OUTAGE)
 
     def resume(self, context: Context, event: dict[str, Any]) -> dict[str, int]:  # noqa: ARG002
         """Called when the trigger has fired; the store is checked again, whatever the event holds."""
         return self.check_arrival(context)
 
-    def check_arrival(self, context: Context) -> dict[str, int]:
-        """Return the delivered rows by source, defer, or raise ``Unavailable``."""
+    def check_arrival(self, context: Context, outage: timedelta = timedelta(0)) -> dict[str, int]:
+        """Return the delivered rows by source, defer, or raise ``Unavailable``.
+
+        ``outage``: how long a store that does not answer is waited for at least, also when the wait of the day is over.
+        """
         ports, day = installation.open_ports(), day_of(self.day, context)
         spec = ports.catalog.dataset(self.dataset)
-        arrived = deliveries.delivered_manifests(ports.store, spec, day)
+        until: datetime = deliveries.wait_end(spec.calendar, day)
+        try:
+            arrived = deliveries.delivered_manifests(ports.store, spec, day)
+        except Unavailable as error:
+            until = max(until, ports.clock() + outage)
+            if ports.clock() >= until:
+                raise
+            self.log.warning("the store is asked again until %s: %s", until, error)
+            arrived = {}
         verdict = judge_arrival([*spec.daily(), *spec.reference()], arrived)
         if verdict.passed:
             return {source: sum(file.rows for file in manifest.files) for source, manifest in arrived.items()}
-        until: datetime = deliveries.wait_end(spec.calendar, day)
         if ports.clock() < until:
             trigger = ArrivalTrigger(self.dataset, f"{day}", until.isoformat(), self.poll_seconds)
             self.defer(trigger=trigger, method_name="resume")

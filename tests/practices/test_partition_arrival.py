@@ -12,6 +12,7 @@ from airflow.triggers.base import BaseTrigger
 
 from pipelines import store_paths
 from pipelines.errors import Refused, Unavailable
+from pipelines.messages.delivery import RawReceipt
 from pipelines.testing.ports import FixedClock
 from practices._arrivals import deliveries, receipts
 from practices._arrivals import trigger as arrival_trigger
@@ -267,3 +268,54 @@ def test_a_receipt_tells_what_became_of_which_delivery(harness: PracticeHarness,
     taken = json.loads(late.get(store_paths.receipt("flights", DAY)))
     assert (refused["outcome"], taken["outcome"]) == ("refused", "taken")
     assert refused["delivery"] == taken["delivery"] == deliveries.delivery_digest(late, spec, DAY)
+
+
+def ingest_receipt(store: Any, source: str, day: date, rows: int) -> None:
+    receipt = RawReceipt(rows=rows, sha256={"rows.csv": f"{rows:064d}"}, version=1)
+    store.put(store_paths.raw_receipt(source, day), receipt.model_dump_json(by_alias=True).encode())
+
+
+def test_what_was_ingested_has_arrived_although_its_landed_files_are_gone(harness: PracticeHarness, store: Any) -> None:
+    deliver(store, DAY, sources={"flights": 900})
+    ingest_receipt(store, "weather", DAY, 72)
+    ingest_receipt(store, "planes", date(2013, 1, 3), 3322)
+    assert arrival(harness) == {"flights": 900, "weather": 72, "planes": 3322}
+    assert deliveries.has_landed(store, harness.catalog.dataset("flights"), DAY)
+
+
+def test_a_late_day_is_found_when_the_only_reference_copy_is_gone(harness: PracticeHarness, store: Any) -> None:
+    deliver(store, DAY, sources={"flights": 900, "weather": 72})
+    spec = harness.catalog.dataset("flights")
+    assert deliveries.late_days(store, spec, WAIT_IS_OVER) == {}
+    ingest_receipt(store, "planes", date(2013, 1, 3), 3322)
+    assert set(deliveries.late_days(store, spec, WAIT_IS_OVER)) == {DAY}
+
+
+def test_a_store_that_is_away_is_waited_for_like_a_late_file(harness: PracticeHarness, store: Any) -> None:
+    deliver(store, DAY)
+    store.down = True
+    with pytest.raises(TaskDeferred) as deferred:
+        arrival(harness)
+    until = datetime.fromisoformat(deferred.value.trigger.serialize()[1]["until"])
+    assert until == datetime(2013, 1, 6, 11, 30, tzinfo=UTC)
+    store.down = False
+    assert arrival(harness)["flights"] == 900
+
+
+def test_a_store_that_is_away_is_waited_for_a_quarter_of_an_hour_when_the_day_is_past(
+    harness: PracticeHarness, store: Any
+) -> None:
+    deliver(store, DAY)
+    harness.clock.at = WAIT_IS_OVER
+    store.down = True
+    with pytest.raises(TaskDeferred) as deferred:
+        arrival(harness)
+    until = datetime.fromisoformat(deferred.value.trigger.serialize()[1]["until"])
+    assert until == WAIT_IS_OVER + timedelta(minutes=15)
+    harness.clock.at = until
+    context = harness.context("ingest", "wait_for_partition", partition_key=f"{DAY}")
+    task = PartitionArrival(task_id="wait_for_partition", dataset="flights")
+    with pytest.raises(Unavailable, match="does not answer"):
+        task.resume(context, {"arrived": False})
+    store.down = False
+    assert task.resume(context, {"arrived": True})["flights"] == 900

@@ -97,7 +97,7 @@ def test_all_faults_of_a_file_are_listed_at_once_each_with_its_place(tmp_path: P
     fields["evaluation"]["comparison"]["confidence"] = 3
     text = refusal(written(tmp_path, fields), ModelSpec)
     assert "flight_delay.yaml has 5 fault(s)" in text
-    for part in ("owner: Field required", "ownr: unknown field", "training.seed:", "split shares sum to 1.2000"):
+    for part in ("owner: is required; add it", "ownr: unknown field", "training.seed:", "split shares sum to 1.2000"):
         assert part in text
     assert "evaluation.comparison.confidence:" in text
 

@@ -10,12 +10,14 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from great_expectations import ExpectationSuite
 
 from pipelines import store_paths
 from pipelines.errors import Refused
-from pipelines.messages.validation import AuditResult, PublishRequest, PublishResult, ValidateRequest
+from pipelines.messages.validation import AuditResult, PublishRequest, PublishResult, SourceAudit, ValidateRequest
 from pipelines.steps import audit_partition, publish_partition
 from pipelines.steps.auditing.suite import read_suite
+from pipelines.steps.auditing.validation import split_by_suite
 from pipelines.tables.profile import TableProfile
 from pipelines.testing.ports import FakePorts
 
@@ -70,9 +72,7 @@ def test_a_row_is_quarantined_with_every_reason_and_the_others_are_accepted(port
     assert (found.received, found.accepted, found.quarantined) == (5, 3, 2)
     wind, sight = "wind_speed lies outside of 0 to 120 miles per hour", "visib lies outside of 0 to 10 miles"
     assert found.reasons == {wind: 2, sight: 1}
-    staged = pl.read_parquet(
-        io.BytesIO(ports.store.get(f"{store_paths.staged('flights', DAY)}/weather.quarantined.parquet"))
-    )
+    staged = pl.read_parquet(io.BytesIO(ports.store.get(found.staged["quarantined"])))
     assert staged["reasons"].to_list() == [[wind, sight], [wind]]
 
 
@@ -203,8 +203,103 @@ def test_a_faulty_suite_is_refused_with_every_fault(tmp_path: Path) -> None:
 
 def test_an_expectation_on_a_column_that_is_not_there_is_refused_by_name(ports: FakePorts) -> None:
     ports.store.replace_partition(store_paths.raw("weather"), date(2013, 2, 13), weather().drop("visib"))
-    from pipelines.steps.auditing.validation import split_by_suite
-
     suite = read_suite(ports.settings.include / "expectations" / "weather.yaml")
     with pytest.raises(Refused, match="visib"):
         split_by_suite(weather().drop("visib"), suite)
+
+
+def weather_of(audited: AuditResult) -> SourceAudit:
+    return next(source for source in audited.sources if source.source == "weather")
+
+
+def deliver_weather(ports: FakePorts, *changes: dict[str, object]) -> AuditResult:
+    ports.store.replace_partition(store_paths.raw("weather"), DAY, weather(*changes))
+    return audit(ports)
+
+
+def test_what_was_audited_is_published_although_a_bad_delivery_was_audited_meanwhile(ports: FakePorts) -> None:
+    good = deliver_weather(ports, {"temp": 40.0})
+    bad = deliver_weather(ports, *[{"humid": 140.0}] * 9)
+    publish(ports, bad, accept=False)
+    published = publish(ports, good)
+    rows = ports.store.read("validated/weather", days=[DAY])
+    assert (rows.height, rows["humid"].max(), rows["temp"].max()) == (4, 59.0, 40.0)
+    assert published.superseded == ["quarantine/weather"]
+    assert ports.store.read("quarantine/weather", days=[DAY]).height == 9
+
+
+def test_the_newest_published_delivery_stays_whoever_publishes_last(ports: FakePorts) -> None:
+    older = deliver_weather(ports, {"temp": 40.0})
+    newer = deliver_weather(ports, {"temp": 41.0}, {"temp": 42.0})
+    publish(ports, newer)
+    profile = ports.store.get(store_paths.profile("validated/weather", DAY))
+    published = publish(ports, older)
+    assert ports.store.read("validated/weather", days=[DAY])["temp"].max() == 42.0
+    assert ports.store.get(store_paths.profile("validated/weather", DAY)) == profile
+    assert set(published.superseded) == {"validated/weather", "quarantine/weather"}
+    assert "validated/weather" not in published.profiles
+
+
+def test_an_audit_under_way_from_before_names_its_rows_by_its_folder(ports: FakePorts) -> None:
+    audited = audit(ports)
+    for source in audited.sources:
+        for part, path in source.staged.items():
+            ports.store.put(f"{audited.staged}/{source.source}.{part}.parquet", ports.store.get(path))
+    former = [source.model_copy(update={"staged": {}}) for source in audited.sources]
+    publish(ports, audited.model_copy(update={"sources": former}))
+    assert ports.store.read("validated/weather", days=[DAY]).height == 3
+
+
+def test_a_raw_table_that_was_made_anew_is_published_although_its_versions_begin_again(ports: FakePorts) -> None:
+    ports.store.replace_partition("validated/weather", DAY, weather(), input_version=99)
+    published = publish(ports, deliver_weather(ports, {"temp": 43.0}))
+    assert ports.store.read("validated/weather", days=[DAY])["temp"].max() == 43.0
+    assert published.superseded == []
+
+
+def suite_of(tmp_path: Path, *expectations: str) -> ExpectationSuite:
+    path = tmp_path / "numbers.yaml"
+    path.write_text(
+        "suite: numbers\nexpectations:\n" + "".join(f"  - {{{item}, reason: odd}}\n" for item in expectations)
+    )
+    return read_suite(path)
+
+
+PAIR = (
+    "type: expect_column_pair_values_a_to_be_greater_than_b, "
+    "kwargs: {column_A: n, column_B: m, or_equal: true, ignore_row_if: either_value_is_missing}"
+)
+INTEGERS = pl.Series("n", [517, None, 533, 51, (1 << 53) + 1], dtype=pl.Int64)
+
+
+@pytest.mark.parametrize(
+    ("expectation", "bad"),
+    [
+        ('type: expect_column_values_to_match_regex, kwargs: {column: n, regex: "^[0-9]{3}$"}', [51, (1 << 53) + 1]),
+        ("type: expect_column_values_to_be_in_set, kwargs: {column: n, value_set: [517, 533, 51]}", [(1 << 53) + 1]),
+        ("type: expect_column_values_to_be_between, kwargs: {column: n, max_value: 9007199254740992}", [(1 << 53) + 1]),
+        ("type: expect_column_value_lengths_to_equal, kwargs: {column: n, value: 3}", [51, (1 << 53) + 1]),
+        ("type: expect_column_values_to_not_be_null, kwargs: {column: n}", [None]),
+        (PAIR, [51]),
+    ],
+)
+def test_the_verdict_on_a_row_does_not_depend_on_what_other_rows_hold(
+    tmp_path: Path, expectation: str, bad: list[int | None]
+) -> None:
+    suite = suite_of(tmp_path, expectation)
+    frame = INTEGERS.to_frame().with_columns(m=pl.lit(100))
+    assert split_by_suite(frame, suite).quarantined["n"].to_list() == bad
+    alone = [split_by_suite(frame[[number]], suite).quarantined["n"].to_list() for number in range(frame.height)]
+    assert [value for found in alone for value in found] == bad
+
+
+def test_a_suite_that_tolerates_bad_rows_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(Refused, match=r"mostly 0\.95 would publish rows that break the expectation"):
+        suite_of(tmp_path, "type: expect_column_values_to_be_between, kwargs: {column: n, max_value: 1, mostly: 0.95}")
+
+
+def test_a_source_with_its_own_column_reasons_keeps_it_in_both_tables(tmp_path: Path) -> None:
+    suite = suite_of(tmp_path, "type: expect_column_values_to_be_between, kwargs: {column: n, max_value: 1}")
+    found = split_by_suite(pl.DataFrame({"n": [1, 2], "reasons": ["rain", "snow"]}), suite)
+    assert found.accepted.to_dicts() == [{"n": 1, "reasons": "rain"}]
+    assert found.quarantined.to_dicts() == [{"n": 2, "source_reasons": "snow", "reasons": ["odd"]}]

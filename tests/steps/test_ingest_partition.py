@@ -13,7 +13,7 @@ import pytest
 from pipelines import store_paths
 from pipelines.adapters.store.delta import DeltaStore
 from pipelines.demo.land import land
-from pipelines.errors import Unavailable
+from pipelines.errors import Refused, Unavailable
 from pipelines.messages.delivery import DeliveryManifest, LandedFile
 from pipelines.messages.ingestion import IngestRequest, IngestResult
 from pipelines.steps import ingest_partition
@@ -223,3 +223,116 @@ def test_a_day_without_observations_is_kept_as_such(tmp_path: Path) -> None:
     land(date(2013, 12, 31), date(2013, 12, 31), ports)
     result = ingest(ports, date(2013, 12, 31))
     assert not any(source.failures for source in result.sources)
+
+
+def manifest_with(ports: FakePorts, change: Callable[[bytes], bytes], source: str = "flights") -> None:
+    path = store_paths.landing(source, DAY, MANIFEST)
+    ports.store.put(path, change(ports.store.get(path)))
+
+
+def digest_of(ports: FakePorts) -> str:
+    return DeliveryManifest.read(ports.store.get(store_paths.landing("flights", DAY, MANIFEST))).files[0].sha256
+
+
+@pytest.mark.parametrize("form", [str.upper, "sha256:{}".format, " SHA256:{} ".format])
+def test_a_digest_is_taken_in_capitals_and_with_its_kind_before_it(
+    ports: FakePorts, form: Callable[[str], str]
+) -> None:
+    digest = digest_of(ports)
+    manifest_with(ports, lambda content: content.replace(digest.encode(), form(digest).encode()))
+    assert failures(ingest(ports)) == []
+    assert all(source.unchanged for source in ingest(ports).sources)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32"])
+def test_a_manifest_is_taken_with_a_byte_order_mark(ports: FakePorts, encoding: str) -> None:
+    manifest_with(ports, lambda content: content.decode().encode(encoding))
+    assert failures(ingest(ports)) == []
+
+
+@pytest.mark.parametrize("source", ["flights", "planes"])
+def test_a_held_day_serves_when_its_landed_files_are_gone(ports: FakePorts, source: str) -> None:
+    first = ingest(ports)
+    for path in ports.store.list(f"landing/{source}/"):
+        ports.store.delete(path)
+    again = ingest(ports, DAY)
+    assert [one.rows for one in again.sources] == [one.rows for one in first.sources]
+    assert all(one.unchanged for one in again.sources)
+
+
+def test_a_reference_copy_that_is_gone_serves_later_days_too(ports: FakePorts) -> None:
+    ingest(ports)
+    for path in ports.store.list("landing/planes/"):
+        ports.store.delete(path)
+    planes = next(source for source in ingest(ports, NEXT).sources if source.source == "planes")
+    assert (planes.landed_day, planes.unchanged, planes.failures) == (DAY, True, [])
+
+
+def test_a_held_day_that_somebody_changed_needs_a_new_delivery_when_its_files_are_gone(ports: FakePorts) -> None:
+    ingest(ports)
+    table = store_paths.raw("flights")
+    ports.store.replace_partition(table, DAY, ports.store.read(table, days=[DAY]).head(3))
+    for path in ports.store.list("landing/flights/"):
+        ports.store.delete(path)
+    [fault] = failures(ingest(ports))
+    assert fault.startswith("the raw day was changed since it was ingested")
+
+
+def with_column(ports: FakePorts, name: str, **changes: object) -> None:
+    """Change the contract of a column of flights."""
+    flights = ports.catalog.datasets["flights"].sources["flights"]
+    flights.columns[name] = type(flights.columns[name]).model_validate(flights.columns[name].model_dump() | changes)
+
+
+@pytest.mark.parametrize("gone", [False, True])
+def test_a_held_day_is_checked_again_when_its_contract_has_changed(ports: FakePorts, gone: bool) -> None:
+    ingest(ports)
+    if gone:
+        for path in ports.store.list("landing/flights/"):
+            ports.store.delete(path)
+    with_column(ports, "distance", maximum=2000)
+    [fault] = failures(ingest(ports))
+    assert fault.startswith("column 'distance': ")
+    assert ("deliver it again" in fault) == gone
+    with_column(ports, "distance", maximum=9000)
+    again = ingest(ports)
+    assert failures(again) == []
+    assert not again.sources[0].unchanged
+    assert ports.store.read(store_paths.raw("flights"), days=[DAY]).height == 720
+    assert ingest(ports).sources[0].unchanged
+
+
+def test_a_description_is_no_change_of_the_contract(ports: FakePorts) -> None:
+    ingest(ports)
+    with_column(ports, "distance", description="Miles.")
+    assert ingest(ports).sources[0].unchanged
+
+
+@pytest.mark.parametrize("gone", [False, True])
+def test_an_integer_that_becomes_a_number_keeps_the_held_days(ports: FakePorts, gone: bool) -> None:
+    ingest(ports)
+    before = ports.store.read(store_paths.raw("flights"), days=[DAY])
+    if gone:
+        for path in ports.store.list("landing/flights/2013-01-05/"):
+            ports.store.delete(path)
+    with_column(ports, "distance", type="number")
+    assert not any(source.failures for source in [*ingest(ports).sources, *ingest(ports, NEXT).sources])
+    rows = ports.store.read(store_paths.raw("flights"))
+    assert rows.schema["distance"] == pl.Float64
+    assert rows.filter(day=DAY).drop("distance").equals(before.drop("distance"))
+    assert rows.filter(day=DAY)["distance"].cast(pl.Int64).equals(before["distance"])
+
+
+def test_another_change_of_type_names_the_way_on(ports: FakePorts) -> None:
+    ingest(ports)
+    with_column(ports, "carrier", pii=True)
+    with_column(ports, "distance", type="string", minimum=None)
+    with pytest.raises(Refused, match="declare the source under another name and deliver its days again"):
+        ingest(ports)
+
+
+def test_a_folder_that_is_no_day_is_no_delivery(ports: FakePorts) -> None:
+    for folder in ("20130104", "2013-W01-1", "2013-01-03-old", "2013-1-3"):
+        ports.store.put(f"landing/planes/{folder}/{MANIFEST}", b"{}")
+    planes = next(source for source in ingest(ports).sources if source.source == "planes")
+    assert (planes.landed_day, planes.failures) == (DAY, [])

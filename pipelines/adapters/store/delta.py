@@ -15,13 +15,13 @@ from datetime import date
 from typing import TypeVar
 
 import polars as pl
-from deltalake import CommitProperties, DeltaTable, write_deltalake
+from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 
 from pipelines import store_paths
 from pipelines.adapters.store.files import StorageAccess, access_refusal, open_files, relative_path, storage_errors
-from pipelines.errors import Refused, Unavailable
-from pipelines.tables.partition import DAY_COLUMN, conform
+from pipelines.errors import Conflict, Refused, Unavailable
+from pipelines.tables.partition import DAY_COLUMN, Types, conform, widen, widened_types
 
 Answer = TypeVar("Answer")
 
@@ -30,6 +30,8 @@ FIRST_WAIT_SECONDS = 0.02
 LONGEST_WAIT_SECONDS = 2.0
 DAYS_COMMIT_PROPERTY = "airworthy.days"
 """Key in a commit's information: the days it replaced, ISO dates joined by commas."""
+INPUT_TRANSACTION = "airworthy.input"
+"""Prefix of the transaction that holds, for a day, the version of the input from which it was written."""
 OPERATIONS_WITHOUT_ROW_CHANGES = {"CREATE TABLE", "OPTIMIZE", "VACUUM START", "VACUUM END", "SET TBLPROPERTIES"}
 LOG_RETENTION = {"delta.logRetentionDuration": "interval 3650 days"}
 """Snapshots name the table versions that they read, so the log is kept longer than Delta's default of 30 days."""
@@ -72,30 +74,41 @@ class DeltaStore:
                 rows = rows.filter(pl.col(DAY_COLUMN).is_in(list(days)))
             return rows.select(*names, DAY_COLUMN).collect().sort(DAY_COLUMN, maintain_order=True)
 
-    def replace_partition(self, table: str, day: date, frame: pl.DataFrame) -> int:
+    def replace_partition(self, table: str, day: date, frame: pl.DataFrame, *, input_version: int | None = None) -> int:
         """Columns that the table lacks are added to it; a column of another type is ``Refused`` (see ``conform``).
 
-        A concurrent commit that changes the same day, or adds columns, makes this write start again.
+        A concurrent commit that changes the same day, or adds columns, makes this write start again, and so compares
+        ``input_version`` again.
         """
 
         def attempt_write() -> int:
             handle = self._open_table(table)
-            existing = None if handle is None else dict(pl.scan_delta(handle).collect_schema())
-            rows = conform(table, day, frame, existing)
+            newest = _input_version(handle, day)
+            if input_version is not None and newest is not None and newest > input_version:
+                raise Conflict(f"{table} has {day} from version {newest} of its input, newer than {input_version}")
             if handle is None:
-                handle = self._create(table, rows)
-            added = existing is not None and len(rows.columns) > len(existing)
+                handle = self._create(table, conform(table, day, frame, None))
+            existing = _column_types(handle)
+            if widened := widened_types(frame, existing):
+                self._widen(table, handle, widened)
+                existing = _column_types(handle)
+            rows = conform(table, day, frame, existing)
+            added = len(rows.columns) > len(existing)
             write_deltalake(
                 handle,
                 rows,
                 mode="overwrite",
                 predicate=f"{DAY_COLUMN} = '{day:%Y-%m-%d}'",
                 schema_mode="merge" if added else None,
-                commit_properties=_commit_properties({day}),
+                commit_properties=_commit_properties({day}, input_version),
             )
             return int(handle.version())
 
         return self._retry_commit(table, attempt_write)
+
+    def input_version(self, table: str, day: date) -> int | None:
+        with self._table_errors(table):
+            return _input_version(self._open_table(table), day)
 
     def days(self, table: str) -> list[date]:
         with self._table_errors(table):
@@ -147,6 +160,21 @@ class DeltaStore:
                     time.sleep(jitter.random() * min(LONGEST_WAIT_SECONDS, FIRST_WAIT_SECONDS * 2**attempt))
         raise Unavailable(
             f"{table} met {MAX_COMMIT_ATTEMPTS} concurrent commits in a row; try again when other writers are done"
+        )
+
+    def _widen(self, table: str, handle: DeltaTable, types: Types) -> None:
+        """Make integer columns of a table to numbers, in one commit that changes no value and so names no day.
+
+        The predicate lets a day that is written meanwhile be a conflict; a plain overwrite would leave it as integers.
+        """
+        rows = pl.scan_delta(handle, storage_options=self._access.options() or None).collect()
+        write_deltalake(
+            handle,
+            widen(table, rows, types),
+            mode="overwrite",
+            predicate=f"{DAY_COLUMN} IS NOT NULL",
+            schema_mode="overwrite",
+            commit_properties=_commit_properties(set()),
         )
 
     def _create(self, table: str, rows: pl.DataFrame) -> DeltaTable:
@@ -233,8 +261,22 @@ class DeltaStore:
         return f"{self.root}/{relative_path(path, self.root)}"
 
 
-def _commit_properties(days: set[date]) -> CommitProperties:
-    return CommitProperties(custom_metadata={DAYS_COMMIT_PROPERTY: ",".join(sorted(day.isoformat() for day in days))})
+def _commit_properties(days: set[date], input_version: int | None = None) -> CommitProperties:
+    """``input_version`` is a transaction of each day, which Delta Lake keeps with the state of the table."""
+    named = sorted(day.isoformat() for day in days)
+    inputs = []
+    if input_version is not None:
+        inputs = [Transaction(f"{INPUT_TRANSACTION}/{day}", input_version) for day in named]
+    return CommitProperties(custom_metadata={DAYS_COMMIT_PROPERTY: ",".join(named)}, app_transactions=inputs or None)
+
+
+def _input_version(handle: DeltaTable | None, day: date) -> int | None:
+    version = None if handle is None else handle.transaction_version(f"{INPUT_TRANSACTION}/{day:%Y-%m-%d}")
+    return None if version is None else int(version)
+
+
+def _column_types(handle: DeltaTable) -> dict[str, pl.DataType]:
+    return dict(pl.scan_delta(handle).collect_schema())
 
 
 def _files_by_day(handle: DeltaTable) -> dict[date, set[str]]:

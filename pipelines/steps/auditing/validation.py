@@ -7,12 +7,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import great_expectations as gx
+import pandas as pd
 import polars as pl
 from great_expectations import ExpectationSuite
 from great_expectations.core import ExpectationSuiteValidationResult
 from great_expectations.data_context.types.base import DataContextConfig, InMemoryStoreBackendDefaults
 
 from pipelines.errors import Refused
+from pipelines.spec.dataset import OWN_REASONS_COLUMN
 from pipelines.tables.quarantined_rows import REASONS_COLUMN
 
 
@@ -42,12 +44,10 @@ def split_by_suite(rows: pl.DataFrame, suite: ExpectationSuite | None) -> SuiteF
     by_row: defaultdict[int, list[str]] = defaultdict(list)
     failures: list[str] = []
     for item, reason in _with_label(result, "reason"):
-        if item.success:
-            continue
         bad = item.result.get("unexpected_index_list")
-        if bad is None:
+        if bad is None and not item.success:
             failures.append(f"{reason} (observed {item.result.get('observed_value')})")
-        for number in bad or []:
+        for number in bad or []:  # whatever share of rows the expectation tolerates
             by_row[int(number)].append(reason)
     keep = pl.Series([number not in by_row for number in range(rows.height)], dtype=pl.Boolean)
     counts = Counter(reason for reasons in by_row.values() for reason in reasons)
@@ -56,6 +56,8 @@ def split_by_suite(rows: pl.DataFrame, suite: ExpectationSuite | None) -> SuiteF
 
 
 def _with_reasons(rows: pl.DataFrame, by_row: dict[int, list[str]]) -> pl.DataFrame:
+    """The source's own column ``reasons`` is stored under another name."""
+    rows = rows.rename({REASONS_COLUMN: OWN_REASONS_COLUMN}, strict=False)
     reasons = [by_row[number] for number in sorted(by_row)]
     return rows.with_columns(pl.Series(REASONS_COLUMN, reasons, dtype=pl.List(pl.String)))
 
@@ -69,7 +71,7 @@ def _validate(rows: pl.DataFrame, suite: ExpectationSuite) -> ExpectationSuiteVa
     batch = (
         source.add_dataframe_asset("rows")
         .add_batch_definition_whole_dataframe("all")
-        .get_batch({"dataframe": rows.to_pandas()})
+        .get_batch({"dataframe": _stable_frame(rows)})
     )
     result: ExpectationSuiteValidationResult = batch.validate(suite, result_format={"result_format": "COMPLETE"})
     broken = [
@@ -80,6 +82,20 @@ def _validate(rows: pl.DataFrame, suite: ExpectationSuite) -> ExpectationSuiteVa
     if broken:
         raise Refused(f"suite {suite.name} could not be evaluated; correct these expectations", broken)
     return result
+
+
+def _stable_frame(rows: pl.DataFrame) -> pd.DataFrame:
+    """For pandas, with types that do not depend on the values.
+
+    Its default makes integers beside a null to floats: 517 would be read as ``517.0``, and 2^53 + 1 as 2^53.
+    """
+    frame = rows.to_pandas()
+    for name, dtype in rows.schema.items():
+        if dtype.is_integer():
+            integers = rows[name].cast(pl.Int64)
+            absent = integers.is_null().to_numpy()
+            frame[name] = pd.arrays.IntegerArray(integers.fill_null(0).to_numpy(), absent, copy=True)
+    return frame
 
 
 def _with_label(result: ExpectationSuiteValidationResult, label: str) -> list[tuple[Any, str]]:

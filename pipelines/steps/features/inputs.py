@@ -11,15 +11,10 @@ from pipelines import store_paths
 from pipelines.ports import Store
 from pipelines.spec.dataset import DatasetSpec, SourceSpec
 from pipelines.spec.features import FeatureView
-from pipelines.steps.features.source_days import days_read, is_affected, sources_of
+from pipelines.steps.features.source_days import days_read, is_affected, is_looked_up, sources_of
+from pipelines.tables.column_types import TYPES
 
 Versions = dict[str, int | None]
-DTYPES: dict[str, pl.DataType] = {
-    "integer": pl.Int64(),
-    "number": pl.Float64(),
-    "string": pl.String(),
-    "timestamp": pl.Datetime("us", "UTC"),
-}
 
 
 class ViewInputs:
@@ -47,6 +42,9 @@ class ViewInputs:
     def days_affected_by(self, day: date, candidates: Iterable[date]) -> list[date]:
         """Those candidates later than ``day`` whose features read something that landed on ``day``, ascending."""
         published = {source: self._days(source) for source in self._sources}
+        for source, days in published.items():
+            if not is_looked_up(self._view, source):
+                days.append(day)  # a day that lost all of its rows has no partition any more
         return [
             later
             for later in sorted(candidates)
@@ -88,5 +86,5 @@ class ViewInputs:
 
 def _empty_frame(source: SourceSpec) -> pl.DataFrame:
     return pl.DataFrame(
-        schema={name: DTYPES[column.type] for name, column in source.columns.items()} | {"day": pl.Date}
+        schema={name: TYPES[column.type] for name, column in source.stored_columns().items()} | {"day": pl.Date}
     )

@@ -11,9 +11,10 @@ from pydantic import ValidationError
 
 from pipelines import store_paths
 from pipelines.errors import Refused
-from pipelines.messages.delivery import DeliveryManifest
+from pipelines.messages.delivery import DeliveryManifest, LandedFile, RawReceipt
 from pipelines.ports import Store
 from pipelines.spec.dataset import Calendar, DatasetSpec
+from pipelines.spec.fault_text import fault_texts
 from pipelines.store_paths import MANIFEST
 
 
@@ -22,32 +23,54 @@ def landed_days(store: Store, source: str) -> set[date]:
     return set(_paths_by_day(store.list(store_paths.landing_of(source))))
 
 
+def held_days(store: Store, source: str) -> set[date]:
+    """Days of the source that were ingested: their landed files may have been removed since."""
+    received = map(store_paths.received_day, store.list(store_paths.raw_receipts_of(source)))
+    return {day for day in received if day is not None}
+
+
 def has_landed(store: Store, spec: DatasetSpec, day: date) -> bool:
     """Whether every daily source has delivered the day, and every reference source that day or one before.
 
-    While a daily source is missing this costs one request per source up to the first missing one.
+    What was ingested counts, too, when its landed files are gone. While a daily source is missing this costs two
+    requests per source up to the first missing one.
     """
-    return all(store.exists(store_paths.landing(source, day, MANIFEST)) for source in spec.daily()) and all(
-        min(landed_days(store, source), default=date.max) <= day for source in spec.reference()
+    return all(_day_is_there(store, source, day) for source in spec.daily()) and all(
+        min(landed_days(store, source) | held_days(store, source), default=date.max) <= day
+        for source in spec.reference()
+    )
+
+
+def _day_is_there(store: Store, source: str, day: date) -> bool:
+    return store.exists(store_paths.landing(source, day, MANIFEST)) or store.exists(
+        store_paths.raw_receipt(source, day)
     )
 
 
 def delivered_manifests(store: Store, spec: DatasetSpec, day: date) -> dict[str, DeliveryManifest]:
-    """Manifests of the daily sources that have delivered the day, and each reference source's newest one until then."""
-    days = {source: day for source in spec.daily() if store.exists(store_paths.landing(source, day, MANIFEST))}
+    """Manifests of the daily sources that have delivered the day, and each reference source's newest one until then.
+
+    A day whose landed files are gone has the manifest that its receipt tells of.
+    """
+    days = {source: day for source in spec.daily() if _day_is_there(store, source, day)}
     for source in spec.reference():
-        if earlier := [landed for landed in landed_days(store, source) if landed <= day]:
+        delivered = landed_days(store, source) | held_days(store, source)
+        if earlier := [landed for landed in delivered if landed <= day]:
             days[source] = max(earlier)
     return {source: _manifest(store, source, on) for source, on in days.items()}
 
 
 def _manifest(store: Store, source: str, day: date) -> DeliveryManifest:
     path = store_paths.landing(source, day, MANIFEST)
+    if not store.exists(path):
+        receipt = RawReceipt.model_validate_json(store.get(store_paths.raw_receipt(source, day)))
+        files = [LandedFile(name=name, rows=receipt.rows, sha256=digest) for name, digest in receipt.sha256.items()]
+        return DeliveryManifest(source=source, day=day, files=files)
     try:
-        return DeliveryManifest.model_validate_json(store.get(path))
+        return DeliveryManifest.read(store.get(path))
     except ValidationError as error:
-        faults = [f"{'.'.join(map(str, fault['loc'])) or 'whole file'}: {fault['msg']}" for fault in error.errors()]
-        raise Refused(f"{path} is not a manifest; let the source deliver {source} of {day} again", faults) from error
+        subject = f"{path} is not a manifest; let the source deliver {source} of {day} again"
+        raise Refused(subject, fault_texts(error)) from error
 
 
 def delivery_digest(store: Store, spec: DatasetSpec, day: date, *, with_files: bool = False) -> str:
@@ -88,7 +111,8 @@ def late_days(store: Store, spec: DatasetSpec, now: datetime) -> dict[date, str]
     """
     stamps = {source: store.etags(store_paths.landing_of(source)) for source in spec.sources}
     daily = {source: _paths_by_day(stamps[source]) for source in spec.daily()}
-    first = max((min(_paths_by_day(stamps[source]), default=date.max) for source in spec.reference()), default=date.min)
+    copies = {source: set(_paths_by_day(stamps[source])) | held_days(store, source) for source in spec.reference()}
+    first = max((min(days, default=date.max) for days in copies.values()), default=date.min)
     newest = min(newest_overdue_day(spec.calendar, now), spec.calendar.end or date.max)
     oldest = max(spec.calendar.start, first)
     days = set.intersection(*map(set, daily.values())) if daily else set()
@@ -104,16 +128,8 @@ def _paths_by_day(paths: Iterable[str]) -> dict[date, list[str]]:
     paths_by_day: dict[date, list[str]] = {}
     complete = set()
     for path in paths:
-        _, _, text, *names = path.split("/")
-        if names and (day := _parse_day(text)):
+        if day := store_paths.delivered_day(path):
             paths_by_day.setdefault(day, []).append(path)
-            if names == [MANIFEST]:
+            if path.count("/") == 3 and path.endswith(f"/{MANIFEST}"):
                 complete.add(day)
     return {day: paths_by_day[day] for day in complete}
-
-
-def _parse_day(text: str) -> date | None:
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        return None

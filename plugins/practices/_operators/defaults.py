@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, time, timedelta
+from datetime import date, datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -13,6 +13,7 @@ from pipelines.errors import Refused, Unavailable
 from pipelines.settings import Settings
 from pipelines.spec.dataset import Calendar
 from pipelines.spec.model import ModelSpec
+from pipelines.spec.partitions import hour_of_every_day
 
 RETRY_POLICY = ExceptionRetryPolicy(
     rules=[
@@ -23,14 +24,17 @@ RETRY_POLICY = ExceptionRetryPolicy(
 """``Refused`` fails at once; ``Unavailable`` and unforeseen errors (a lost worker) are retried."""
 
 DEFAULT_ARGS: dict[str, Any] = {
-    "retries": 5,
+    "retries": 8,
     "retry_delay": timedelta(seconds=5),
     "retry_exponential_backoff": 2.0,
     "max_retry_delay": timedelta(minutes=5),
     "retry_policy": RETRY_POLICY,
 }
-"""Five retries after at least 5, 10, 20, 40 and 80 seconds, and less than twice as long (Airflow adds jitter)."""
+"""Eight retries after at least 5, 10, 20, 40, 80, 160, 300 and 300 seconds (Airflow adds jitter): a service may be away
+for a quarter of an hour."""
 
+LAST_DAY = date(2040, 12, 31)
+"""Until then the midnights of a calendar without end are looked through."""
 GPU_POOL = "gpu"
 UNFINISHED_STATES = ["queued", "running"]
 """States of runs that have not ended."""
@@ -57,10 +61,13 @@ def daily_schedule(calendar: Calendar) -> dict[str, Any]:
     """``schedule``, ``start_date`` and ``end_date`` of a DAG with one run per day of the calendar, keyed by the day.
 
     A run begins at midnight after its day, not at the hour of ``calendar.schedule`` when its files are due: so files
-    that land early are used early, and a backfill between two dates includes both.
+    that land early are used early, and a backfill between two dates includes both. In a zone whose clocks skip a
+    midnight of the calendar it begins at the first hour that every day has, else that day would be lost or doubled.
     """
-    zone, midnight = ZoneInfo(calendar.timezone), " ".join(["0 0", *calendar.schedule.split()[2:]])
-    timetable = CronPartitionTimetable(midnight, timezone=calendar.timezone, run_offset=-1, key_format="%Y-%m-%d")
+    zone = ZoneInfo(calendar.timezone)
+    hour = hour_of_every_day(calendar.timezone, calendar.start, calendar.end or LAST_DAY)
+    ticks = " ".join([f"0 {hour}", *calendar.schedule.split()[2:]])
+    timetable = CronPartitionTimetable(ticks, timezone=calendar.timezone, run_offset=-1, key_format="%Y-%m-%d")
     first = datetime.combine(calendar.start + timedelta(days=1), time(), zone)
     if calendar.end is None:
         return {"schedule": timetable, "start_date": first}

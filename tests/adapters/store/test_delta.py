@@ -16,7 +16,7 @@ from deltalake import DeltaTable
 
 from pipelines.adapters.store.delta import DeltaStore
 from pipelines.adapters.store.files import LocalFiles
-from pipelines.errors import Refused, Unavailable
+from pipelines.errors import Conflict, Refused, Unavailable
 from pipelines.ports import Store
 from pipelines.testing.ports import MemoryStore
 
@@ -166,6 +166,50 @@ class TestStoreContract:
         store.replace_partition(TABLE, SECOND, rows(2))
         assert store.read(TABLE).schema == {**rows().schema, "day": pl.Date}
 
+    @pytest.mark.parametrize(
+        ("stored", "changed"),
+        [
+            (pl.Series([1, 2], dtype=pl.Int64), pl.Series(["12", "x"])),
+            (pl.Series(["1"]), pl.Series([12])),
+            (pl.Series([1]), pl.Series([True])),
+            (pl.Series([1.5]), pl.Series(["1.5"])),
+            (pl.Series([1]), pl.Series([1 << 63], dtype=pl.UInt64)),
+            (pl.Series([1.5]), pl.Series([1])),
+            (pl.Series([datetime(2013, 1, 1)]), pl.Series([1], dtype=pl.Datetime("ns"))),  # noqa: DTZ001
+            (pl.Series([datetime(2013, 1, 1)]), pl.Series(["2013-01-01"])),  # noqa: DTZ001
+            (pl.Series([(1 << 53) + 1]), pl.Series([1.5])),
+        ],
+    )
+    def test_a_value_that_would_not_stay_the_same_is_refused_and_never_converted(
+        self, store: Store, stored: pl.Series, changed: pl.Series
+    ) -> None:
+        store.replace_partition(TABLE, FIRST, pl.DataFrame({"value": stored}))
+        before = store.read(TABLE)
+        with pytest.raises(Refused, match="value"):
+            store.replace_partition(TABLE, SECOND, pl.DataFrame({"value": changed}))
+        assert store.read(TABLE).equals(before)
+
+    def test_integers_become_numbers_with_the_first_number_and_no_day_counts_as_changed(self, store: Store) -> None:
+        store.replace_partition(TABLE, FIRST, pl.DataFrame({"value": [1, None, 1 << 53]}))
+        before = store.version(TABLE)
+        store.replace_partition(TABLE, SECOND, pl.DataFrame({"value": [1.5]}))
+        expected = [(1.0, FIRST), (None, FIRST), (float(1 << 53), FIRST), (1.5, SECOND)]
+        assert list(store.read(TABLE).iter_rows()) == expected
+        assert store.changed_days(TABLE, before) == {SECOND}
+        assert store.read(TABLE, version=before).schema["value"] == pl.Int64
+
+    def test_a_day_made_from_an_older_version_of_its_input_is_a_conflict(self, store: Store) -> None:
+        assert store.input_version(TABLE, FIRST) is None
+        store.replace_partition(TABLE, FIRST, rows(1), input_version=4)
+        store.replace_partition(TABLE, SECOND, rows(2), input_version=2)
+        with pytest.raises(Conflict, match="from version 4 of its input, newer than 3"):
+            store.replace_partition(TABLE, FIRST, rows(3), input_version=3)
+        assert numbers(store) == [(1, FIRST), (2, SECOND)]
+        store.replace_partition(TABLE, FIRST, rows(5), input_version=4)
+        store.replace_partition(TABLE, FIRST, rows(6))
+        assert (store.input_version(TABLE, FIRST), store.input_version(TABLE, SECOND)) == (4, 2)
+        assert numbers(store) == [(6, FIRST), (2, SECOND)]
+
     def test_files_are_put_got_listed_and_deleted_by_path_and_by_uri(self, store: Store) -> None:
         uri = store.put("profiles/a/2013-01-01.json", b"one")
         store.put("profiles/a/2013-01-01.json", b"two")
@@ -244,6 +288,29 @@ def test_only_the_files_of_the_wanted_day_are_opened(folder: DeltaStore) -> None
     for part in Path(folder.root).rglob("day=2013-01-02/*.parquet"):
         part.write_bytes(b"not parquet")
     assert numbers(folder, days=[FIRST]) == [(1, FIRST)]
+
+
+def test_a_table_that_a_rival_created_meanwhile_keeps_its_types(
+    folder: DeltaStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder.replace_partition(TABLE, FIRST, pl.DataFrame({"value": ["a"]}))
+    opened = folder._open_table
+    answers = iter([None])  # the rival's table appears after this writer has looked for one
+    monkeypatch.setattr(folder, "_open_table", lambda table, version=None: next(answers, opened(table, version)))
+    with pytest.raises(Refused, match="column 'value' is Int64, but the table has String"):
+        folder.replace_partition(TABLE, SECOND, pl.DataFrame({"value": [12]}))
+    assert folder.read(TABLE)["value"].to_list() == ["a"]
+
+
+def test_a_day_that_is_written_while_a_column_is_widened_is_not_left_behind(
+    folder: DeltaStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder.replace_partition(TABLE, FIRST, pl.DataFrame({"value": [1]}))
+    opened, stale = folder._open_table, iter([folder._open_table(TABLE)])
+    folder.replace_partition(TABLE, SECOND, pl.DataFrame({"value": [2]}))
+    monkeypatch.setattr(folder, "_open_table", lambda table, version=None: next(stale, None) or opened(table, version))
+    folder.replace_partition(TABLE, THIRD, pl.DataFrame({"value": [2.5]}))
+    assert list(folder.read(TABLE).iter_rows()) == [(1.0, FIRST), (2.0, SECOND), (2.5, THIRD)]
 
 
 def test_a_commit_of_an_unknown_hand_counts_every_day_as_changed(folder: DeltaStore) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from airflow.sdk import RetryAction
@@ -12,6 +13,7 @@ from airflow.serialization.encoders import encode_timetable
 from airflow.timetables.base import TimeRestriction
 
 from pipelines.errors import Refused, Unavailable
+from practices._arrivals.deliveries import wait_end
 from practices._operators.defaults import DEFAULT_ARGS, RETRY_POLICY, asset, daily_schedule
 from tests.practices.landing import dataset
 
@@ -26,6 +28,50 @@ from tests.practices.landing import dataset
 )
 def test_only_what_can_come_right_by_itself_is_tried_again(error: Exception, action: RetryAction) -> None:
     assert RETRY_POLICY.evaluate(error, try_number=1, max_tries=DEFAULT_ARGS["retries"]).action is action
+
+
+def test_a_service_may_be_away_for_ten_minutes_before_a_task_gives_up() -> None:
+    first, longest = DEFAULT_ARGS["retry_delay"], DEFAULT_ARGS["max_retry_delay"]
+    factor = DEFAULT_ARGS["retry_exponential_backoff"]
+    pauses = [min(first * factor**number, longest) for number in range(DEFAULT_ARGS["retries"])]
+    assert sum(pauses, timedelta()) > timedelta(minutes=10)
+
+
+@pytest.mark.parametrize(
+    ("zone", "start", "end"),
+    [
+        ("America/New_York", "2013-03-08", "2013-03-12"),
+        ("Africa/Cairo", "2024-04-23", "2024-04-29"),
+        ("America/Santiago", "2024-09-05", "2024-09-10"),
+        ("America/Sao_Paulo", "2018-11-01", "2018-11-06"),
+        ("Asia/Beirut", "2024-03-28", "2024-04-02"),
+    ],
+)
+def test_no_day_is_lost_or_doubled_in_a_zone_whose_clocks_skip_midnight(zone: str, start: str, end: str) -> None:
+    calendar = dataset(start=start, end=end, timezone=zone).calendar
+    runs = daily_schedule(calendar)
+    timetable: Any = decode_timetable(encode_timetable(runs["schedule"]))
+    restriction = TimeRestriction(earliest=runs["start_date"], latest=runs["end_date"], catchup=True)
+    keys, last = [], None
+    while info := timetable.next_dagrun_info_v2(last_dagrun_info=last, restriction=restriction):
+        keys.append(info.partition_key)
+        last = info
+    days = (calendar.end - calendar.start).days + 1
+    assert keys == [f"{calendar.start + timedelta(days=number)}" for number in range(days)]
+    after = timedelta(days=0 if zone == "America/New_York" else 1)  # Airflow ends a backfill at the last day's midnight
+    first, until = (datetime.combine(day, time(), UTC) for day in (calendar.start, calendar.end + after))
+    backfilled = timetable.iter_partition_dagrun_infos(earliest=first, latest=until)
+    assert sorted(info.partition_key for info in backfilled) == keys
+
+
+@pytest.mark.parametrize("zone", ["Africa/Cairo", "America/Santiago", "America/Sao_Paulo", "Asia/Beirut"])
+@pytest.mark.parametrize("schedule", ["0 0 * * *", "30 0 * * *", "0 6 * * *"])
+def test_each_day_has_its_own_end_of_waiting_where_the_clocks_skip_midnight(zone: str, schedule: str) -> None:
+    for year in (2018, 2024):
+        calendar = dataset(start=f"{year}-01-01", end=None, timezone=zone, schedule=schedule, wait_minutes=1).calendar
+        days = [date(year, 1, 1) + timedelta(days=number) for number in range(366)]
+        ends = [wait_end(calendar, day).astimezone(ZoneInfo(zone)) for day in days]
+        assert [end.date() for end in ends] == [day + timedelta(days=1) for day in days]
 
 
 def test_an_asset_is_named_by_subject_and_state() -> None:

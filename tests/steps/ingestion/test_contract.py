@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 from datetime import UTC, date, datetime, timedelta, timezone
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 
 from pipelines.spec.dataset import SourceSpec
 from pipelines.steps.ingestion.contract import read_delivery
+from pipelines.steps.ingestion.csv_table import OPEN_QUOTE
 
 DAY = date(2013, 1, 5)
 GOOD = "id,at,score,kind\n1,2013-01-05T10:00:00Z,0.5,a\n2,2013-01-05T11:00:00Z,NA,b\n"
@@ -52,7 +54,7 @@ def test_a_good_file_is_typed_as_declared() -> None:
             GOOD + "3,2013-01-05T12:00:00Z,1,a,b\n",
             "the file is not readable as CSV: 1 lines do not have the header's 4 fields, for example line 4 with 5",
         ),
-        (GOOD + '3,2013-01-05T12:00:00Z,1,"a\n', "the file is not readable as CSV: line 4: unexpected end of data"),
+        (GOOD + '3,2013-01-05T12:00:00Z,1,"a\n', f"the file is not readable as CSV: line 4 {OPEN_QUOTE}"),
         (GOOD.replace("kind", "id"), "column 'id' is in the header more than once"),
     ],
 )
@@ -94,3 +96,144 @@ def test_a_parquet_file_is_held_to_the_same_contract() -> None:
     assert found == ["column 'score': 1 of 2 values below 0, for example '-1.0'"]
     assert rows["at"].to_list() == [datetime(2013, 1, 5, 11, tzinfo=UTC)] * 2
     assert read_delivery(b"PAR1", source(format="parquet"), DAY)[1][0].startswith("the file is not readable as Parquet")
+
+
+def parquet(frame: pl.DataFrame) -> bytes:
+    buffer = io.BytesIO()
+    frame.write_parquet(buffer)
+    return buffer.getvalue()
+
+
+def test_fractions_of_a_second_are_kept_from_csv_and_from_parquet() -> None:
+    moment = datetime(2013, 1, 5, 10, 0, 0, 750_000, tzinfo=UTC)
+    text = GOOD.replace("2013-01-05T10:00:00Z", "2013-01-05T10:00:00.750Z")
+    from_csv, found = read_delivery(text.encode(), source(), DAY)
+    assert (found, from_csv["at"][0]) == ([], moment)
+    frame = pl.DataFrame({"id": [1], "at": [moment], "score": [0.5], "kind": ["a"]})
+    for unit in ("ms", "us", "ns"):
+        delivered = parquet(frame.with_columns(pl.col("at").dt.cast_time_unit(unit)))
+        from_parquet, found = read_delivery(delivered, source(format="parquet"), DAY)
+        assert (found, from_parquet["at"][0]) == ([], moment)
+
+
+def test_a_time_finer_than_a_microsecond_is_refused_because_it_would_be_cut() -> None:
+    text = GOOD.replace("2013-01-05T10:00:00Z", "2013-01-05T10:00:00.000000001Z")
+    assert "1 of 2 values not of type timestamp" in failures(text)[0]
+    frame = pl.DataFrame({"id": [1], "at": [1_357_380_000_000_000_001], "score": [0.5], "kind": ["a"]})
+    delivered = parquet(frame.with_columns(pl.col("at").cast(pl.Datetime("ns", "UTC"))))
+    assert "1 of 1 values not of type timestamp" in read_delivery(delivered, source(format="parquet"), DAY)[1][0]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "13-01-05T10:00:00Z",
+        "2013-01-05T23:59:60Z",
+        "2013-1-5T1:0:0Z",
+        "2013-01-05T24:00:00Z",
+        "2013-02-30T10:00:00Z",
+        "0000-01-05T10:00:00Z",
+        "2013-01-05 10:00:00Z",
+        "2013-01-05T10:00:00",
+        "2013-01-05T10:00Z",
+        " 2013-01-05T10:00:00Z",
+        "2013-01-05T10:00:00Z\n",
+        "2013-01-05",
+        "1357380000",
+    ],
+)
+def test_a_time_in_another_form_is_refused_with_the_accepted_forms(value: str) -> None:
+    found = failures(GOOD.replace("2013-01-05T10:00:00Z", f'"{value}"'))
+    assert "1 of 2 values not of type timestamp (written as 2013-01-05T10:00:00Z" in found[0]
+    assert repr(value) in found[0]
+
+
+def test_a_word_for_nothing_is_a_value_where_the_contract_lists_it() -> None:
+    columns = {
+        "id": {"type": "integer"},
+        "country": {"type": "string", "allowed": ["DE", "NA"]},
+        "note": {"type": "string", "nullable": True},
+    }
+    rows, found = read_delivery(b"id,country,note\n1,NA,NA\n2,DE,\n", source(columns=columns), DAY)
+    assert (found, rows["country"].to_list(), rows["note"].to_list()) == ([], ["NA", "DE"], [None, None])
+
+
+def test_an_empty_field_is_a_value_where_no_null_value_is_empty() -> None:
+    text = "id,at,score,kind\n1,2013-01-05T10:00:00Z,-,\n"
+    rows, found = read_delivery(text.encode(), source(null_values=["-"]), DAY)
+    assert (found, rows["kind"].to_list(), rows["score"].to_list()) == ([], [""], [None])
+
+
+def test_whole_doubles_are_integers_and_others_are_refused() -> None:
+    columns = {"id": {"type": "integer"}, "seats": {"type": "integer", "nullable": True}}
+    good = parquet(pl.DataFrame({"id": [1, 2, 3], "seats": [517.0, None, 533.0]}))
+    rows, found = read_delivery(good, source(format="parquet", columns=columns), DAY)
+    assert (found, rows["seats"].to_list()) == ([], [517, None, 533])
+    bad = parquet(pl.DataFrame({"id": [1, 2, 3], "seats": [517.5, 1e300, float("nan")]}))
+    found = read_delivery(bad, source(format="parquet", columns=columns), DAY)[1]
+    assert found[0].startswith("column 'seats': 3 of 3 values not of type integer, for example '517.5'")
+
+
+@pytest.mark.parametrize(
+    ("kind", "allowed", "good", "bad"),
+    [
+        ("integer", ["1", "2"], "2", "3"),
+        ("integer", [1, 2], "2", "3"),
+        ("number", ["0.5", 1], "0.50", "0.25"),
+        ("string", ["1", "2"], "2", "02"),
+    ],
+)
+def test_categories_are_compared_in_the_type_of_their_column(kind: str, allowed: Any, good: str, bad: str) -> None:
+    columns = {"id": {"type": "integer"}, "grade": {"type": kind, "allowed": allowed}}
+    assert failures(f"id,grade\n1,{good}\n", columns=columns) == []
+    assert "1 of 1 values not one of" in failures(f"id,grade\n1,{bad}\n", columns=columns)[0]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (gzip.compress(GOOD.encode()), "the file is compressed with gzip; deliver it uncompressed"),
+        (b"\x28\xb5\x2f\xfd\x04", "the file is compressed with zstd"),
+        (b"PK\x03\x04....", "a zip archive or an Excel workbook"),
+        (b"PAR1....PAR1", "the file is Parquet, the contract declares csv"),
+        (GOOD.encode("utf-16"), "the file is UTF-16, by the byte order mark on line 1"),
+        (GOOD.encode("utf-16-le"), "the file is UTF-16 or UTF-32: line 1"),
+        (GOOD.encode("utf-32"), "the file is UTF-32"),
+        (GOOD.replace("0.5,a", "0.5,ä").encode("latin-1"), "line 2 is not UTF-8 (byte 0xe4)"),
+        (GOOD.replace(",", ";").encode(), "line 1 separates the columns by semicolons"),
+        (GOOD.replace(",", "\t").encode(), "line 1 separates the columns by tabs"),
+        (GOOD.replace(",", "|").encode(), "line 1 separates the columns by vertical bars"),
+        (GOOD.replace("\n", "\r").encode(), "line 1 has a carriage return (CR) without a line feed"),
+        (GOOD.replace("NA,b", "NA,b\rc").encode(), "line 3 has a carriage return (CR) without a line feed"),
+        (GOOD.replace("NA,b", 'NA,5" pipe').encode(), 'line 3 has a quote (") that is no part of a quoted field'),
+        (GOOD.replace("0.5,a", '0.5,"a"b').encode(), 'line 2 has a quote (") that is no part of a quoted field'),
+        (GOOD.replace("0.5,a", '0.5,"a').encode(), 'line 2 opens a quote (") that is never closed'),
+    ],
+)
+def test_a_file_of_another_kind_is_named_for_what_it_is_and_nothing_else_is_said(content: bytes, said: str) -> None:
+    rows, found = read_delivery(content, source(), DAY)
+    assert [said in failure for failure in found] == [True], found
+    assert rows.is_empty()
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_column() -> None:
+    rows, found = read_delivery(b"\xef\xbb\xbf" + GOOD.encode(), source(), DAY)
+    assert (found, rows.columns) == ([], ["id", "at", "score", "kind"])
+
+
+def test_a_source_keeps_its_own_columns_day_and_reasons() -> None:
+    columns = {"id": {"type": "integer"}, "day": {"type": "string"}, "reasons": {"type": "string"}}
+    rows, found = read_delivery(b"id,day,reasons\n1,Monday,late\n", source(columns=columns), DAY)
+    assert (found, rows.to_dicts()) == ([], [{"id": 1, "source_day": "Monday", "reasons": "late"}])
+
+
+def test_rows_of_another_local_day_are_refused_by_the_timestamp_of_the_key() -> None:
+    text = "id,at,score,kind\n1,2013-01-06T04:59:59Z,1,a\n2,2013-01-06T05:00:00Z,1,a\n3,2013-01-05T04:59:59Z,1,a\n"
+    trips = source(key=["id", "at"])
+    zone, column = "America/New_York", trips.event_column()
+    [fault] = read_delivery(text.encode(), trips, DAY, timezone=zone, event_column=column)[1]
+    assert fault.startswith(
+        "2 of 3 rows are of another day than 2013-01-05 by at in America/New_York, for example 2013-"
+    )
+    any_day = source(key=["id", "at"], day_columns=[])
+    assert read_delivery(text.encode(), any_day, DAY, timezone=zone, event_column=column)[1] == []

@@ -1,0 +1,290 @@
+"""What a file declares is held against the files that it names, when it is read, with the line of each fault."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from pydantic import ValidationError
+
+from pipelines.errors import Refused
+from pipelines.spec.catalog import Catalog
+from pipelines.spec.dataset import Calendar, ColumnSpec, DatasetSpec, SourceSpec
+from pipelines.spec.features import FeatureView
+from pipelines.spec.model import ModelSpec
+from pipelines.spec.plain_yaml import load
+from pipelines.spec.suite import DeclaredSuite
+from tests.steps.flights_by_hand import INCLUDE
+
+RAW_WORDINGS = (
+    "Input should",
+    "Field required",
+    "Extra inputs",
+    "String should",
+    "Value error",
+    "pydantic",
+    "Unable to",
+)
+
+
+def include_with(tmp_path: Path, **files: dict[str, Any]) -> Path:
+    """The declarations of this repository, and those that are given by kind of file and name."""
+    include = tmp_path / "include"
+    shutil.copytree(INCLUDE, include)
+    for place, fields in files.items():
+        folder, _, name = place.partition("__")
+        (include / folder / f"{name}.yaml").write_text(yaml.safe_dump(fields, sort_keys=False))
+    return include
+
+
+def trips(name: str = "trips", **source: Any) -> dict[str, Any]:
+    columns = {"hour": {"type": "timestamp"}, "minute": {"type": "integer"}, "trip": {"type": "integer"}}
+    columns |= {"carrier": {"type": "string"}, "delay": {"type": "integer", "nullable": True}}
+    declared = {"file": "trips.csv", "key": ["hour", "trip"], "columns": columns, **source}
+    return {
+        "schema": 1,
+        "dataset": name,
+        "description": "Trips",
+        "owner": "data",
+        "calendar": {"start": "2013-01-01"},
+        "sources": {"trips": declared},
+    }
+
+
+def view(**changes: Any) -> dict[str, Any]:
+    carrier = {
+        "version": 1,
+        "description": "Who carries it.",
+        "type": "categorical",
+        "source_columns": ["trips.carrier"],
+    }
+    return {
+        "schema": 1,
+        "view": "trip_delay",
+        "description": "Delays",
+        "owner": "data",
+        "dataset": "trips",
+        "entity_source": "trips",
+        "key": ["hour", "trip"],
+        "event_hour_column": "hour",
+        "event_minute_column": "minute",
+        "delay_column": "delay",
+        "lead_hours": 1,
+        "label": {"name": "late", "column": "delay", "at_least": 15},
+        "features": {"carrier": carrier | {"transformation": {"type": "column", "column": "carrier"}}},
+        **changes,
+    }
+
+
+def test_two_datasets_with_a_source_of_one_name_are_refused_naming_both_files(tmp_path: Path) -> None:
+    catalog = Catalog.read(include_with(tmp_path, datasets__trips=trips(), datasets__other=trips("other")))
+    for file, other in (("datasets/trips.yaml", "datasets/other.yaml"), ("datasets/other.yaml", "datasets/trips.yaml")):
+        [reason] = catalog.refused[file].reasons
+        assert f"sources.trips: {other} has a source of this name" in reason
+        assert "rename one of them" in reason
+    assert "flights" in catalog.datasets
+
+
+def test_a_suite_that_is_missing_is_found_when_the_dataset_is_read(tmp_path: Path) -> None:
+    catalog = Catalog.read(include_with(tmp_path, datasets__trips=trips(suite="no_such_suite")))
+    [reason] = catalog.refused["datasets/trips.yaml"].reasons
+    assert reason.startswith("sources.trips.suite: 'no_such_suite' is not declared")
+    assert reason.endswith(" (line 25)")
+    assert "write include/expectations/no_such_suite.yaml" in reason
+
+
+def test_a_suite_on_a_column_that_the_source_does_not_have_is_found(tmp_path: Path) -> None:
+    expectation = {"type": "expect_column_values_to_be_unique", "kwargs": {"column": "speed"}, "reason": "repeated"}
+    suite = {"suite": "trips", "expectations": [expectation]}
+    include = include_with(tmp_path, datasets__trips=trips(suite="trips"), expectations__trips=suite)
+    [reason] = Catalog.read(include).refused["datasets/trips.yaml"].reasons
+    assert "expectation 1 of trips judges 'speed', which is no column of trips; it has hour, minute" in reason
+
+
+def test_a_suite_that_tolerates_bad_rows_is_refused_and_so_is_what_uses_it(tmp_path: Path) -> None:
+    arguments = {"column": "delay", "max_value": 9, "mostly": 0.95}
+    expectation = {"type": "expect_column_values_to_be_between", "kwargs": arguments, "reason": "too late"}
+    suite = {"suite": "trips", "expectations": [expectation]}
+    include = include_with(tmp_path, datasets__trips=trips(suite="trips"), expectations__trips=suite)
+    refused = Catalog.read(include).refused
+    assert set(refused) == {"expectations/trips.yaml", "datasets/trips.yaml"}
+    assert "expectations.0.kwargs: mostly 0.95 would publish rows" in str(refused["expectations/trips.yaml"])
+
+
+def with_columns(**changes: dict[str, Any]) -> dict[str, Any]:
+    fields = trips()
+    fields["sources"]["trips"]["columns"] |= changes
+    return fields
+
+
+@pytest.mark.parametrize(
+    ("dataset", "changes", "reason"),
+    [
+        (trips(cadence="reference"), {}, "entity_source: 'trips' is a reference source"),
+        (
+            with_columns(trip={"type": "string", "pii": True}),
+            {},
+            "key: 'trip' of trips is personal data, and the key is in every id, log and report",
+        ),
+        (with_columns(minute={"type": "string"}), {}, "event_minute_column: 'minute' of trips is string; it must be"),
+        (trips(), {"event_hour_column": "trip"}, "event_hour_column: 'trip' of trips is integer; it must be timestamp"),
+        (
+            with_columns(gate={"type": "string"}),
+            {"label": {"name": "late", "column": "gate", "at_least": 1}},
+            "label.column: 'gate' of trips is string; it must be integer or number",
+        ),
+        (trips(), {"key": ["hour", "train"]}, "key: 'train' is not a column of trips"),
+    ],
+)
+def test_a_view_that_its_sources_cannot_serve_is_refused_with_the_line(
+    tmp_path: Path, dataset: dict[str, Any], changes: dict[str, Any], reason: str
+) -> None:
+    include = include_with(tmp_path, datasets__trips=dataset, features__trip_delay=view(**changes))
+    reasons = Catalog.read(include).refused["features/trip_delay.yaml"].reasons
+    assert any(reason in text and " (line " in text for text in reasons), reasons
+
+
+def test_a_view_of_a_source_with_its_own_column_day_names_it_as_it_is_stored(tmp_path: Path) -> None:
+    def catalog_with(column: str, folder: str) -> Catalog:
+        weekday = {
+            "version": 1,
+            "description": "The day's name.",
+            "type": "categorical",
+            "source_columns": ["trips.day"],
+        }
+        features = {"weekday_name": weekday | {"transformation": {"type": "column", "column": column}}}
+        dataset = with_columns(day={"type": "string"})
+        files = {"datasets__trips": dataset, "features__trip_delay": view(features=features)}
+        return Catalog.read(include_with(tmp_path / folder, **files))
+
+    assert catalog_with("source_day", "stored").refused == {}
+    assert "'day' is not in trips" in str(catalog_with("day", "delivered").refused["features/trip_delay.yaml"])
+
+
+@pytest.mark.parametrize(
+    ("column", "reason"),
+    [
+        ({"type": "timestamp", "minimum": 3}, "minimum limit integers and numbers, not timestamp"),
+        ({"type": "string", "minimum": 3, "maximum": 4}, "minimum and maximum limit integers and numbers, not string"),
+        ({"type": "number", "minimum": float("nan")}, "minimum must be finite"),
+        ({"type": "integer", "minimum": 3, "maximum": 2}, "minimum 3 is above maximum 2"),
+        ({"type": "integer", "allowed": ["1", "two"]}, "allowed has values that are no integer: 'two'"),
+        ({"type": "integer", "allowed": [1.5]}, "allowed has values that are no integer: 1.5"),
+        ({"type": "string", "allowed": [1]}, "allowed has values that are no string: 1; write each in quotes"),
+        (
+            {"type": "timestamp", "allowed": ["2013-01-01T00:00:00Z"]},
+            "allowed lists categories, and a timestamp has none",
+        ),
+        ({"type": "string", "allowed": []}, "allowed: "),
+    ],
+)
+def test_a_limit_that_does_not_suit_its_type_is_refused(column: dict[str, Any], reason: str) -> None:
+    with pytest.raises(ValidationError) as refused:
+        ColumnSpec.model_validate(column)
+    from pipelines.spec.fault_text import fault_texts
+
+    assert any(reason in text for text in fault_texts(refused.value)), fault_texts(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"columns": {"trip": {"type": "integer"}, "__t": {"type": "string"}}, "key": ["trip"]}, "['__t']"),
+        (
+            {"columns": {"day": {"type": "integer"}, "source_day": {"type": "string"}}, "key": ["day"]},
+            "columns ['day'] are stored as ['source_day']",
+        ),
+        ({"file": "../trips.csv"}, "is no name of a data file"),
+        ({"file": "_manifest.json"}, "is no name of a data file"),
+        ({"key": ["trip", "trip"]}, "key names ['trip'] more than once"),
+        ({"day_columns": ["trip"]}, "must be three integer columns: year, month and day"),
+        ({"day_columns": ["trip", "minute", "carrier"]}, "must be three integer columns: year, month and day"),
+    ],
+)
+def test_a_source_that_cannot_be_stored_is_refused(changes: dict[str, Any], reason: str) -> None:
+    with pytest.raises(ValidationError) as refused:
+        SourceSpec.model_validate(trips()["sources"]["trips"] | changes)
+    assert reason in str(refused.value)
+
+
+def places(fields: Any, place: tuple[int | str, ...] = ()) -> list[tuple[int | str, ...]]:
+    """Every place of a declaration, the whole included."""
+    items = fields.items() if isinstance(fields, dict) else enumerate(fields) if isinstance(fields, list) else ()
+    return [place, *(inner for key, value in items for inner in places(value, (*place, key)))]
+
+
+def changed(fields: Any, place: tuple[int | str, ...], value: Any) -> Any:
+    if not place:
+        return value
+    copy = dict(fields) if isinstance(fields, dict) else list(fields)
+    copy[place[0]] = changed(copy[place[0]], place[1:], value)
+    return copy
+
+
+@pytest.mark.parametrize(
+    ("file", "kind"),
+    [
+        ("datasets/flights.yaml", DatasetSpec),
+        ("expectations/weather.yaml", DeclaredSuite),
+        ("features/flight_delay.yaml", FeatureView),
+        ("models/flight_delay.yaml", ModelSpec),
+    ],
+)
+def test_whatever_is_written_in_place_of_a_field_is_taken_or_refused_in_plain_words(file: str, kind: Any) -> None:
+    from pipelines.spec.fault_text import fault_texts
+
+    fields = load((INCLUDE / file).read_text())
+    for place in places(fields)[1:]:
+        for value in (None, "", "wrong value", -7, 1.5, [], {}, [{}], {"nonsense": 1}, True):
+            try:
+                kind.model_validate(changed(fields, place, value))
+            except ValidationError as error:
+                texts = fault_texts(error)
+                assert texts
+                for text in texts:
+                    assert not any(raw in text for raw in RAW_WORDINGS), (place, value, text)
+                    assert "is not valid (" not in text, (place, value, text)
+
+
+def test_each_fault_of_a_file_has_its_line(tmp_path: Path) -> None:
+    fields = trips()
+    fields["ownr"] = fields.pop("owner")
+    fields["sources"]["trips"]["columns"]["trip"] = {"type": "int"}
+    include = include_with(tmp_path, datasets__trips=fields)
+    lines = (include / "datasets" / "trips.yaml").read_text().splitlines()
+    reasons = Catalog.read(include).refused["datasets/trips.yaml"].reasons
+    assert len(reasons) == 3
+    for reason in reasons:
+        place, number = reason.partition(": ")[0], re.search(r"\(line (\d+)\)$", reason)
+        if place == "owner":  # the field that is missing has no line
+            assert number is None
+            continue
+        assert number is not None
+        assert any(part in lines[int(number[1]) - 1] for part in place.split(".")[-2:]), reason
+
+
+@pytest.mark.parametrize("schedule", ["0 * * * *", "@hourly", "hello", "0 6,18 * * *", "*/5 6 * * *", "", "0 24 * * *"])
+def test_a_schedule_that_is_due_more_than_once_a_day_is_refused(schedule: str) -> None:
+    with pytest.raises(ValidationError, match="minute and hour"):
+        Calendar.model_validate({"start": "2013-01-01", "schedule": schedule})
+
+
+@pytest.mark.parametrize("schedule", ["0 6 * * *", "30 23 * * 1-5", "0 0 1,15 * MON"])
+def test_a_schedule_that_is_due_once_a_day_is_taken(schedule: str) -> None:
+    assert Calendar.model_validate({"start": "2013-01-01", "schedule": schedule}).schedule == schedule
+
+
+def test_a_calendar_that_ends_before_it_starts_is_refused() -> None:
+    with pytest.raises(ValidationError, match="end 2012-12-31 is before start 2013-01-01"):
+        Calendar.model_validate({"start": "2013-01-01", "end": "2012-12-31"})
+
+
+def test_the_declarations_of_this_repository_are_taken_with_their_suites() -> None:
+    catalog = Catalog.read(INCLUDE)
+    assert (catalog.refused, set(catalog.suites)) == ({}, {"flights", "planes", "weather"})
+    with pytest.raises(Refused, match="there is no dataset flihts"):
+        catalog.dataset("flihts")
