@@ -18,6 +18,7 @@ from pipelines.adapters.store.delta import DeltaStore
 from pipelines.errors import Refused, Unavailable
 from pipelines.messages.features import FeatureDefinitions, FeaturesRequest, FeaturesResult
 from pipelines.ports import Store
+from pipelines.rules.point_in_time_features import judge_features
 from pipelines.spec.features import FeatureView
 from pipelines.steps import build_features
 from pipelines.steps.features.compute import compute_features
@@ -249,3 +250,44 @@ def test_a_removed_feature_stays_registered_so_that_it_cannot_return_as_somethin
     assert ports.store.version(TABLE) == version
     with pytest.raises(Refused, match="'temp'"):
         build(ports_of(tmp_path, ports.store, changed_view(1)), DAYS[0])
+
+
+def empty_the_day(ports: FakePorts, day: date, source: str = "flights") -> None:
+    """Publish the day without a row of the source, as an empty delivery that the contract allows."""
+    table_name = store_paths.validated(source)
+    rows = FRAMES[source].clear().drop("day")
+    ports.store.replace_partition(table_name, day, rows)
+    profile = profile_frame(rows, categorical=[], numeric=[])
+    ports.store.put(store_paths.profile(table_name, day), profile.model_dump_json().encode())
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_day_published_without_entities_has_no_rows_and_passes(tmp_path: Path, first: bool) -> None:
+    ports = ports_of(tmp_path, DeltaStore(str(tmp_path / "store")))
+    if not first:
+        arrive(ports, FRAMES, DAYS[0])
+    day = DAYS[1]
+    empty_the_day(ports, day)
+    result = build(ports, day)
+    assert (result.rows, result.without_entities, judge_features(result, VIEW).passed) == (0, True, True)
+    assert day not in ports.store.days(TABLE)
+
+
+@pytest.mark.parametrize("source", ["flights", "weather"])
+def test_a_day_that_loses_all_of_its_rows_is_seen_by_every_day_that_looks_back_on_it(
+    tmp_path: Path, source: str
+) -> None:
+    ports = ports_of(tmp_path)
+    for day in DAYS:
+        arrive(ports, FRAMES, day)
+    empty_the_day(ports, DAYS[1], source)
+    build(ports, DAYS[1])
+    left = FRAMES | {source: FRAMES[source].filter(pl.col("day") != DAYS[1])}
+    assert_right(ports.store, left, DAYS if source == "weather" else [DAYS[0], *DAYS[2:]])
+
+
+def test_a_day_that_was_never_published_is_still_refused(tmp_path: Path) -> None:
+    ports = ports_of(tmp_path)
+    arrive(ports, FRAMES, DAYS[0])
+    with pytest.raises(Refused, match="ingest and validate it first"):
+        build(ports, DAYS[1])
