@@ -24,6 +24,7 @@ COMMAND_GROUPS = {
         "airflow": "pipelines.cli.airflow",
     },
     "models and data": {
+        "check": "pipelines.cli.check",
         "verify": "pipelines.cli.verify",
         "ledger": "pipelines.cli.ledger",
         "reproduce": "pipelines.cli.reproduce",

@@ -18,6 +18,7 @@ DAYS = ("--from", "2013-01-05", "--to", "2013-01-05")
 WITHOUT_NAMES = {"up", "stop", "airflow", "gateway", "demo", "completion"}
 """Commands that take none."""
 CASES = [
+    (("check", "nosuch"), "nothing is called nosuch; there are arrival_delay_minutes, flight_delay, flights"),
     (("verify", "nosuch", "3"), f"there is no model nosuch; {MODELS}"),
     (("verify", "nosuch", "3", "--offline"), f"there is no model nosuch; {MODELS}"),
     (("verify", "flight_delay", "9"), "flight_delay has no version 9; there are 1, 2, 10"),

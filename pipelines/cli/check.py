@@ -1,0 +1,124 @@
+"""`airworthy check [name]` reads every declaration as Airflow would, and names every fault with file and line."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from pipelines.cli.terminal_text import visible
+from pipelines.errors import EXIT_REFUSED, Refused, unknown_name
+from pipelines.ports import Ports
+from pipelines.spec.catalog import FOLDERS, Catalog
+from pipelines.spec.plain_yaml import line_of, load
+
+KINDS = {"datasets": "dataset", "suites": "suite", "views": "view", "models": "model"}
+
+
+def add_parser(subparsers: Any) -> None:
+    parser = subparsers.add_parser("check", help="check the declarations and say what to write", description=__doc__)
+    parser.add_argument("name", nargs="?", help="a dataset, suite, view or model, with all that it rests on")
+    parser.add_argument("--json", action="store_true", help="a JSON object per fault, for a program to read")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace, ports: Ports) -> int:
+    """Print every fault; 0 if there is none, else 65."""
+    include = ports.settings.include
+    catalog = ports.catalog
+    refused = {**catalog.refused, **_suite_faults(catalog, include)}
+    files = _files_of(options.name, include)
+    faults = [(file, reason) for file in files if file in refused for reason in _reasons(refused[file])]
+    for file, reason in faults:
+        line, text = _split_line(reason)
+        if options.json:
+            print(json.dumps({"file": f"{include}/{file}", "line": line, "fault": text}))
+        else:
+            print(visible(f"{include}/{file}{'' if line is None else f':{line}'}: {text}"))
+    if not options.json:
+        checked = ", ".join(f"{_count(files, folder)} {kind}(s)" for kind, folder in _folders().items())
+        print(f"{len(faults)} fault(s) in {checked}" if faults else f"no fault in {checked}")
+    return EXIT_REFUSED if faults else 0
+
+
+def _folders() -> dict[str, str]:
+    """Kind in words to its folder."""
+    return {KINDS[kind]: folder for kind, folder in FOLDERS.items()}
+
+
+def _count(files: list[str], folder: str) -> int:
+    return sum(file.startswith(f"{folder}/") for file in files)
+
+
+def _files_of(name: str | None, include: Path) -> list[str]:
+    """The files to check, those first on which others rest. ``Refused`` for a name that no file has."""
+    every = [
+        f"{folder}/{path.name}" for folder in FOLDERS.values() for path in sorted((include / folder).glob("*.yaml"))
+    ]
+    if name is None:
+        return every
+    named = {file for file in every if Path(file).stem == name}
+    if not named:
+        raise unknown_name(f"nothing is called {name}", sorted({Path(file).stem for file in every}))
+    rests_on = set(named)
+    for kind, field, target in (("models", "view", "views"), ("views", "dataset", "datasets")):
+        declared = _declared_fields(rests_on, kind, include)
+        rests_on |= {f"{FOLDERS[target]}/{fields.get(field)}.yaml" for fields in declared}
+    for fields in _declared_fields(rests_on, "datasets", include):
+        sources = fields.get("sources")
+        for source in sources.values() if isinstance(sources, dict) else ():
+            if isinstance(source, dict):
+                rests_on.add(f"{FOLDERS['suites']}/{source.get('suite')}.yaml")
+    return [file for file in every if file in rests_on]
+
+
+def _declared_fields(files: set[str], kind: str, include: Path) -> list[dict[str, Any]]:
+    """The fields of the files of one kind, be they valid or not; without those that are no YAML."""
+    found = []
+    for file in sorted(files):
+        path = include / file
+        if file.startswith(f"{FOLDERS[kind]}/") and path.exists():
+            with suppress(yaml.YAMLError, ValueError):
+                found.append(load(path.read_text(encoding="utf-8")))
+    return [fields for fields in found if isinstance(fields, dict)]
+
+
+def _suite_faults(catalog: Catalog, include: Path) -> dict[str, Refused]:
+    """Expectations that Great Expectations does not know, or whose arguments it refuses; it takes seconds to import."""
+    if not catalog.suites:
+        return {}
+    from pipelines.steps.auditing.suite import read_suite
+
+    refused = {}
+    for name in catalog.suites:
+        file = f"{FOLDERS['suites']}/{name}.yaml"
+        try:
+            read_suite(include / file)
+        except Refused as error:
+            text = (include / file).read_text(encoding="utf-8")
+            refused[file] = Refused(
+                error.subject, [_with_line_of_expectation(text, reason) for reason in error.reasons]
+            )
+    return refused
+
+
+def _with_line_of_expectation(text: str, reason: str) -> str:
+    """``expectation 2 (…): …`` with the line on which the second expectation begins."""
+    number = reason.removeprefix("expectation ").partition(" ")[0]
+    line = line_of(text, ("expectations", int(number) - 1)) if number.isdigit() else None
+    return reason if line is None else f"line {line}: {reason}"
+
+
+def _reasons(error: Refused) -> list[str]:
+    return error.reasons or [error.subject]
+
+
+def _split_line(reason: str) -> tuple[int | None, str]:
+    """``line 4: owner: is required`` as 4 and the rest; None where the fault is of the whole file."""
+    head, separator, rest = reason.partition(": ")
+    number = head.removeprefix("line ")
+    return (int(number), rest) if separator and head != number and number.isdigit() else (None, reason)
