@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,10 @@ from pipelines.cli.terminal_text import visible
 from pipelines.errors import EXIT_REFUSED, Refused, unknown_name
 from pipelines.ports import Ports
 from pipelines.spec.catalog import FOLDERS, Catalog
-from pipelines.spec.plain_yaml import line_of, load
+from pipelines.spec.plain_yaml import load, with_lines
 
+LINE = re.compile(r" \(line (\d+)\)$")
+NUMBER = re.compile(r"^expectation (\d+) ")
 KINDS = {"datasets": "dataset", "suites": "suite", "views": "view", "models": "model"}
 
 
@@ -99,18 +102,10 @@ def _suite_faults(catalog: Catalog, include: Path) -> dict[str, Refused]:
         try:
             read_suite(include / file)
         except Refused as error:
-            text = (include / file).read_text(encoding="utf-8")
-            refused[file] = Refused(
-                error.subject, [_with_line_of_expectation(text, reason) for reason in error.reasons]
-            )
+            places = [NUMBER.sub(lambda match: f"expectations.{int(match[1]) - 1}: ", text) for text in error.reasons]
+            lines = with_lines((include / file).read_text(encoding="utf-8"), places)
+            refused[file] = Refused(error.subject, lines)
     return refused
-
-
-def _with_line_of_expectation(text: str, reason: str) -> str:
-    """``expectation 2 (…): …`` with the line on which the second expectation begins."""
-    number = reason.removeprefix("expectation ").partition(" ")[0]
-    line = line_of(text, ("expectations", int(number) - 1)) if number.isdigit() else None
-    return reason if line is None else f"line {line}: {reason}"
 
 
 def _reasons(error: Refused) -> list[str]:
@@ -118,7 +113,6 @@ def _reasons(error: Refused) -> list[str]:
 
 
 def _split_line(reason: str) -> tuple[int | None, str]:
-    """``line 4: owner: is required`` as 4 and the rest; None where the fault is of the whole file."""
-    head, separator, rest = reason.partition(": ")
-    number = head.removeprefix("line ")
-    return (int(number), rest) if separator and head != number and number.isdigit() else (None, reason)
+    """``owner: is required (line 4)`` as 4 and the text; None where the fault is of the whole file."""
+    match = LINE.search(reason)
+    return (int(match[1]), reason[: match.start()]) if match else (None, reason)

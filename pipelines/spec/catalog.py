@@ -50,10 +50,10 @@ def read_declaration(path: Path, kind: type[Spec]) -> Spec:
 def _yaml_fault(error: Exception) -> str:
     mark = getattr(error, "problem_mark", None)
     if isinstance(error, UnicodeDecodeError):
-        return f"line {error.object.count(bytes([10]), 0, error.start) + 1}: is not UTF-8; save the file as UTF-8"
+        return f"it is not UTF-8; save it as UTF-8 (line {error.object.count(bytes([10]), 0, error.start) + 1})"
     if mark is None:
         return str(error)
-    return f"line {mark.line + 1}: {getattr(error, 'problem', None) or 'is not valid YAML'}"
+    return f"{getattr(error, 'problem', None) or 'it is not YAML'} (line {mark.line + 1})"
 
 
 @dataclass(frozen=True)

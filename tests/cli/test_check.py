@@ -52,8 +52,8 @@ def test_every_fault_of_every_file_is_printed_with_its_line(tmp_path: Path, incl
     assert check(tmp_path, include) == 65
     lines = capsys.readouterr().out.splitlines()
     expected = [
-        f"{suite}:{unknown}: expectation 1 (expect_column_values_to_be_lucky): Great Expectations has none",
-        f"{suite}:{argument - 1}: expectation 3 (expect_column_values_to_be_between): kwargs.colum: unknown argument",
+        f"{suite}:{unknown}: expectations.0: (expect_column_values_to_be_lucky): Great Expectations has none",
+        f"{suite}:{argument - 1}: expectations.2: (expect_column_values_to_be_between): kwargs.colum: unknown argument",
         f"{view}:{owner}: lead_hours: must be a number (got 'soon')",
         f"{include}/models/odd.yaml:2: ",
     ]

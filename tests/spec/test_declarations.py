@@ -121,7 +121,7 @@ def test_a_fault_names_the_line_of_its_field_or_of_the_block_that_lacks_it(tmp_p
     for fault, line in (
         ("deployment.target.kserve.storage_prefix: unknown field", first + 3),
         ("over_ms is needed for event: slow", first + 6),
-        ("deployment.load_test.assertions: Field required", first + 7),
+        ("deployment.load_test.assertions: is required; add it", first + 7),
     ):
         (reason,) = [reason for reason in text.splitlines() if fault in reason]
         assert reason.endswith(f"(line {line})")
