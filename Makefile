@@ -16,7 +16,7 @@ BANDIT = 1.8.6
 FAST = tests/house tests/rules tests/spec tests/statistics tests/rollout tests/ledger tests/docs
 
 .PHONY: help setup demo stop status house clean test test-fast lint no-secrets spelling forms types imports unit coverage docs test-kubernetes \
-  kind mutants fuzz soak audit scan-code scan bench bench-full bench-serving lock schemas secrets images push
+  kind mutants fuzz soak audit scan-code scan bench bench-full bench-serving calibrate lock schemas secrets images push
 
 help:  ## Show what can be made
 	@awk 'BEGIN {FS = ":.*## "} /^##@ / {printf "\n%s\n", substr($$0, 5)} \
@@ -123,6 +123,9 @@ bench: $(READY)  ## Print measurements as JSON lines
 
 bench-full: $(READY)  ## The same, with the year and the million rows
 	@$(BIN)/python -m tests.bench --full
+
+calibrate: $(READY)  ## Measure how often each verdict is wrong, by simulation; the table goes into docs/statistics.md
+	@$(BIN)/python -m tests.calibration --write
 
 bench-serving: $(READY)  ## The gateway beside MLflow's server, and what a mirror and all checks cost
 	@$(BIN)/python -W ignore -m tests.bench.bench_serving

@@ -18,7 +18,8 @@ DOC = """
 
 Owner: **{owner}** · gates declared under `evaluation` in `include/models/{spec.model}.yaml`
 
-1. **measure_candidate** measures candidate and champion on the same rows, later than the champion's training data.
+1. **measure_candidate** measures candidate, champion and anchor on the same rows, later than their training data; where
+   these are fewer than 20 days, by models trained again on earlier days.
 2. **check_minimum_metrics**, **compare_with_champion** and **check_slices** judge these numbers independently. Each
    verdict is in the registry and the ledger. If a gate rejects the candidate, its task and the following ones are
    *skipped* (pink). A gate *fails* if a number that it needs was not measured.

@@ -258,10 +258,13 @@ def _duration_text(seconds: float) -> str:
 
 def _comparison_text(facts: Mapping[str, Any]) -> str:
     """The comparison with the champion: metric, gain, interval, rows and margin."""
-    interval = f"{facts['confidence']:.0%} interval [{facts['low']:+.4f}, {facts['high']:+.4f}]"
+    interval = "no interval"
+    if _is_number(facts["low"]) and _is_number(facts["high"]):
+        interval = f"{100 * facts['confidence']:.4g}% interval [{facts['low']:+.4f}, {facts['high']:+.4f}]"
     before = facts["candidate"] - facts["gain"]
     text = f"{facts['metric']} {facts['candidate']:.4f} against {before:.4f}: gain {facts['gain']:+.4f}, {interval}"
-    return f"{text}, on {facts['rows']:,} rows; margin {facts.get('margin', 0):g}"
+    units = f" of {facts['units']} {'days' if facts.get('unit') == 'day' else 'units'}" if facts.get("units") else ""
+    return f"{text}, on {facts['rows']:,} rows{units}; margin {facts.get('margin', 0):g}"
 
 
 def _number(value: Any) -> str:

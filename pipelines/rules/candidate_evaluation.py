@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from pipelines.messages.evaluation import EvaluateResult
+from collections.abc import Sequence
+
+from pipelines.messages.evaluation import EvaluateResult, Optimism
+from pipelines.ports import LedgerEntry
 from pipelines.rules.minimum_metrics_gate import is_measured
 from pipelines.spec.model import ModelSpec
 from pipelines.verdict import Verdict
@@ -14,8 +17,8 @@ def judge_evaluation(result: EvaluateResult, spec: ModelSpec) -> Verdict:
     """UNKNOWN for each declared metric, or the comparison, that was not measured; FAIL for rows from training's time.
 
     Only a ``time_ordered`` split requires test rows no earlier than the candidate's last training row (the other
-    splits mix times). Rows compared with the champion must always be later than its training. ``slice_gate`` judges
-    the slices.
+    splits mix times). Held-out rows compared with the champion must always be later than both trainings; models that
+    were trained again for the comparison have other ends. ``slice_gate`` judges the slices.
     """
     needed = dict.fromkeys([*spec.evaluation.minimum_metrics, spec.evaluation.comparison.metric])
     unknowns = [f"{metric} not measured" for metric in needed if not is_measured(result.metrics.get(metric))]
@@ -26,7 +29,7 @@ def judge_evaluation(result: EvaluateResult, spec: ModelSpec) -> Verdict:
     if result.champion is not None:
         if result.comparison is None:
             unknowns.append(f"comparison with champion {result.champion} not measured")
-        earlier, undated = _champion_time_faults(result)
+        earlier, undated = _compared_time_faults(result)
         failures += earlier
         unknowns += undated
     if unknowns:
@@ -37,6 +40,9 @@ def judge_evaluation(result: EvaluateResult, spec: ModelSpec) -> Verdict:
         "snapshot": result.snapshot,
         "rows": result.rows,
         "compared_rows": result.comparison.rows if result.comparison else 0,
+        "compared_by": result.comparison.method if result.comparison else None,
+        "attempt": result.comparison.attempt if result.comparison else None,
+        "optimism": result.optimism.model_dump(exclude={"schema_"}) if result.optimism else None,
         "compared_from": result.compared_from,
         "split": spec.training.split.strategy,
         "metrics": result.metrics,
@@ -46,7 +52,30 @@ def judge_evaluation(result: EvaluateResult, spec: ModelSpec) -> Verdict:
     findings = [f"{result.rows} test rows: {', '.join(measured)}"] if measured else []
     if result.comparison:
         findings.append(f"compared with version {result.champion} on {result.comparison.rows} rows")
+    if result.optimism:
+        findings.append(optimism_text(result.optimism))
     return Verdict.of(RULE, failures=failures, unknowns=unknowns, findings=findings, facts=facts)
+
+
+def compared_versions(lines: Sequence[LedgerEntry]) -> dict[str, list[str]]:
+    """Digest of a test part to the versions that were compared with a champion on it, by the ledger, oldest first."""
+    versions: dict[str, list[str]] = {}
+    for line in lines:
+        part = line.details.get("test_part")
+        if line.kind == "gate" and line.details.get("gate") == RULE and part and line.details.get("champion"):
+            known = versions.setdefault(str(part), [])
+            if line.version is not None and line.version not in known:
+                known.append(line.version)
+    return versions
+
+
+def optimism_text(optimism: Optimism) -> str:
+    """What was shown, what other rows give, and the difference with its standard error."""
+    after = f"the {optimism.units} {'days' if optimism.unit == 'day' else 'units'} that its test part does not hold"
+    error = f" ± {optimism.standard_error:.4f}" if optimism.standard_error is not None else ""
+    way = "too good" if optimism.amount > 0 else "too bad"
+    shown = f"version {optimism.of} was shown with {optimism.metric} {optimism.shown:.4f}"
+    return f"{shown}; {after} give {optimism.later:.4f}: {abs(optimism.amount):.4f}{error} {way}"
 
 
 def _candidate_time_faults(result: EvaluateResult, spec: ModelSpec) -> tuple[list[str], list[str]]:
@@ -59,12 +88,14 @@ def _candidate_time_faults(result: EvaluateResult, spec: ModelSpec) -> tuple[lis
     return [], []
 
 
-def _champion_time_faults(result: EvaluateResult) -> tuple[list[str], list[str]]:
+def _compared_time_faults(result: EvaluateResult) -> tuple[list[str], list[str]]:
     if result.champion_trained_until is None:
         return [], [f"when the training data of champion {result.champion} end is not known"]
-    if result.comparison is None or result.compared_from is None:
+    if result.comparison is None or result.compared_from is None or result.comparison.method != "held_out":
         return [], []
-    if result.compared_from <= result.champion_trained_until:
-        until = result.champion_trained_until
-        return [f"compared rows from {result.compared_from} are not later than the champion's training, {until}"], []
-    return [], []
+    ends = {"champion": result.champion_trained_until, "candidate": result.trained_until}
+    return [
+        f"compared rows from {result.compared_from} are not later than the {whose}'s training, {until}"
+        for whose, until in ends.items()
+        if until is not None and result.compared_from <= until
+    ], []

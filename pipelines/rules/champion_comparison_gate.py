@@ -1,9 +1,9 @@
-"""A candidate passes if the whole interval of its gain over the champion lies at or above ``-margin``."""
+"""A candidate passes if the whole interval of its gain over champion and anchor lies at or above ``-margin``."""
 
 from __future__ import annotations
 
-from pipelines.messages.evaluation import EvaluateResult, Interval
-from pipelines.rules.minimum_metrics_gate import ROUNDING_TOLERANCE, bound_text, is_measured
+from pipelines.messages.evaluation import EvaluateResult
+from pipelines.rules.gain_interval import judge_interval
 from pipelines.spec.model import ModelSpec
 from pipelines.verdict import Verdict
 
@@ -11,10 +11,11 @@ RULE = "champion_comparison_gate"
 
 
 def judge_candidate(result: EvaluateResult, spec: ModelSpec) -> Verdict:
-    """PASS if the low end of the interval reaches ``-margin``, or with ``require_improvement`` lies above zero.
+    """PASS if the low end of both intervals reaches ``-margin``; against the champion, with ``require_improvement``, 0.
 
-    A low end of exactly ``-margin`` passes; one of exactly zero is no improvement. Without a champion the verdict is
-    PASS, and the facts say so.
+    A low end of exactly ``-margin`` passes; one of exactly zero is no improvement. UNKNOWN if fewer than 20 units were
+    compared, unless the declaration lets the gain alone decide; the findings then say so. Without a champion the
+    verdict is PASS, and the facts say so.
     """
     declared = spec.evaluation.comparison
     if result.champion is None:
@@ -24,39 +25,25 @@ def judge_candidate(result: EvaluateResult, spec: ModelSpec) -> Verdict:
     if interval is None:
         reasons = [f"comparison with champion {result.champion} not measured", *result.notes]
         return Verdict.of(RULE, unknowns=reasons, facts={"version": result.version, "champion": result.champion})
-    failures: list[str] = []
-    unknowns = _interval_unknowns(interval, spec)
-    span = f"[{interval.low:+.4f}, {interval.high:+.4f}]"
-    if not unknowns and declared.require_improvement and interval.low <= 0:
-        failures.append(f"gain of {interval.metric} {interval.gain:+.4f} may be chance: its interval {span} reaches 0")
-    elif not unknowns and interval.low < -declared.margin - ROUNDING_TOLERANCE:
-        low = bound_text(f"low end of the gain of {interval.metric}", interval.low, "<", -declared.margin)
-        failures.append(f"{low} (gain {interval.gain:+.4f}, interval {span}, {interval.rows} rows)")
-    gain = f"gain of {interval.metric} over version {result.champion} {interval.gain:+.4f}, interval {span}"
-    limit = "must lie above 0" if declared.require_improvement else f"must begin at {-declared.margin:g} or above"
+    failures, unknowns, findings = judge_interval(
+        interval, declared, f"version {result.champion}", declared.require_improvement
+    )
+    if result.anchor is not None and result.anchor_comparison is not None:
+        anchored = judge_interval(result.anchor_comparison, declared, f"anchor {result.anchor}", improvement=False)
+        failures, unknowns, findings = [a + b for a, b in zip((failures, unknowns, findings), anchored, strict=True)]
+    elif result.anchor_notes:
+        findings.append("no anchor could be compared, the champion alone decides: " + "; ".join(result.anchor_notes))
+    if unknowns:
+        unknowns += result.notes
     details: dict[str, object] = {
         "version": result.version,
         "champion": result.champion,
         **interval.model_dump(exclude={"schema_"}),
-        "margin": declared.margin,
+        "margin": declared.allowed_loss(interval.champion),
         "require_improvement": declared.require_improvement,
         "compared_from": result.compared_from,
+        "test_part": result.test_part,
     }
-    findings = [f"{gain}, which {limit} ({interval.rows} rows)"]
+    if result.anchor_comparison is not None:
+        details["anchor"] = {"version": result.anchor, **result.anchor_comparison.model_dump(exclude={"schema_"})}
     return Verdict.of(RULE, failures=failures, unknowns=unknowns, findings=findings, facts=details)
-
-
-def _interval_unknowns(interval: Interval, spec: ModelSpec) -> list[str]:
-    declared = spec.evaluation.comparison
-    unknowns = [
-        f"{name} of the gain of {interval.metric} not measured"
-        for name, value in (("low end", interval.low), ("high end", interval.high), ("estimate", interval.gain))
-        if not is_measured(value)
-    ]
-    if interval.metric != declared.metric:
-        unknowns.append(f"{interval.metric} was compared, {declared.metric} is declared")
-    if interval.confidence < declared.confidence:
-        unknowns.append(f"confidence {interval.confidence} of the interval is below the declared {declared.confidence}")
-    if interval.resamples < declared.resamples:
-        unknowns.append(f"{interval.resamples} resamples were drawn, {declared.resamples} are declared")
-    return unknowns

@@ -268,7 +268,7 @@ def _types_needed(feature: Feature) -> list[tuple[str, tuple[str, ...]]]:
 
 
 def model_faults(model: ModelSpec, view: FeatureView | None) -> list[str]:
-    """Feature names in the model that its view does not have."""
+    """Feature and key names in the model that its view does not have."""
     if view is None:
         return [f"view: {model.view!r} is not declared, or was refused"]
     named = {
@@ -276,12 +276,16 @@ def model_faults(model: ModelSpec, view: FeatureView | None) -> list[str]:
         "evaluation.slices.columns": model.evaluation.slices.columns if model.evaluation.slices else [],
         "monitoring.drift.exclude": model.monitoring.drift.exclude,
     }
-    return [
+    faults = [
         f"{where}: unknown feature {name!r}; {view.view} has {', '.join(sorted(view.features))}"
         for where, names in named.items()
         for name in names
         if name not in view.features
     ]
+    units, unit = ["day", *view.key, *sorted(view.features)], model.evaluation.comparison.unit
+    if unit not in units:
+        faults.append(f"evaluation.comparison.unit: unknown {unit!r}; {view.view} has {', '.join(units)}")
+    return faults
 
 
 def target_faults(model: ModelSpec, view: FeatureView, dataset: DatasetSpec) -> list[str]:

@@ -16,6 +16,11 @@ Stage = Annotated[str, Field(pattern=f"^({'|'.join(STAGES)})$")]
 LARGEST_SEED = 2**31 - 1
 """XGBoost and scikit-learn take a seed of 31 bits alike."""
 LOWER_IS_BETTER = ("log_loss", "brier", "mae", "rmse", "mape")
+WITHOUT_SCALE = ("log_loss", "mae", "rmse")
+"""Metrics without an upper end, whose default margin is a share of the champion's value."""
+DEFAULT_MARGIN = 0.02
+MINIMUM_UNITS, WANTED_UNITS = 20, 40
+"""Days or entities below which the interval of a gain is not believed, and from which it decides well enough."""
 
 
 class Target(DeclarationBlock):
@@ -179,26 +184,67 @@ class Bound(DeclarationBlock):
         return self
 
 
-class ComparisonSpec(DeclarationBlock):
-    """A candidate goes on only if the paired-bootstrap interval of its gain begins at or above ``-margin``.
+class Anchor(DeclarationBlock):
+    """The best of the last ``versions`` certified versions, none older than ``days``, beside the champion.
 
-    ``require_improvement``: the interval must lie above zero instead.
+    Candidate after candidate may lose less than the margin against its champion; against the anchor the losses add up.
+    """
+
+    versions: int = Field(default=10, ge=1)
+    days: int = Field(default=365, ge=1)
+
+
+class ComparisonSpec(DeclarationBlock):
+    """A candidate goes on only if the interval of its gain begins at or above ``-margin`` (non-inferiority).
+
+    ``require_improvement``: the interval must lie above zero instead. The interval leaves out one ``unit`` at a time.
     """
 
     metric: str
-    margin: float = Field(default=0.0, ge=0)
+    margin: float | None = Field(default=None, ge=0)
+    """Largest tolerated loss in the metric's unit; none: 0.02, and for mae, rmse and log_loss 2 % of the champion's."""
     confidence: float = Field(default=0.95, gt=0.5, lt=1)
-    resamples: int = Field(default=1000, ge=100)
+    unit: str = "day"
+    """What counts as independent: ``day`` (local), or a column whose values are entities (a customer, a machine)."""
+    too_few_units: Literal["unknown", "point_estimate"] = "unknown"
+    """What decides where fewer than 20 units can be compared: nobody, or the gain alone, which the verdict says."""
+    anchor: Anchor | None = Anchor()
+    """None: candidates are compared with the champion alone."""
     require_improvement: bool = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def drop_resamples(cls, declared: Any) -> Any:
+        """``resamples`` was declared until 0.2.0; an interval by units draws none."""
+        if isinstance(declared, dict):
+            return {name: value for name, value in declared.items() if name != "resamples"}
+        return declared
+
+    def allowed_loss(self, champion: float) -> float:
+        """The margin, where the champion's metric has this value."""
+        if self.margin is not None:
+            return self.margin
+        return DEFAULT_MARGIN * abs(champion) if self.metric in WITHOUT_SCALE else DEFAULT_MARGIN
+
+    def level(self, attempt: int) -> float:
+        """Confidence of the interval of the n-th candidate that is compared on the same test rows.
+
+        Of the error 1 - confidence the n-th attempt spends 1 / (n (n + 1)), on one side: the first has the declared
+        interval, and all together pass a candidate that loses the margin with at most 1 - confidence.
+        Source: the union bound; Lan and DeMets (1983) call it alpha spending.
+        """
+        return 1 - 2 * (1 - self.confidence) / (attempt * (attempt + 1))
 
 
 class Slices(DeclarationBlock):
-    """No slice of at least ``min_rows`` rows may lose more than ``max_loss`` of ``metric`` against the champion."""
+    """No slice of at least ``min_rows`` rows may be shown to lose, and by more than ``max_loss`` of ``metric``."""
 
     columns: list[str] = Field(min_length=1)
     metric: str
     max_loss: float = Field(ge=0)
     min_rows: int = Field(default=200, ge=1)
+    false_refusals: float = Field(default=0.05, gt=0, lt=0.5)
+    """How often a candidate that loses on no slice may be refused, all slices together."""
 
 
 class Evaluation(DeclarationBlock):

@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import tempfile
-from pathlib import Path
 
-from pydantic import ValidationError
-
-from pipelines.errors import Refused
 from pipelines.messages.training import ReproduceRequest, ReproduceResult
-from pipelines.mlflow_client import open_client, translate_mlflow_errors
-from pipelines.ports import Ports, VersionInfo
-from pipelines.steps.train_model import ENVIRONMENT_FILE, PLAN_FILE, TRIAL_FILE
+from pipelines.ports import Ports
 from pipelines.steps.training.device import require_cuda
-from pipelines.steps.training.environment import Environment, environment
+from pipelines.steps.training.environment import environment
 from pipelines.steps.training.plan import TrainingPlan, execute_plan, make_worker_team
 from pipelines.steps.training.registration import model_digest_of
-from pipelines.steps.training.search import Trial
 from pipelines.steps.training.snapshot import open_snapshot
+from pipelines.steps.training.training_record import read_training_record
 
 
 def run(request: ReproduceRequest, ports: Ports) -> ReproduceResult:
@@ -29,7 +22,7 @@ def run(request: ReproduceRequest, ports: Ports) -> ReproduceResult:
     """
     info = ports.registry.get(request.model, request.version)
     registered = model_digest_of(info)
-    plan, recorded, best_trial = _read_training_record(info, ports)
+    plan, recorded, best_trial = read_training_record(info, ports)
     if plan.device == "cuda":
         require_cuda(f"reproducing {request.model} version {request.version}, which was trained on one,")
     snapshot = open_snapshot(ports.store, request.model, plan.request.snapshot)
@@ -42,23 +35,6 @@ def run(request: ReproduceRequest, ports: Ports) -> ReproduceResult:
         snapshot=plan.request.snapshot,
         differences=recorded.differences(environment()) + _declaration_changes(plan, ports),
     )
-
-
-def _read_training_record(info: VersionInfo, ports: Ports) -> tuple[TrainingPlan, Environment, Trial | None]:
-    client = open_client(ports.settings.tracking)
-    with tempfile.TemporaryDirectory() as folder:
-        with translate_mlflow_errors(ports.settings.tracking):
-            record_folder = Path(client.download_artifacts(info.run_id, str(Path(PLAN_FILE).parent), folder))
-        try:
-            plan = TrainingPlan.model_validate_json((record_folder / Path(PLAN_FILE).name).read_bytes())
-            recorded = Environment.model_validate_json((record_folder / Path(ENVIRONMENT_FILE).name).read_bytes())
-            trial_file = record_folder / Path(TRIAL_FILE).name
-            trial = Trial.model_validate_json(trial_file.read_bytes()) if trial_file.exists() else None
-        except (OSError, ValidationError) as error:
-            raise Refused(f"{info.model} version {info.version} has no record of its training", [str(error)]) from error
-    if plan.training.search is not None and trial is None:
-        raise Refused(f"{info.model} version {info.version} has a search but no record of its result")
-    return plan, recorded, trial
 
 
 def _declaration_changes(plan: TrainingPlan, ports: Ports) -> list[str]:

@@ -34,11 +34,17 @@ from pipelines.steps.training.registration import ModelCard, find_registered, re
 from pipelines.steps.training.run_record import REQUEST_DIGEST_TAG, RunRecord, recorded_run
 from pipelines.steps.training.search import Trial
 from pipelines.steps.training.snapshot import Snapshot, open_snapshot
+from pipelines.steps.training.training_record import (
+    ENVIRONMENT_FILE,
+    LOCK_FILE,
+    PLAN_FILE,
+    RESULT_FILE,
+    SNAPSHOT_FILE,
+    TRIAL_FILE,
+)
 from pipelines.tables.encoding import encode
 from pipelines.tables.profile import TableProfile, merge_profiles, profile_frame
 
-PLAN_FILE, RESULT_FILE, ENVIRONMENT_FILE = "training/order.json", "training/result.json", "training/environment.json"
-LOCK_FILE, TRIAL_FILE, SNAPSHOT_FILE = "training/environment.txt", "training/best_trial.json", "training/snapshot.json"
 LAUNCH_VARIABLE = "AIRWORTHY_RUN"
 """Set where the step runs in a pod: the launch's folder in the store, which other pods of it may join."""
 Predict = Callable[[pl.DataFrame], Any]

@@ -10,7 +10,9 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from pipelines import store_paths
 from pipelines.messages.evaluation import EvaluateRequest, EvaluateResult
-from pipelines.rules.candidate_evaluation import judge_evaluation
+from pipelines.ports import Ports
+from pipelines.rules.anchor_version import anchor_versions
+from pipelines.rules.candidate_evaluation import compared_versions, judge_evaluation
 from pipelines.versions.reading import find_live_version, versions_to_evaluate
 from pipelines.versions.records import update_status
 from practices._connections import installation
@@ -26,8 +28,9 @@ class CandidateEvaluation(ModelPractice):
 
     The version comes from the form, else it is the newest undecided candidate; the champion is the version that the
     target serves. ``Refused`` if a declared metric or the comparison was not measured, if the compared rows are not
-    later than the champion's training data, or (with a ``time_ordered`` split) the test part is not later than the
-    candidate's. Skipped for the version that is champion. Returns the ``EvaluateResult``, which the gates read.
+    later than both trainings, or (with a ``time_ordered`` split) the test part is not later than the candidate's. The
+    anchor, and how many candidates were compared on the same test part before, come from the ledger. Skipped for the
+    version that is champion. Returns the ``EvaluateResult``, which the gates read.
     """
 
     ui_color = "#cfe2f3"
@@ -40,9 +43,7 @@ class CandidateEvaluation(ModelPractice):
         champion = find_live_version(ports, self.model)
         if champion == version:
             raise AirflowSkipException(f"version {version} of {self.model} is the champion; nothing to evaluate")
-        measured = [version] if champion is None else [version, champion]
-        digests = {each: recorded_digests(self.model, each, ports) for each in measured}
-        request = EvaluateRequest(model=self.model, version=version, champion=champion, digests=digests)
+        request = evaluation_request(ports, self.model, version, champion)
         result = step_runner.run_step("evaluate_model", request, EvaluateResult, runner=spec.stage_runner("evaluate"))
         page = links.mlflow_page(ports.settings.tracking, "models", self.model, "versions", result.version)
         links.MLFLOW_VERSION.show(self, page)
@@ -59,12 +60,29 @@ class CandidateEvaluation(ModelPractice):
             context=context,
             details={
                 "gate": "candidate_evaluation",
-                "model_digest": digests[version].model_digest,
+                "model_digest": request.digests[version].model_digest,
                 "champion": result.champion,
                 "snapshot": result.snapshot,
                 "evaluation": result_digest(result),
+                "test_part": result.test_part,
             },
             result=result_digest(result),
             on_recorded=partial(update_status, ports),
         )
         return result.model_dump(mode="json", by_alias=True)
+
+
+def evaluation_request(ports: Ports, model: str, version: str, champion: str | None) -> EvaluateRequest:
+    """What the ledger knows of a comparison: digests, anchors, and the candidates compared on each test part before."""
+    lines = ports.ledger.entries(model=model)
+    declared = ports.catalog.model(model).evaluation.comparison
+    anchors = [each for each in anchor_versions(lines, champion, declared, ports.clock()) if each != version]
+    loaded = dict.fromkeys([version, *([champion] if champion else []), *anchors])
+    return EvaluateRequest(
+        model=model,
+        version=version,
+        champion=champion,
+        anchors=anchors,
+        digests={each: recorded_digests(model, each, ports) for each in loaded},
+        attempts=compared_versions(lines),
+    )

@@ -1,4 +1,4 @@
-"""Passes a candidate if the confidence interval of its gain over the champion begins at or above ``-margin``."""
+"""Passes a candidate if the intervals of its gain over champion and anchor begin at or above ``-margin``."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from practices._operators.gate import Gate
 
 
 class ChampionComparisonGate(Gate):
-    """Pass a candidate only if the paired-bootstrap interval of its gain begins at or above ``-margin``.
+    """Pass a candidate only if the interval of its gain, by days or entities, begins at or above ``-margin``.
 
-    With ``require_improvement`` it must begin above zero. Metric, margin, confidence and resamples are declared in
-    ``evaluation.comparison``. The first version has no champion to compare with and passes.
+    With ``require_improvement`` it must begin above zero. The anchor, an earlier version that was not yet shown to be
+    beaten, is held to the same margin. Declared in ``evaluation.comparison``. Fewer than 20 days are UNKNOWN, unless
+    ``too_few_units`` lets the gain alone decide. The first version has no champion to compare with and passes.
     """
 
     stem, rule = "champion_comparison_gate", staticmethod(judge_candidate)

@@ -1,4 +1,4 @@
-"""What judging a candidate costs: the paired bootstrap beside scikit-learn in a loop, and a durable ledger line.
+"""What judging a candidate costs: the interval of a gain beside scikit-learn in a loop, and a durable ledger line.
 
 Prints one JSON object per line; ``seconds`` are wall time of this machine, ``ratio`` is the one to compare.
 """
@@ -17,10 +17,10 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from pipelines.adapters.ledger.sql import SqlLedger
 from pipelines.spec.model import ComparisonSpec
-from pipelines.steps.evaluation.bootstrap import paired_bootstrap
 from pipelines.steps.evaluation.metrics import Array
+from pipelines.steps.evaluation.paired_gain import PairedAnswers, paired_gain
 
-ROWS, RESAMPLES, LOOPED = 15_000, 1_000, 20
+ROWS, DAYS = 36_000, 40
 
 
 def seconds(work: Callable[[], Any]) -> float:
@@ -29,33 +29,29 @@ def seconds(work: Callable[[], Any]) -> float:
     return time.perf_counter() - begun
 
 
-def looped(score: Callable[[Array, Array], float], target: Array, ours: Array, theirs: Array) -> None:
-    """The plain way: draw rows, sort both models' answers again, as often as ``LOOPED``."""
-    random = np.random.default_rng(0)
-    for _ in range(LOOPED):
-        drawn = random.integers(0, ROWS, ROWS)
-        score(target[drawn], ours[drawn])
-        score(target[drawn], theirs[drawn])
+def looped(score: Callable[[Array, Array], float], answers: PairedAnswers) -> None:
+    """The plain way: leave out a day, sort both models' answers again."""
+    for day in range(DAYS):
+        rows = answers.blocks != day
+        score(answers.target[rows], answers.candidate[rows])
+        score(answers.target[rows], answers.champion[rows])
 
 
-def bench_bootstrap() -> None:
+def bench_interval() -> None:
     random = np.random.default_rng(0)
     target = (random.random(ROWS) < 0.2).astype(np.float64)
     ours, theirs = [np.clip(lift * target + 0.8 * random.random(ROWS), 0, 1) for lift in (0.2, 0.15)]
+    answers = PairedAnswers(target, ours, theirs, np.arange(ROWS) * DAYS // ROWS)
     for metric, score in (("roc_auc", roc_auc_score), ("pr_auc", average_precision_score)):
-        declared = ComparisonSpec(metric=metric, resamples=RESAMPLES)
-        taken = seconds(
-            lambda declared=declared: paired_bootstrap(  # type: ignore[misc]
-                "classification", declared, target, ours, theirs, threshold=0.5, seed=0
-            )
-        )
-        plain = seconds(lambda score=score: looped(score, target, ours, theirs)) * RESAMPLES / LOOPED  # type: ignore[misc]
+        declared = ComparisonSpec(metric=metric)
+        taken = seconds(lambda declared=declared: paired_gain("classification", declared, answers, threshold=0.5))  # type: ignore[misc]
+        plain = seconds(lambda score=score: looped(score, answers))  # type: ignore[misc]
         print(
             json.dumps(
                 {
-                    "bench": f"paired bootstrap of {metric}",
+                    "bench": f"interval of a gain of {metric}",
                     "rows": ROWS,
-                    "resamples": RESAMPLES,
+                    "days": DAYS,
                     "seconds": round(taken, 3),
                     "scikit_learn_loop_seconds": round(plain, 1),
                     "ratio": round(plain / taken, 1),
@@ -78,5 +74,5 @@ def bench_ledger(lines: int = 500) -> None:
 
 
 if __name__ == "__main__":
-    bench_bootstrap()
+    bench_interval()
     bench_ledger()

@@ -125,7 +125,7 @@ def declare() -> None:
     spec["training"]["estimator"]["rounds"] = 12
     spec["training"]["checkpointing"] = {"enabled": False}
     spec["evaluation"]["minimum_metrics"] = {"roc_auc": {"min": 0.4}}
-    spec["evaluation"]["comparison"] |= {"margin": 0.4, "resamples": 100}
+    spec["evaluation"]["comparison"] |= {"margin": 0.4, "too_few_units": "point_estimate"}
     spec["evaluation"]["slices"] |= {"columns": ["origin"], "max_loss": 0.9, "min_rows": 50}
     path.write_text(yaml.safe_dump(spec | {"deployment": DEPLOYMENT}, sort_keys=False))
     path = HOME / "include" / "datasets" / f"{DATASET}.yaml"

@@ -149,3 +149,18 @@ def test_a_metric_that_was_not_measured_fails_the_task_and_is_on_record(harness:
         measure(harness, version="4")
     version, details = harness.lines("gate")[-1]
     assert (version, details["gate"], details["outcome"]) == ("4", "candidate_evaluation", "unknown")
+
+
+def test_the_anchor_and_earlier_comparisons_on_a_test_part_come_from_the_ledger(harness: PracticeHarness) -> None:
+    for version, previous in (("4", None), ("9", "4")):
+        harness.ledger.append("release", MODEL, version, {"previous": previous}, actor="test")
+    make_live(harness, "9")
+    harness.answers["evaluate_model"] = lambda request: evaluated(request, champion=None, test_part="t1")
+    measure(harness, version="10")
+    assert harness.asked[0].anchors == ["4"]  # type: ignore[attr-defined]
+    assert set(harness.asked[0].digests) == {"4", "9", "10"}  # type: ignore[attr-defined]
+    compared = {"gate": "candidate_evaluation", "champion": "9", "test_part": "t1", "outcome": "pass"}
+    harness.ledger.append("gate", MODEL, "10", compared, actor="test")
+    measure(harness, version="11")
+    assert harness.asked[1].attempts == {"t1": ["10"]}  # type: ignore[attr-defined]
+    assert harness.lines("gate")[-1][1]["test_part"] == "t1"

@@ -17,11 +17,11 @@ def compare(harness: PracticeHarness, low: float | None) -> dict[str, Any]:
     """Ask the gate about a gain whose interval begins at ``low``; None: the gain was not measured."""
     harness.registry.add("4", status="candidate")
     gain = {"metric": "roc_auc", "candidate": 0.7, "champion": 0.69, "gain": 0.01, "high": 0.05}
-    drawn = {"confidence": 0.95, "resamples": 1000, "rows": 3000}
+    by_day = {"confidence": 0.95, "rows": 3000, "unit": "day", "units": 40}
     result = evaluated(
         EvaluateRequest(model=MODEL, version="4"),
         champion="3",
-        comparison=None if low is None else Interval(low=low, **gain, **drawn),
+        comparison=None if low is None else Interval(low=low, **gain, **by_day),
         compared_from=datetime(2013, 2, 20, tzinfo=UTC),
     )
     gate = ChampionComparisonGate(
@@ -37,7 +37,7 @@ def test_a_gain_whose_interval_lies_above_the_margin_passes(harness: PracticeHar
 
 def test_a_candidate_that_may_be_worse_is_skipped_and_rejected(harness: PracticeHarness) -> None:
     with pytest.raises(AirflowSkipException, match="roc_auc"):
-        compare(harness, -0.02)
+        compare(harness, -0.0201)
     assert harness.registry.tags["4"]["airworthy.status"] == "rejected"
     [(_, details)] = harness.lines("gate")[1:]
     assert (details["gate"], details["outcome"], details["champion"]) == ("champion_comparison_gate", "fail", "3")

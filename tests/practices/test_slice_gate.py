@@ -25,6 +25,8 @@ def check(harness: PracticeHarness, **gains: float | None) -> dict[str, Any]:
             candidate=None if gain is None else 0.7 + gain,
             champion=0.7,
             gain=gain,
+            units=30,
+            loss_p=None if gain is None else 0.5 if gain > -0.05 else 0.0001,
         )
         for column, value, gain in found
     ]

@@ -40,7 +40,7 @@ def _spec(*, split: str = "time_ordered", **evaluation: Any) -> ModelSpec:
     )
 
 
-def _interval(low: float, high: float = 0.02, **changes: Any) -> Interval:
+def _interval(low: float | None, high: float | None = 0.02, **changes: Any) -> Interval:
     fields: dict[str, Any] = {
         "metric": "roc_auc",
         "candidate": 0.74,
@@ -49,16 +49,29 @@ def _interval(low: float, high: float = 0.02, **changes: Any) -> Interval:
         "low": low,
         "high": high,
         "confidence": 0.95,
-        "resamples": 1000,
         "rows": 5000,
+        "unit": "day",
+        "units": 45,
+        "standard_error": 0.005,
+        "equal_passes": 0.8,
     }
     return Interval(**(fields | changes))
 
 
-def _slice(column: str, value: str, gain: float | None, rows: int = 300) -> SliceMetric:
-    candidate = None if gain is None else 0.7 + gain
+def _slice(
+    column: str, value: str, gain: float | None, rows: int = 300, chance: float | None = 0.001, units: int = 45
+) -> SliceMetric:
+    """A slice whose gain or loss is hardly chance."""
     return SliceMetric(
-        column=column, value=value, rows=rows, metric="roc_auc", candidate=candidate, champion=0.7, gain=gain
+        column=column,
+        value=value,
+        rows=rows,
+        metric="roc_auc",
+        candidate=None if gain is None else 0.7 + gain,
+        champion=0.7,
+        gain=gain,
+        units=units,
+        loss_p=None if gain is None else chance,
     )
 
 

@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
-from pipelines.rules.candidate_evaluation import judge_evaluation
+from pipelines.messages.evaluation import Optimism
+from pipelines.rules.candidate_evaluation import compared_versions, judge_evaluation
+from pipelines.testing.ports import MemoryLedger
 from pipelines.verdict import Outcome
 
 
@@ -54,12 +56,15 @@ def test_what_was_not_measured_is_unknown_and_listed(
     assert verdict.reasons == reasons
 
 
-def test_test_rows_earlier_than_the_training_fail_a_time_ordered_split_alone(spec: Any, result: Any) -> None:
+def test_test_rows_earlier_than_the_training_fail_a_time_ordered_split_alone(
+    spec: Any, result: Any, interval: Any
+) -> None:
     seen = result(trained_until=result().first + timedelta(seconds=1))
     verdict = judge_evaluation(seen, spec())
     assert verdict.outcome is Outcome.FAIL
     assert "are earlier than the last training row" in verdict.reasons[0]
-    assert judge_evaluation(seen, spec(split="random")).passed
+    again = result(trained_until=seen.trained_until, comparison=interval(0.001, method="forward_chaining"))
+    assert judge_evaluation(again, spec(split="random")).passed
 
 
 def test_rows_as_late_as_the_champions_training_fail_the_comparison(spec: Any, result: Any) -> None:
@@ -69,7 +74,53 @@ def test_rows_as_late_as_the_champions_training_fail_the_comparison(spec: Any, r
 
 
 def test_test_rows_that_begin_with_the_last_training_row_pass(spec: Any, result: Any) -> None:
-    assert judge_evaluation(result(trained_until=result().first), spec()).passed
+    first = result().first
+    later = result(trained_until=first, compared_from=first + timedelta(seconds=1))
+    assert judge_evaluation(later, spec()).passed
+
+
+@pytest.mark.parametrize("split", ["time_ordered", "random", "stratified"])
+def test_rows_that_the_candidate_has_seen_are_never_compared(spec: Any, result: Any, split: str) -> None:
+    verdict = judge_evaluation(result(trained_until=result().compared_from), spec(split=split))
+    assert verdict.outcome is Outcome.FAIL
+    assert "are not later than the candidate's training" in verdict.reasons[-1]
+
+
+def test_models_that_were_trained_again_have_other_ends_of_training(spec: Any, result: Any, interval: Any) -> None:
+    again = interval(0.001, method="forward_chaining")
+    early = result(comparison=again, champion_trained_until=result().last)
+    assert judge_evaluation(early, spec()).passed
+
+
+def test_the_optimism_of_what_was_shown_is_told(spec: Any, result: Any) -> None:
+    shown = Optimism(
+        metric="roc_auc", of="3", shown=0.73, later=0.711, amount=0.019, standard_error=0.01, units=30, unit="day"
+    )
+    verdict = judge_evaluation(result(optimism=shown), spec())
+    assert verdict.findings[-1] == (
+        "version 3 was shown with roc_auc 0.7300; the 30 days that its test part does not hold give 0.7110: "
+        "0.0190 ± 0.0100 too good"
+    )
+    assert verdict.facts["optimism"]["amount"] == 0.019
+
+
+def line(version: str, **details: Any) -> tuple[str, dict[str, Any]]:
+    return version, {"gate": "candidate_evaluation", "champion": "3", "test_part": "t1", **details}
+
+
+def test_the_candidates_that_were_compared_on_a_test_part_are_counted_once_each() -> None:
+    ledger = MemoryLedger()
+    for version, details in (
+        line("4"),
+        line("5"),
+        line("4"),
+        line("6", test_part="t2"),
+        line("7", champion=None),
+        line("8", test_part=None),
+        line("9", gate="slice_gate"),
+    ):
+        ledger.append("gate", "flight_delay", version, details, actor="test")
+    assert compared_versions(ledger.entries()) == {"t1": ["4", "5"], "t2": ["6"]}
 
 
 @pytest.mark.parametrize("missing", ["comparison", "compared_from"])

@@ -37,9 +37,10 @@ def test_every_losing_slice_is_listed_with_its_numbers(spec: Any, result: Any, s
         slice_metric("origin", "LGA", -0.06, 400),
         slice_metric("carrier", "OO", -0.25),
     ]
+    chance = "45 units; by chance with 0.001 ≤ 0.017"
     assert judge_slices(result(slices=slices), spec()).reasons == (
-        "origin=LGA loses roc_auc 0.060 > 0.050 (candidate 0.6400, champion 0.7000, 400 rows)",
-        "carrier=OO loses roc_auc 0.250 > 0.050 (candidate 0.4500, champion 0.7000, 300 rows)",
+        f"origin=LGA loses roc_auc 0.060 > 0.050 (candidate 0.6400, champion 0.7000, 400 rows, {chance})",
+        f"carrier=OO loses roc_auc 0.250 > 0.050 (candidate 0.4500, champion 0.7000, 300 rows, {chance})",
     )
 
 
@@ -78,3 +79,40 @@ def test_a_column_without_any_slice_has_none_of_any_size(spec: Any, result: Any,
         "origin: no slice has 300 rows (the largest has 9)",
         "carrier: no slice has 300 rows (the largest has 0)",
     )
+
+
+@pytest.mark.parametrize(("chance", "passed"), [(0.0249, False), (0.0251, True), (0.9, True)])
+def test_a_large_loss_that_may_be_chance_is_not_refused_and_all_slices_share_the_error(
+    spec: Any, result: Any, slice_metric: Any, chance: float, passed: bool
+) -> None:
+    slices = [slice_metric("origin", "LGA", -0.2, chance=chance), slice_metric("carrier", "UA", 0.0)]
+    assert judge_slices(result(slices=slices), spec()).passed is passed
+
+
+def test_the_declared_rate_of_false_refusals_is_the_one_that_is_shared(
+    spec: Any, result: Any, slice_metric: Any
+) -> None:
+    slices = [slice_metric("origin", "LGA", -0.2, chance=0.004), slice_metric("carrier", "UA", 0.0)]
+    declared = spec().evaluation.slices.model_dump() | {"false_refusals": 0.006}
+    assert judge_slices(result(slices=slices), spec(slices=declared)).passed
+
+
+def test_a_slice_of_few_days_is_too_small_to_judge(spec: Any, result: Any, slice_metric: Any) -> None:
+    small = slice_metric("origin", "LGA", -0.9, units=4)
+    others = [slice_metric("origin", "JFK", 0.0), slice_metric("carrier", "UA", 0.0)]
+    verdict = judge_slices(result(slices=[small, *others]), spec())
+    assert verdict.passed
+    assert verdict.facts["too_small_to_judge"] == 1
+    alone = judge_slices(result(slices=[small, others[1]]), spec())
+    assert alone.reasons == ("origin: no slice can be judged, each needs 5 days or entities (the most are 4)",)
+
+
+def test_where_the_gain_alone_may_decide_a_slice_of_few_days_is_judged_by_it_and_the_finding_says_so(
+    spec: Any, result: Any, slice_metric: Any
+) -> None:
+    declared = spec(comparison={"metric": "roc_auc", "too_few_units": "point_estimate"})
+    losing = slice_metric("origin", "LGA", -0.06, units=2, chance=None)
+    verdict = judge_slices(result(slices=[losing, slice_metric("carrier", "UA", 0.0)]), declared)
+    assert verdict.outcome is Outcome.FAIL
+    assert "by the gain alone, in 2 units" in verdict.reasons[0]
+    assert verdict.findings[0].endswith("1 by the gain alone, as declared")

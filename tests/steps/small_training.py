@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from io import BytesIO
@@ -19,6 +20,7 @@ from pipelines.messages.training import SnapshotResult, SplitPart, TrainRequest
 from pipelines.mlflow_client import open_client
 from pipelines.settings import Settings
 from pipelines.spec.catalog import Catalog
+from pipelines.spec.dataset import Calendar
 from pipelines.spec.features import FeatureView
 from pipelines.spec.model import ModelSpec
 from pipelines.steps.snapshot.table_digest import table_digest
@@ -27,6 +29,13 @@ from pipelines.testing.ports import FakePorts, MemoryStore
 START = datetime(2013, 1, 1, 10, tzinfo=UTC)
 ROWS = 1200
 FEATURES = ["carrier", "distance", "wind_speed"]
+
+
+@dataclass
+class Dataset:
+    """As much of a dataset as a training's evaluation asks for: the days."""
+
+    calendar: Calendar = field(default_factory=lambda: Calendar(start=START.date()))
 
 
 class FolderStore(MemoryStore):
@@ -192,7 +201,8 @@ def ports(tmp_path: Path, shared: Path, model: ModelSpec | None = None, store: M
     tracking = f"sqlite:///{database}"
     settings = Settings.from_environment({"AIRWORTHY_HOME": str(tmp_path), "MLFLOW_TRACKING_URI": tracking})
     declared = model or spec()
-    catalog = Catalog(views={"small": view()}, models={declared.model: declared})
+    datasets: Any = {"flights": Dataset()}
+    catalog = Catalog(views={"small": view()}, models={declared.model: declared}, datasets=datasets)
     return FakePorts(
         settings=settings, catalog=catalog, store=store or MemoryStore(), registry=MlflowRegistry(tracking)
     )

@@ -19,20 +19,23 @@ from pipelines.messages.evaluation import EvaluateRequest, EvaluateResult
 from pipelines.ports import VersionInfo
 from pipelines.settings import Settings
 from pipelines.spec.catalog import Catalog
+from pipelines.spec.dataset import Calendar
 from pipelines.steps import evaluate_model
 from pipelines.steps.snapshot.table_digest import table_digest
 from pipelines.testing.ports import MemoryStore
 
 START = datetime(2013, 2, 1, tzinfo=UTC)
+STEP = timedelta(hours=2.4)
+YEAR = timedelta(days=365)
 ROWS = 2000
 KEY = ["time_hour", "carrier", "flight"]
 SPLIT = {"train": 0.7, "validation": 0.15}
 
 
 def snapshot(rows: int = ROWS, start: datetime = START, seed: int = 0) -> pl.DataFrame:
-    """One row per flight, one flight a minute, in time order: 70 % train, 15 % validation, 15 % test."""
+    """Ten flights a day, in time order: 70 % train, 15 % validation, 15 % test, which is thirty days."""
     random = np.random.default_rng(seed)
-    times = [start + timedelta(minutes=minute) for minute in range(rows)]
+    times = [start + STEP * number for number in range(rows)]
     signal = random.random(rows)
     parts = ["train"] * int(rows * 0.7) + ["validation"] * int(rows * 0.15)
     return pl.DataFrame(
@@ -41,12 +44,13 @@ def snapshot(rows: int = ROWS, start: datetime = START, seed: int = 0) -> pl.Dat
             "carrier": random.choice(["UA", "B6"], rows),
             "flight": np.arange(rows),
             "prediction_time": times,
+            "label_time": [time + timedelta(hours=1) for time in times],
             "distance": signal,
             "origin": random.choice(["JFK", "LGA", "EWR"], rows),
             "target": (random.random(rows) < signal).astype(float),
             "part": parts + ["test"] * (rows - len(parts)),
         },
-        schema_overrides={"time_hour": pl.Datetime("us", "UTC"), "prediction_time": pl.Datetime("us", "UTC")},
+        schema_overrides={name: pl.Datetime("us", "UTC") for name in ("time_hour", "prediction_time", "label_time")},
     )
 
 
@@ -116,8 +120,8 @@ class World:
         self.registry.known[version] = info
         return info
 
-    def evaluate(self, version: str, champion: str | None = None) -> EvaluateResult:
-        request = EvaluateRequest(model="late", version=version, champion=champion)
+    def evaluate(self, version: str, champion: str | None = None, **fields: Any) -> EvaluateResult:
+        request = EvaluateRequest(model="late", version=version, champion=champion, **fields)
         return evaluate_model.run(request, self)  # type: ignore[arg-type]
 
 
@@ -132,7 +136,7 @@ target: {column: arr_delay, at_least: 15}
 evaluation:
   threshold: 0.5
   minimum_metrics: {roc_auc: {min: 0.6}}
-  comparison: {metric: roc_auc, resamples: 200}
+  comparison: {metric: roc_auc}
   slices: {columns: [origin], metric: roc_auc, max_loss: 0.05, min_rows: 50}
 monitoring: {performance: {metric: roc_auc, max_drop: 0.1}}
 """
@@ -149,7 +153,7 @@ def tracking(tmp_path_factory: pytest.TempPathFactory) -> tuple[MlflowClient, st
 @pytest.fixture
 def world(tracking: tuple[MlflowClient, str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     client, uri, experiment = tracking
-    spec = Catalog(models={"late": _model_spec(tmp_path)}, views={"flights": _view()})
+    spec = Catalog(models={"late": _model_spec(tmp_path)}, views={"flights": _view()}, datasets={"flights": _dataset()})
     settings = Settings.from_environment({"AIRWORTHY_HOME": str(tmp_path), "MLFLOW_TRACKING_URI": uri})
     world = World(settings, spec, client, experiment)
     monkeypatch.setattr(evaluate_model, "load_model", lambda info, ports, digests: ports.models[info.version])
@@ -168,9 +172,20 @@ def _view() -> Any:
     @dataclass
     class View:
         view: str = "flights"
+        dataset: str = "flights"
         key: tuple[str, ...] = tuple(KEY)
+        event_hour_column: str = "time_hour"
+        lead_hours: float = 2
 
     return View()
+
+
+def _dataset() -> Any:
+    @dataclass
+    class Dataset:
+        calendar: Calendar = field(default_factory=lambda: Calendar(start=START.date()))
+
+    return Dataset()
 
 
 def test_a_first_candidate_is_measured_on_its_whole_test_part(world: World) -> None:
@@ -181,19 +196,21 @@ def test_a_first_candidate_is_measured_on_its_whole_test_part(world: World) -> N
     assert result.metrics["roc_auc"] is not None
     assert result.metrics["roc_auc"] > 0.7
     assert (result.first, result.last) == (test["prediction_time"][0], test["prediction_time"][-1])
-    assert result.trained_until == START + timedelta(minutes=1699)
+    assert result.trained_until == START + STEP * 1699
     assert (result.champion, result.comparison, result.compared_from, result.notes) == (None, None, None, [])
     assert {line.value for line in result.slices} == {"JFK", "LGA", "EWR"}
 
 
 def test_champion_and_candidate_answer_the_very_same_rows(world: World) -> None:
-    world.register("1", snapshot(start=START - timedelta(days=30)), guesses)
+    world.register("1", snapshot(start=START - YEAR), guesses)
     world.register("2", snapshot(), knows)
     result = world.evaluate("2", champion="1")
-    (asked,) = world.models["1"].seen
+    asked = world.models["1"].seen[0]
     assert asked["flight"].to_list() == snapshot().filter(pl.col("part") == "test")["flight"].to_list()
     assert result.comparison is not None
     assert result.comparison.rows == 300
+    assert (result.comparison.units, result.comparison.method, result.comparison.attempt) == (30, "held_out", 1)
+    assert result.comparison.low is not None
     assert 0 < result.comparison.low < result.comparison.gain
     assert result.comparison.champion == result.champion_metrics["roc_auc"]
     assert result.compared_from == result.first
@@ -202,26 +219,26 @@ def test_champion_and_candidate_answer_the_very_same_rows(world: World) -> None:
 
 
 def test_rows_that_the_champion_was_trained_on_are_left_out_and_the_result_says_from_when(world: World) -> None:
-    later = snapshot(start=START + timedelta(minutes=100))  # trained until minute 1799; the test part starts at 1700
+    later = snapshot(start=START + STEP * 50)  # trained until row 1749; the test part starts at 1700
     world.register("1", later, guesses)
     world.register("2", snapshot(), knows)
     result = world.evaluate("2", champion="1")
     assert result.rows == 300
     assert result.comparison is not None
-    assert result.comparison.rows == 200
-    assert result.champion_trained_until == START + timedelta(minutes=1799)
-    assert result.compared_from == START + timedelta(minutes=1800)
-    assert result.notes == ["compared on 200 of 300 test rows: those later than the training of both"]
+    assert result.comparison.rows == 250
+    assert result.champion_trained_until == START + STEP * 1749
+    assert result.compared_from == START + STEP * 1750
+    assert result.notes == ["compared on 250 of 300 test rows: those later than the training of both"]
 
 
 def test_a_champion_trained_on_everything_is_not_compared_and_the_result_says_why(world: World) -> None:
-    world.register("1", snapshot(start=START + timedelta(days=30)), guesses)
+    world.register("1", snapshot(start=START + YEAR), guesses)
     world.register("2", snapshot(), knows)
     result = world.evaluate("2", champion="1")
     assert result.comparison is None
     assert result.metrics["roc_auc"] is not None
     assert all(line.gain is None for line in result.slices)
-    assert "none of 300 test rows is later than 2013-03-04" in result.notes[0]
+    assert "none of 300 test rows is later than 2014-07-20" in result.notes[0]
 
 
 def test_a_champion_of_an_older_view_gets_its_columns_from_the_feature_table(world: World) -> None:
@@ -230,9 +247,7 @@ def test_a_champion_of_an_older_view_gets_its_columns_from_the_feature_table(wor
     )
     for (day,), rows in table.sample(fraction=1, shuffle=True, seed=1).group_by("day"):
         world.store.replace_partition("features/flights", day, rows)
-    world.register(
-        "1", snapshot(start=START - timedelta(days=30)), lambda frame: frame["humid"].to_numpy() / 2, features=["humid"]
-    )
+    world.register("1", snapshot(start=START - YEAR), lambda frame: frame["humid"].to_numpy() / 2, features=["humid"])
     world.register("2", snapshot(), knows)
     result = world.evaluate("2", champion="1")
     assert result.comparison is not None
@@ -249,8 +264,9 @@ def test_a_champion_of_an_older_view_gets_its_columns_from_the_feature_table(wor
 def test_a_champion_that_cannot_answer_is_not_compared_and_the_result_says_why(
     world: World, model: dict[str, Any], note: str
 ) -> None:
-    world.store.replace_partition("features/flights", START.date(), snapshot().select(KEY))
-    world.register("1", snapshot(start=START - timedelta(days=30)), knows, **model)
+    test = snapshot().filter(pl.col("part") == "test")
+    world.store.replace_partition("features/flights", test["prediction_time"][0].date(), test.select(KEY))
+    world.register("1", snapshot(start=START - YEAR), knows, **model)
     world.register("2", snapshot(), knows)
     result = world.evaluate("2", champion="1")
     assert result.comparison is None
@@ -288,7 +304,7 @@ def test_a_test_part_without_rows_measures_nothing_and_says_so_by_none(world: Wo
 
 def test_a_test_part_of_one_class_has_no_curve_and_no_interval(world: World) -> None:
     frame = snapshot().with_columns(pl.lit(0.0).alias("target"))
-    world.register("1", snapshot(start=START - timedelta(days=30)), guesses)
+    world.register("1", snapshot(start=START - YEAR), guesses)
     world.register("2", frame, knows)
     result = world.evaluate("2", champion="1")
     assert result.metrics["roc_auc"] is None
@@ -298,7 +314,7 @@ def test_a_test_part_of_one_class_has_no_curve_and_no_interval(world: World) -> 
 
 
 def test_metrics_and_plots_lie_in_the_store_and_on_the_run(world: World) -> None:
-    world.register("1", snapshot(start=START - timedelta(days=30)), guesses)
+    world.register("1", snapshot(start=START - YEAR), guesses)
     info = world.register("2", snapshot(), knows)
     result = world.evaluate("2", champion="1")
     names = ["roc", "precision_recall", "calibration", "confusion"]
@@ -314,7 +330,7 @@ def test_metrics_and_plots_lie_in_the_store_and_on_the_run(world: World) -> None
 
 
 def test_evaluating_twice_gives_the_same_result(world: World) -> None:
-    world.register("1", snapshot(start=START - timedelta(days=30)), guesses)
+    world.register("1", snapshot(start=START - YEAR), guesses)
     world.register("2", snapshot(), knows)
     assert world.evaluate("2", champion="1") == world.evaluate("2", champion="1")
 

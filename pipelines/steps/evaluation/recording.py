@@ -28,7 +28,8 @@ def run_metrics(result: EvaluateResult) -> dict[str, float]:
     metrics["test_rows"] = float(result.rows)
     if result.comparison is not None:
         gain = result.comparison
-        metrics |= {"test_gain": gain.gain, "test_gain_low": gain.low, "test_gain_high": gain.high}
+        measured = {"test_gain": gain.gain, "test_gain_low": gain.low, "test_gain_high": gain.high}
+        metrics |= {name: value for name, value in measured.items() if value is not None}
     return metrics
 
 

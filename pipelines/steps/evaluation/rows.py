@@ -12,6 +12,7 @@ from pipelines import store_paths
 from pipelines.errors import Refused
 from pipelines.ports import Ports, VersionInfo
 from pipelines.steps.snapshot.files import SAMPLE_ROWS, open_files
+from pipelines.steps.snapshot.split import PARTS
 from pipelines.steps.take_snapshot import read_snapshot
 
 SNAPSHOT_TAG = "airworthy.snapshot"
@@ -31,18 +32,26 @@ class SnapshotFacts:
 
     ``test``: labelled rows of the test part, in order of prediction time; ``test_rows``: their number, of which
     ``test`` is a sample if a snapshot in batches has more than ``SAMPLE_ROWS``; ``trained_until``: the last
-    prediction time of its train and validation parts, None if there are none.
+    prediction time of its train and validation parts, None if there are none; ``table``: all rows, None if they are
+    in batches.
     """
 
     test: pl.DataFrame
     test_rows: int
     trained_until: datetime | None
+    table: pl.DataFrame | None = None
 
     @property
     def notes(self) -> list[str]:
         if self.test.height >= self.test_rows:
             return []
         return [f"measured on {self.test.height} of {self.test_rows} test rows, drawn evenly over time"]
+
+    def whole_table(self) -> pl.DataFrame:
+        """All labelled rows. ``Refused`` for a snapshot in batches, which may be larger than memory."""
+        if self.table is None:
+            raise Refused("its snapshot is in batches, which are not read as a whole")
+        return self.table.filter(pl.col("target").is_not_null())
 
 
 def read_facts(info: VersionInfo, ports: Ports) -> SnapshotFacts:
@@ -52,7 +61,7 @@ def read_facts(info: VersionInfo, ports: Ports) -> SnapshotFacts:
     if files is None:
         snapshot = read_snapshot(ports.store, info.model, digest)
         test = snapshot.filter((pl.col("part") == "test") & pl.col("target").is_not_null())
-        return SnapshotFacts(test, test.height, trained_until(snapshot))
+        return SnapshotFacts(test, test.height, trained_until(snapshot), snapshot)
     rows = files.sample(SAMPLE_ROWS, "test")
     test_rows = sum(file.rows for file in files.list.files_of_parts("test"))
     return SnapshotFacts(
@@ -62,13 +71,17 @@ def read_facts(info: VersionInfo, ports: Ports) -> SnapshotFacts:
     )
 
 
-def end_of_training(info: VersionInfo, ports: Ports) -> datetime | None:
-    """Last prediction time in the version's training. ``Refused`` if its snapshot is gone or was altered."""
+def snapshot_ends(info: VersionInfo, ports: Ports) -> tuple[datetime | None, datetime | None]:
+    """Last prediction time of the version's training, and of its whole snapshot.
+
+    ``Refused`` if the snapshot is gone or was altered.
+    """
     digest = snapshot_digest(info)
     files = open_files(ports.store, info.model, digest)
     if files is not None:
-        return files.list.last_prediction_time("train", "validation")
-    return trained_until(read_snapshot(ports.store, info.model, digest))
+        return files.list.last_prediction_time("train", "validation"), files.list.last_prediction_time(*PARTS)
+    snapshot = read_snapshot(ports.store, info.model, digest)
+    return trained_until(snapshot), time_span(snapshot)[1]
 
 
 def trained_until(snapshot: pl.DataFrame) -> datetime | None:
@@ -108,6 +121,8 @@ def add_columns(frame: pl.DataFrame, columns: Sequence[str], model: str, ports: 
     if first is not None and last is not None:  # a day is local, a prediction time is UTC
         margin = timedelta(days=2)
         days = [day for day in days if first.date() - margin <= day <= last.date() + margin]
+    if not days:
+        raise Refused(f"{table} has no day of the {frame.height} snapshot rows; build its features")
     known_columns = ports.store.read(table, days=days[:1]).columns
     unknown = [name for name in missing if name not in known_columns]
     if unknown:

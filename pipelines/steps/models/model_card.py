@@ -68,8 +68,19 @@ def evaluated_card(card: str, result: EvaluateResult, pictures: Sequence[tuple[s
     cells = {name: f"{value:.4f}" for name in SHOWN_METRICS if (value := result.metrics.get(name)) is not None}
     cells["test rows"] = f"{result.rows:,}"
     if gain := gain_text(result):
-        assert result.comparison is not None
-        cells["gain"] = f"{gain}, interval {result.comparison.low:+.4f} to {result.comparison.high:+.4f}"
+        cells["gain"] = f"{gain}, {_interval_text(result)}"
+    if result.optimism is not None:
+        cells["elsewhere"] = (
+            f"{result.optimism.metric} of version {result.optimism.of}: shown {result.optimism.shown:.4f}, "
+            f"{result.optimism.later:.4f} on other days"
+        )
     links = " · ".join(markdown.link(name, address) for name, address in pictures)
     before = card.partition("\n\n**Tested**")[0]
     return "\n\n".join(part for part in (before, f"**Tested**\n\n{markdown.rows(cells)}", links) if part)
+
+
+def _interval_text(result: EvaluateResult) -> str:
+    compared = result.comparison
+    if compared is None or compared.low is None or compared.high is None:
+        return "too few days for an interval"
+    return f"interval {compared.low:+.4f} to {compared.high:+.4f}"

@@ -6,14 +6,11 @@ import math
 from typing import Any
 
 import numpy as np
-import polars as pl
 import pytest
 from sklearn import metrics as sk
 
-from pipelines.spec.model import CLASSIFICATION_METRICS, LOWER_IS_BETTER, REGRESSION_METRICS, ComparisonSpec, Slices
-from pipelines.steps.evaluation.bootstrap import paired_bootstrap
+from pipelines.spec.model import CLASSIFICATION_METRICS, REGRESSION_METRICS
 from pipelines.steps.evaluation.metrics import Array, gain, measure, measure_one
-from pipelines.steps.evaluation.slices import slice_metrics
 from pipelines.steps.evaluation.weighted import weighted_metric
 
 THRESHOLD = 0.4
@@ -110,101 +107,3 @@ def test_a_regression_metric_that_the_rows_do_not_define_is_none(
 def test_gain_is_positive_when_the_candidate_is_better(metric: str, expected: float) -> None:
     assert gain(metric, 0.75, 0.5) == expected
     assert gain(metric, None, 0.5) is None
-
-
-def bootstrap(metric: str, candidate: float, champion: float, rows: int = 2000, **declared: Any) -> Any:
-    target, better = sample(metric, rows, candidate, seed=1)
-    _, worse = sample(metric, rows, champion, seed=2)
-    comparison = ComparisonSpec(metric=metric, resamples=400, **declared)
-    return paired_bootstrap(
-        problem_of(metric), comparison, target, better, worse, threshold=THRESHOLD, seed=declared.pop("seed", 5)
-    )
-
-
-@pytest.mark.parametrize("metric", ["roc_auc", "pr_auc", "log_loss", "f1", "mae", "rmse", "r2"])
-def test_a_clearly_better_candidate_has_an_interval_above_zero_and_a_worse_one_below(metric: str) -> None:
-    better, worse = bootstrap(metric, 0.5, 0.2), bootstrap(metric, 0.2, 0.5)
-    assert 0 < better.low < better.gain < better.high
-    assert worse.low < worse.gain < worse.high < 0
-    assert (better.candidate < better.champion) is (metric in LOWER_IS_BETTER)
-
-
-def test_a_candidate_better_by_chance_alone_has_an_interval_that_holds_zero() -> None:
-    found = bootstrap("roc_auc", 0.3, 0.3, rows=300)
-    assert found.low < 0 < found.high
-
-
-def test_an_identical_candidate_has_no_gain_at_all() -> None:
-    target, answers = sample("roc_auc")
-    found = paired_bootstrap(
-        "classification", ComparisonSpec(metric="roc_auc"), target, answers, answers, threshold=0.5, seed=0
-    )
-    assert found is not None
-    assert (found.low, found.gain, found.high) == (0, 0, 0)
-
-
-def test_the_interval_agrees_with_resampling_by_hand() -> None:
-    target, ours = sample("roc_auc", 300, 0.4, seed=1)
-    _, theirs = sample("roc_auc", 300, 0.3, seed=2)
-    random = np.random.default_rng(11)
-    gains = []
-    for _ in range(1500):
-        drawn = random.integers(0, 300, 300)
-        gains.append(sk.roc_auc_score(target[drawn], ours[drawn]) - sk.roc_auc_score(target[drawn], theirs[drawn]))
-    comparison = ComparisonSpec(metric="roc_auc", resamples=1500)
-    found = paired_bootstrap("classification", comparison, target, ours, theirs, threshold=0.5, seed=3)
-    assert found is not None
-    np.testing.assert_allclose([found.low, found.high], np.quantile(gains, [0.025, 0.975]), atol=0.01)
-
-
-def test_the_same_seed_gives_the_same_interval_and_another_seed_another() -> None:
-    target, ours = sample("roc_auc")
-    _, theirs = sample("roc_auc", seed=2)
-    comparison = ComparisonSpec(metric="roc_auc", resamples=200)
-    first, again, other = [
-        paired_bootstrap("classification", comparison, target, ours, theirs, threshold=0.5, seed=seed)
-        for seed in (1, 1, 2)
-    ]
-    assert first == again
-    assert first != other
-
-
-def test_rows_of_one_class_have_no_interval() -> None:
-    none = np.zeros(50)
-    answers = np.linspace(0, 1, 50)
-    assert (
-        paired_bootstrap(
-            "classification", ComparisonSpec(metric="roc_auc"), none, answers, answers, threshold=0.5, seed=0
-        )
-        is None
-    )
-
-
-def test_too_many_resamples_of_one_class_leave_no_interval() -> None:
-    target = np.array([1.0] + [0.0] * 30)  # about a third of the resamples miss the one positive
-    answers = np.linspace(0, 1, 31)
-    comparison = ComparisonSpec(metric="roc_auc")
-    assert paired_bootstrap("classification", comparison, target, answers, answers, threshold=0.5, seed=0) is None
-
-
-def test_each_slice_is_measured_alone_and_a_small_or_missing_one_is_named() -> None:
-    target, ours = sample("roc_auc", 400, 0.5, seed=1)
-    _, theirs = sample("roc_auc", 400, 0.2, seed=2)
-    origin = ["JFK"] * 200 + ["LGA"] * 150 + [None] * 40 + ["EWR"] * 10
-    declared = Slices(columns=["origin"], metric="roc_auc", max_loss=0.05, min_rows=40)
-    frame = pl.DataFrame({"origin": origin})
-    found = slice_metrics("classification", declared, frame, target, ours, theirs, 0.5)
-    assert [(line.value, line.rows) for line in found] == [("JFK", 200), ("LGA", 150), ("(missing)", 40), ("EWR", 10)]
-    jfk, _, _, ewr = found
-    assert jfk.candidate == pytest.approx(sk.roc_auc_score(target[:200], ours[:200]))
-    assert jfk.gain == pytest.approx(jfk.candidate - sk.roc_auc_score(target[:200], theirs[:200]))
-    assert (ewr.candidate, ewr.champion, ewr.gain) == (None, None, None)
-
-
-def test_without_a_champion_slices_have_no_gain() -> None:
-    target, ours = sample("roc_auc", 400)
-    declared = Slices(columns=["origin"], metric="roc_auc", max_loss=0.05, min_rows=40)
-    frame = pl.DataFrame({"origin": ["JFK"] * 400})
-    (line,) = slice_metrics("classification", declared, frame, target, ours, None, 0.5)
-    assert line.candidate is not None
-    assert (line.champion, line.gain) == (None, None)

@@ -38,8 +38,9 @@ GAIN = Interval(
     low=-0.002,
     high=0.022,
     confidence=0.95,
-    resamples=1000,
     rows=900,
+    unit="day",
+    units=40,
 )
 
 

@@ -108,13 +108,13 @@ def test_a_version_from_a_gpu_is_not_reproduced_without_one(
 ) -> None:
     world = ports(tmp_path, shared, spec(estimator={"rounds": 2, "parameters": {"nthread": 1}}))
     result = _trained(world)
-    recorded = reproduce_model._read_training_record
+    recorded = reproduce_model.read_training_record
 
     def on_cuda(*given: Any) -> Any:
         order, then, trial = recorded(*given)
         return order.with_device("cuda"), then, trial
 
-    monkeypatch.setattr(reproduce_model, "_read_training_record", on_cuda)
+    monkeypatch.setattr(reproduce_model, "read_training_record", on_cuda)
     with pytest.raises(Refused, match="which was trained on one, needs a CUDA device, and none answers here"):
         reproduce_model.run(ReproduceRequest(model="small_delay", version=result.version), world)
 
