@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 from collections.abc import Mapping
 from typing import Annotated, Literal, Self
@@ -85,6 +86,15 @@ class Constraints(DeclarationBlock):
     maximum: float | None = None
     max_null_share: float = Field(default=1.0, ge=0, le=1)
 
+    @model_validator(mode="after")
+    def check_a_value_can_satisfy_both(self) -> Self:
+        limits = {name: value for name in ("minimum", "maximum") if (value := getattr(self, name)) is not None}
+        if not all(map(math.isfinite, limits.values())):
+            raise ValueError(f"{' and '.join(limits)} must be finite numbers; leave out a limit that there is not")
+        if len(limits) == 2 and limits["minimum"] > limits["maximum"]:
+            raise ValueError(f"minimum {self.minimum:g} is above maximum {self.maximum:g}; no value satisfies both")
+        return self
+
 
 class Feature(DeclarationBlock):
     """One feature. A change of ``type`` or ``transformation`` needs a higher ``version``."""
@@ -95,6 +105,18 @@ class Feature(DeclarationBlock):
     source_columns: list[str] = Field(min_length=1)
     transformation: Transformation
     constraints: Constraints = Constraints()
+
+    @model_validator(mode="after")
+    def check_limits_are_for_numbers(self) -> Self:
+        limits = [name for name in ("minimum", "maximum") if getattr(self.constraints, name) is not None]
+        if limits and self.type != "numeric":
+            raise ValueError(f"constraints: {' and '.join(limits)} limit numeric features, not categories; remove them")
+        return self
+
+    def is_column(self, name: str) -> bool:
+        """Whether its values, as text, are those of this column of the entity's own row."""
+        how = self.transformation
+        return isinstance(how, DirectColumn) and how.column == name and self.type == "categorical"
 
     def definition_digest(self) -> str:
         """sha256 of the feature's definition, 64 hex digits."""
@@ -154,9 +176,17 @@ class FeatureView(DeclarationBlock):
 
     @model_validator(mode="after")
     def check_reserved_names(self) -> Self:
-        reserved = {"prediction_time", "day", self.label.name} & set(self.features)
+        columns = {"prediction_time", "day"}
+        reserved = {*columns, self.label.name} & set(self.features)
         if reserved:
             raise ValueError(f"features {sorted(reserved)} have reserved names; rename them")
+        others = {name for name, feature in self.features.items() if not feature.is_column(name)}
+        taken = sorted(set(self.key) & {*columns, self.label.name, *others})
+        if taken:
+            raise ValueError(
+                f"key columns {taken} share their name with another column of the feature table: of its time, its day, "
+                "its label or a feature; rename the feature or the label, or have the source rename the column"
+            )
         return self
 
     @model_validator(mode="after")

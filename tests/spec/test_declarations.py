@@ -89,6 +89,41 @@ def test_a_feature_may_not_bear_the_name_of_another_column(tmp_path: Path, name:
     assert "reserved names" in refusal(written(tmp_path, view_with(**{name: {}})), FeatureView)
 
 
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"constraints": {"minimum": 1}}, "minimum limit numeric features, not categories"),
+        ({"type": "numeric", "constraints": {"minimum": 2, "maximum": 1}}, "minimum 2 is above maximum 1"),
+        ({"type": "numeric", "constraints": {"maximum": float("nan")}}, "maximum must be finite numbers"),
+    ],
+)
+def test_a_constraint_that_no_value_can_satisfy_is_refused(tmp_path: Path, change: dict[str, Any], said: str) -> None:
+    assert said in refusal(written(tmp_path, view_with(airline_code=change)), FeatureView)
+
+
+@pytest.mark.parametrize(
+    ("key", "name", "change"),
+    [
+        (["time_hour", "prediction_time"], "airline_code", {}),
+        (["time_hour", "day"], "airline_code", {}),
+        (["time_hour", "late"], "airline_code", {}),
+        (
+            ["time_hour", "flight"],
+            "flight",
+            {"type": "numeric", "transformation": {"type": "column", "column": "flight"}},
+        ),
+        (["time_hour", "flight"], "flight", {"transformation": {"type": "column", "column": "dest"}}),
+    ],
+)
+def test_a_key_is_never_replaced_by_another_column_of_its_name(
+    tmp_path: Path, key: list[str], name: str, change: dict[str, Any]
+) -> None:
+    fields = view_with(**{name: change}) | {"key": key}
+    assert "share their name with another column of the feature table" in refusal(
+        written(tmp_path, fields), FeatureView
+    )
+
+
 def test_all_faults_of_a_file_are_listed_at_once_each_with_its_place(tmp_path: Path) -> None:
     fields = copy.deepcopy(MODEL_FIELDS)
     fields["ownr"] = fields.pop("owner")

@@ -44,9 +44,11 @@ def check_rows(
     if all(name in present for name in source.key):
         failures += _key_faults(typed, source.key, shown=not any(source.columns[name].pii for name in source.key))
     if source.day_columns and all(name in present for name in source.day_columns):
-        failures += _day_faults(typed, source.day_columns, day)
+        shown = not any(source.columns[name].pii for name in source.day_columns)
+        failures += _day_faults(typed, source.day_columns, day, shown=shown)
     elif source.day_columns is None and event_column in present:
-        failures += _event_day_faults(typed, event_column, day, timezone)
+        shown = not source.columns[event_column].pii
+        failures += _event_day_faults(typed, event_column, day, timezone, shown=shown)
     if "day" in (source.day_columns or ()):
         return typed.drop("day", strict=False), failures
     return typed.rename({"day": OWN_DAY_COLUMN}, strict=False), failures
@@ -111,23 +113,23 @@ def _key_faults(rows: pl.DataFrame, key: list[str], *, shown: bool) -> list[str]
     return [f"key ({', '.join(key)}): {repeated.height} rows share their key with another{example}"]
 
 
-def _day_faults(rows: pl.DataFrame, day_columns: list[str], day: date) -> list[str]:
+def _day_faults(rows: pl.DataFrame, day_columns: list[str], day: date, *, shown: bool) -> list[str]:
     expected = (day.year, day.month, day.day)
     parts = rows.select(day_columns)
     same = [parts[name].eq_missing(part) for name, part in zip(day_columns, expected, strict=True)]
     other = parts.filter(~pl.DataFrame(same).select(pl.all_horizontal(pl.all())).to_series())
     if other.is_empty():
         return []
-    shown = "-".join(str(part) for part in other.row(0))
-    return [f"{other.height} of {rows.height} rows are of another day than {day}, for example {shown}"]
+    example = f", for example {'-'.join(str(part) for part in other.row(0))}" if shown else ""
+    return [f"{other.height} of {rows.height} rows are of another day than {day}{example}"]
 
 
-def _event_day_faults(rows: pl.DataFrame, column: str, day: date, timezone: str) -> list[str]:
+def _event_day_faults(rows: pl.DataFrame, column: str, day: date, timezone: str, *, shown: bool) -> list[str]:
     instants = rows[column].drop_nulls()
     other = instants.filter(instants.dt.convert_time_zone(timezone).dt.date() != day)
     if other.is_empty():
         return []
-    example = f"{other[0]:%Y-%m-%dT%H:%M:%SZ}"
+    example = f", for example {other[0]:%Y-%m-%dT%H:%M:%SZ}" if shown else ""
     way_on = "deliver each row with its own day, or declare `day_columns: []` if a delivery holds rows of any day"
     found = f"{len(other)} of {rows.height} rows are of another day than {day} by {column} in {timezone}"
-    return [f"{found}, for example {example}; {way_on}"]
+    return [f"{found}{example}; {way_on}"]

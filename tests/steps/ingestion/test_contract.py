@@ -87,6 +87,14 @@ def test_personal_data_are_not_shown_in_failures() -> None:
     assert not any(secret in failure for failure in found for secret in ("Anna", "200", "'x'"))
 
 
+def test_a_time_that_is_personal_is_not_shown_when_it_is_of_another_day() -> None:
+    columns = {"id": {"type": "integer"}, "at": {"type": "timestamp", "pii": True}}
+    text = b"id,at\n1,1984-01-05T10:00:00Z\n"
+    [fault] = read_delivery(text, source(key=["id", "at"], columns=columns), DAY, event_column="at")[1]
+    assert fault.startswith("1 of 1 rows are of another day than 2013-01-05 by at in UTC; ")
+    assert "1984" not in fault
+
+
 def test_a_parquet_file_is_held_to_the_same_contract() -> None:
     hour = datetime(2013, 1, 5, 6, tzinfo=timezone(timedelta(hours=-5)))
     frame = pl.DataFrame({"id": [1, 2], "at": [hour, hour], "score": [0.5, -1.0], "kind": ["a", None]})
