@@ -35,7 +35,26 @@ class KServeInMemory(KServeTarget):
         return {}
 
 
-def opened(cluster: KubernetesInMemory, image: str | None = "gateway:1", **blocks: Any) -> KServeInMemory:
+class Killed(BaseException):
+    """The process ends here."""
+
+
+class Dying:
+    """A client whose process ends right after the request of this number."""
+
+    def __init__(self, cluster: KubernetesInMemory, number: int) -> None:
+        self._cluster, self._left = cluster, number
+
+    def call_api(self, *arguments: Any, **named: Any) -> Any:
+        self._left -= 1
+        try:
+            return self._cluster.call_api(*arguments, **named)
+        finally:
+            if not self._left:
+                raise Killed
+
+
+def opened(cluster: KubernetesInMemory | Dying, image: str | None = "gateway:1", **blocks: Any) -> KServeInMemory:
     return KServeInMemory(
         Deployment.model_validate({"strategy": "canary", "target": {"kind": "kserve"}} | blocks),
         lambda: cluster,
@@ -100,3 +119,21 @@ def test_the_next_try_of_a_version_whose_pods_found_no_room_starts_them_as_they_
     smaller.release(MODEL, "2", *bundle("2"), key="second")
     (served,) = containers(cluster)[predictor_name(TWO)]
     assert served["resources"] == {"requests": {"memory": "1Gi"}}
+
+
+def test_a_process_that_ends_at_any_call_leaves_whole_traffic_and_its_next_try_goes_to_the_end(
+    cluster: KubernetesInMemory, target: KServeInMemory, bundle: Bundle
+) -> None:
+    for number in range(1, 100):
+        dying = opened(Dying(cluster, number))
+        try:
+            generation = prepared(dying, bundle) if dying.state(MODEL).generation < 3 else 3
+            dying.set_traffic(MODEL, "r1", {"1": 9500, "2": 500}, expect=generation, key="step")
+            break
+        except Killed:
+            if target.state(MODEL).version is not None:
+                assert sum(target.rollout(MODEL).split.values()) == 10_000
+    assert number > 15
+    state = target.rollout(MODEL)
+    assert (state.generation, state.step, state.split) == (4, 1, {"1": 9500, "2": 500})
+    assert containers(cluster).keys() == {predictor_name(ONE), predictor_name(TWO)}
