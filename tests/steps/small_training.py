@@ -33,9 +33,10 @@ FEATURES = ["carrier", "distance", "wind_speed"]
 
 @dataclass
 class Dataset:
-    """As much of a dataset as a training's evaluation asks for: the days."""
+    """As much of a dataset as the steps after a training ask for: its days, and no declared sources."""
 
     calendar: Calendar = field(default_factory=lambda: Calendar(start=START.date()))
+    sources: dict[str, Any] = field(default_factory=dict)
 
 
 class FolderStore(MemoryStore):
