@@ -24,6 +24,8 @@ class ShadowRequest(Message):
     arms: list[ArmCounts]
     callers: int | None = None
     """Requests of callers since ``started``, mirrored or not; None: not known."""
+    callers_failed: int | None = None
+    """Those of them to which the champion's answer was bad; None: not known."""
     report: bool = False
 
 
@@ -64,10 +66,14 @@ class ShadowMeasure(Message):
     """Share of the sampled requests that the candidate has handled; None: no request was sampled."""
     callers: int | None = None
     """Requests of callers, mirrored or not; None: not known."""
+    callers_failed: int | None = None
+    """Those of them to which the champion's answer was bad; None: not known."""
     disagreement_above_log_e: float = 0.0
     disagreement_below_log_e: float = 0.0
     bad_above_log_e: float = 0.0
     bad_below_log_e: float = 0.0
+    bad_beyond_champion_log_e: float | None = None
+    """Evidence that the candidate fails more often than the champion; None: the champion's failures are not known."""
     errors: list[str] = []
     """Impossible counts."""
     labels: PairedLabels | None = None
@@ -87,7 +93,8 @@ class MetricInterval(Message):
     """Variant minus control, in the metric's own unit (``latency``: relative to control).
 
     ``low`` and ``high`` are valid at every observation at the declared confidence; ``low_shared`` and ``high_shared``
-    share the error over all metrics. None: unbounded on that side.
+    share the error over all metrics. None: unbounded on that side. ``minimum_units``: units that each arm needs for its
+    interval, because its values are skewed.
     """
 
     metric: str
@@ -101,6 +108,7 @@ class MetricInterval(Message):
     high: float | None = None
     low_shared: float | None = None
     high_shared: float | None = None
+    minimum_units: int = 0
 
     def gain_interval(self, *, shared: bool = False) -> tuple[float, float]:
         """Lowest and highest gain in the interval; for ``better: same`` every change is a loss."""

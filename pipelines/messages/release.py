@@ -92,9 +92,15 @@ class StageDesign(Message):
     share: int
     """Basis points of the candidate."""
     requests_to_pass: int | None = None
-    """Requests until a good candidate passes its error threshold (power 80 %); None: no number of them suffices."""
+    """Requests until a candidate equal to its champion has passed every limit (power 80 %); None: no number of them
+    suffices."""
     requests_to_find: int | None = None
-    """Requests until a candidate ``expected_ratio`` times as bad is detected by comparison (power 80 %)."""
+    """Requests until a candidate ``expected_ratio`` times as bad is shown worse than the champion (power 80 %); None:
+    nothing is compared, or no number of them suffices."""
+    held: float | None = None
+    """Chance that the equal candidate is held at the end of ``seconds``, at the traffic of late; None: not known."""
+    found: float | None = None
+    """Chance that the worse candidate is found within ``seconds``; None: not known, or nothing is compared."""
     seconds: float
     """Maximum duration of this stage."""
 

@@ -80,6 +80,15 @@ class ArmCounts(Message):
     """Distinct routing keys, and those with their first bad event in this stage."""
     slow_units: dict[str, int] = {}
     """Distinct routing keys with their first answer over each limit of the guard in this stage."""
+    new_units: int | None = None
+    """Distinct routing keys that the rollout had not met before this stage; None: the target does not count them."""
+    event_units: dict[str, int] | None = None
+    """Distinct routing keys with each event in this stage, also if they had it before: by ``bad``, ``beyond_p99``, and
+    the limits of the guard in milliseconds. None: the target does not count them."""
+    beyond_p99: int | None = None
+    """Answers slower than the champion's 99th percentile of the minute before; None: the target does not count them."""
+    beyond_p99_units: int = 0
+    """Distinct routing keys with their first such answer in this stage."""
     seconds: float = 0.0
     """Summed time to an answer, over ``requests``."""
     compared: int = 0

@@ -21,10 +21,12 @@ class _StrictModel(BaseModel):
 class MetricLimits(_StrictModel):
     """The limits of one counted event.
 
-    ``max_rate`` bounds the candidate's rate of requests: FAIL if shown above, PASS if shown below. ``max_ratio`` and
-    ``fail_ratio`` bound its rate over the champion's: a guardrail passes once shown below ``max_ratio`` (the margin of
-    non-inferiority), and any metric fails once shown worse than ``fail_ratio``. ``better: higher`` inverts the ratio of
-    good events, so that limits above 1 always mean worse. A success metric passes once shown better than 1.
+    ``max_rate`` bounds the share of the candidate's units with the event: PASS if shown below, FAIL if shown above and
+    worse than the champion, who may break the limit as well. ``max_ratio`` and ``fail_ratio`` bound its rate over the
+    champion's: a guardrail passes once shown below ``max_ratio`` (the margin of non-inferiority), and any metric fails
+    once shown worse than ``fail_ratio``. ``better: higher`` inverts the ratio of good events, so that limits above 1
+    always mean worse. A success metric passes once shown better than 1. ``required``: whether an event that the target
+    does not count is a fault; otherwise the metric decides nothing there.
     """
 
     name: str
@@ -34,6 +36,7 @@ class MetricLimits(_StrictModel):
     max_rate: Share | None = None
     max_ratio: Annotated[float, Field(gt=1, lt=1000)] | None = None
     fail_ratio: Annotated[float, Field(ge=1, lt=1000)] | None = 1.0
+    required: bool = True
 
     @model_validator(mode="after")
     def check_decidable(self) -> Self:
@@ -55,12 +58,20 @@ class MetricLimits(_StrictModel):
         return 1.0 if self.role == "success" else self.max_ratio or 1.0
 
     @property
+    def can_be_worse(self) -> bool:
+        """Whether it fails once shown worse than ``fail_ratio`` times the champion."""
+        return self.compares_with_champion and self.fail_ratio is not None
+
+    @property
     def failure_test_count(self) -> int:
-        return (self.max_rate is not None) + (self.compares_with_champion and self.fail_ratio is not None)
+        return (self.max_rate is not None) + self.can_be_worse
 
 
 class AnalysisPlan(_StrictModel):
-    """``minimum_units`` per arm before anything passes; ``alpha`` is shared by all ways to fail, not to pass."""
+    """``minimum_units`` per arm before anything passes; ``alpha`` is shared by all ways to fail, not to pass.
+
+    ``stages``: number of stages with a share, with each of which a fault may begin.
+    """
 
     metrics: tuple[MetricLimits, ...]
     unit: Literal["key", "request"] = "request"
@@ -69,36 +80,41 @@ class AnalysisPlan(_StrictModel):
     srm_alpha: Annotated[float, Field(gt=0, le=0.05)] = 0.001
     minimum_units: Annotated[int, Field(ge=1)] = 100
     concentration: Annotated[float, Field(gt=0, le=1e6)] = 10.0
+    stages: Annotated[int, Field(ge=1)] = 1
 
     @model_validator(mode="after")
     def check_can_fail(self) -> Self:
         names = [metric.name for metric in self.metrics]
         if len(set(names)) < len(names):
             raise ValueError(f"metrics: a name occurs twice among {', '.join(names)}")
-        if not sum(metric.failure_test_count for metric in self.metrics):
+        if not self.failure_test_count:
             raise ValueError("metrics: no metric can fail; declare a max_rate or a fail_ratio")
         if self.sticky and self.unit == "request":
             raise ValueError("unit: requests of a sticky key are not independent; count keys (unit: key)")
         return self
 
+    @property
+    def failure_test_count(self) -> int:
+        """Number of tests that share ``alpha``."""
+        return sum(metric.failure_test_count for metric in self.metrics)
+
 
 class ArmEvents(_StrictModel):
     """Distinct ``units`` that one version served in one stage, and for each event the number of units that had it.
 
-    A key counts in ``events`` in the stage of its first such event of the whole rollout, and in no later stage.
-    ``requests`` and ``request_events`` count requests instead; None if the units are requests.
+    A key counts in ``events`` in the stage of its first such event of the whole rollout, and in no later stage. In
+    ``stage_events`` it counts in every stage in which it had one (empty: as in ``events``). ``new_units``: units that
+    the rollout had not met before; None: not known, as all are if they are requests.
     """
 
     units: Annotated[int, Field(ge=0)]
     events: dict[str, Annotated[int, Field(ge=0)]] = {}
-    requests: Annotated[int, Field(ge=0)] | None = None
-    request_events: dict[str, Annotated[int, Field(ge=0)]] = {}
+    stage_events: dict[str, Annotated[int, Field(ge=0)]] = {}
+    new_units: Annotated[int, Field(ge=0)] | None = None
 
-    def request_counts(self, event: str) -> tuple[int, int]:
-        """Requests with this event, and all requests."""
-        if self.requests is None:
-            return self.events[event], self.units
-        return self.request_events[event], self.requests
+    def units_with(self, event: str) -> int:
+        """Units with this event in this stage."""
+        return (self.stage_events or self.events)[event]
 
 
 class StageCounts(_StrictModel):
@@ -120,11 +136,17 @@ class MetricEvidence(_StrictModel):
     candidate_units: int = 0
     champion: int = 0
     champion_units: int = 0
-    candidate_requests: tuple[int, int] | None = None
-    """Requests of the candidate with the event, and all its requests: ``max_rate`` limits their ratio."""
+    newest_candidate: tuple[int, int] | None = None
+    newest_champion: tuple[int, int] | None = None
+    """Units of the newest stage with the event, and all its units: ``max_rate`` limits the candidate's share."""
     above_log_e: float | None = None
+    """Evidence that the candidate's share in the newest stage is above ``max_rate``."""
     below_log_e: float | None = None
-    """Evidence that the candidate's rate of requests is above, or below, ``max_rate``."""
+    """Evidence that it is below: of requests in all stages, and of keys, which return, in the newest one."""
+    below_counts: tuple[int, int] | None = None
+    """The candidate's units with the event, and all its units, of this evidence."""
+    beyond_champion_log_e: float | None = None
+    """Evidence that the candidate is worse than the champion, who may break ``max_rate`` too; None: not compared."""
     ratio_low: float | None = None
     ratio_high: float | None = None
     worse_log_e: float | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import msgspec
@@ -9,13 +10,16 @@ import msgspec
 from pipelines.errors import Refused
 from pipelines.messages.rollout import WatchLimit
 from pipelines.rollout.analysis import AnalysisPlan, make_analysis_plan
+from pipelines.rollout.error_budget import error_budget
 from pipelines.rollout.plan import RolloutPlan
 from pipelines.spec.deployment import Deployment
 from pipelines.spec.model import ModelSpec
-from pipelines.spec.strategy import BlueGreen, Canary, MetricSpec
+from pipelines.spec.strategy import ERRORS_TO_CHAMPION, LATENCY_TO_CHAMPION, BlueGreen, Canary, MetricSpec
 
 BAD_EVENT = "bad"
 """The event of an answer that is an error, is invalid, or came after the deadline."""
+BEYOND_P99_EVENT = "beyond_p99"
+"""The event of an answer that was slower than the champion's 99th percentile of the minute before."""
 UNREACHABLE_MAX_SHARE = 0.99
 """Limit on slow answers that no working version exceeds: the target counts slow answers without enforcing a limit."""
 
@@ -28,7 +32,6 @@ def slow_event(over_ms: float) -> str:
 def target_plan(spec: ModelSpec, *, supersede: bool = False) -> dict[str, Any]:
     """The plan of a rollout that the target enforces by itself.
 
-    The guard and the analysis get half of ``analysis.alpha`` each, so that both together stay within it.
     ``supersede`` ends a rollout that is still active.
     """
     declared = spec.deployment
@@ -49,7 +52,7 @@ def target_plan(spec: ModelSpec, *, supersede: bool = False) -> dict[str, Any]:
         "strategy": "shadow" if declared.strategy == "all_at_once" and shadow else declared.strategy,
         "lease_seconds": declared.lease,
         "watch": watch,
-        "guard": {"max_error_rate": declared.error_threshold, "latency": limits, "alpha": declared.analysis.alpha / 2},
+        "guard": {"max_error_rate": declared.error_threshold, "latency": limits, "alpha": error_budget(declared).guard},
         "routing": routing,
         "comparison": {"tolerance": shadow.tolerance if shadow else 0.05, "threshold": spec.evaluation.threshold},
         "deadline_ms": declared.routing.deadline_ms,
@@ -70,7 +73,8 @@ def plan_faults(spec: ModelSpec) -> list[str]:
 
 
 def analysis_plan(deployment: Deployment) -> AnalysisPlan:
-    """The limits of each stage: the strategy's ``error_threshold``, and those of ``analysis.metrics``.
+    """The limits of each stage: the strategy's ``error_threshold``, the comparison with the champion, and those of
+    ``analysis.metrics``.
 
     Raises ``Refused`` with every reason for limits that cannot be decided.
     """
@@ -80,20 +84,43 @@ def analysis_plan(deployment: Deployment) -> AnalysisPlan:
     ]
     for metric in analysis.metrics:
         metrics += _limits(metric)
+    metrics += _default_comparisons(deployment)
     return make_analysis_plan(
         {
             "metrics": metrics,
             "unit": counted_unit(deployment),
             "sticky": deployment.is_sticky,
-            "alpha": analysis.alpha / 2,
+            "alpha": error_budget(deployment).analysis or analysis.alpha,
             "srm_alpha": analysis.srm_alpha,
             "minimum_units": analysis.minimum_units,
+            "stages": max(1, len(deployment.shares())),
         },
         measured={
             BAD_EVENT,
+            BEYOND_P99_EVENT,
             *(slow_event(metric.over_ms) for metric in analysis.metrics if metric.over_ms is not None),
         },
     )
+
+
+def _default_comparisons(deployment: Deployment) -> list[dict[str, Any]]:
+    """Comparisons with the champion that need no declaration; a declared comparison of bad answers takes the place of
+    that of errors. Slow answers are compared where the target counts them."""
+    analysis = deployment.analysis
+    compares_errors = any(m.event == BAD_EVENT and (m.max_ratio or m.fail_ratio) for m in analysis.metrics)
+    comparisons: list[dict[str, Any]] = []
+    if analysis.error_ratio is not None and not compares_errors:
+        comparisons.append({"name": ERRORS_TO_CHAMPION, "event": BAD_EVENT, "fail_ratio": analysis.error_ratio})
+    if analysis.slow_ratio is not None and deployment.guards_itself:
+        comparisons.append(
+            {
+                "name": LATENCY_TO_CHAMPION,
+                "event": BEYOND_P99_EVENT,
+                "fail_ratio": analysis.slow_ratio,
+                "required": False,
+            }
+        )
+    return [comparison | {"role": "deterioration"} for comparison in comparisons]
 
 
 def watch_limits(deployment: Deployment) -> list[WatchLimit]:
@@ -103,6 +130,16 @@ def watch_limits(deployment: Deployment) -> list[WatchLimit]:
         WatchLimit(max_share=deployment.promoted_error_threshold),
         *(WatchLimit(max_share=float(metric.max_rate or 0), over_ms=metric.over_ms) for metric in slow),
     ]
+
+
+def watch_alpha(deployment: Deployment, step: int) -> float:
+    """Chance of a false alarm of the watch after the promotion, which is stage ``step``: the guard's part.
+
+    Where the target guards itself it judges the same counts at the stage's share of alpha: the same threshold here
+    costs nothing more.
+    """
+    guard = error_budget(deployment).guard
+    return guard * 6 / (math.pi * max(1, step)) ** 2 if deployment.guards_itself else guard
 
 
 def counted_unit(deployment: Deployment) -> str:

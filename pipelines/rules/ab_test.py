@@ -87,13 +87,14 @@ def _experiment_answer(measure: ExperimentMeasure, declared: AbTestSpec) -> tupl
 def _sample_size_unknowns(measure: ExperimentMeasure, declared: AbTestSpec) -> list[str]:
     if not measure.control_units and not measure.variant_units:
         return [no_requests_text(measure.model, "the gateway", f"in the {measure.elapsed:.0f} s of the experiment")]
-    arms = [("users", measure.control_units, measure.variant_units)]
-    measured = [metric for metric in measure.metrics if metric.metric != "error_rate"]
-    arms += [(f"users with {metric.metric}", metric.control_units, metric.variant_units) for metric in measured]
+    least, skewed = declared.minimum_sample_size, ", because its values are skewed"
+    arms = [("users", measure.control_units, measure.variant_units, least)]
+    means = [metric for metric in measure.metrics if metric.metric != "error_rate"]
+    arms += [(f"users with {m.metric}", m.control_units, m.variant_units, max(least, m.minimum_units)) for m in means]
     return [
-        f"{what}: control {control}, variant {variant}; {declared.minimum_sample_size} are needed in each"
-        for what, control, variant in arms
-        if min(control, variant) < declared.minimum_sample_size
+        f"{what}: control {control}, variant {variant}; {needed} are needed in each{skewed if needed > least else ''}"
+        for what, control, variant, needed in arms
+        if min(control, variant) < needed
     ]
 
 

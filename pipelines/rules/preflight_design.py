@@ -37,5 +37,11 @@ def _stage_duration_text(step: StageDesign, per_day: float | None) -> tuple[str,
     if per_day is None:
         return estimate, False
     days, most = step.requests_to_pass / per_day, step.seconds / 86400
-    timed = f"{estimate}; {days:.2g} days at {per_day:.0f} a day"
-    return (f"{timed} > {most:.2g} days, the stage's maximum", True) if days > most else (timed, False)
+    chances = [
+        f"{what} in {chance:.0%} of cases"
+        for what, chance in (("an equal candidate is held", step.held), ("the expected harm is found", step.found))
+        if chance is not None
+    ]
+    over = f" > {most:.2g} days, the stage's maximum" if days > most else ""
+    timed = f"{estimate}; {days:.2g} days at {per_day:.0f} a day{over}"
+    return ", ".join([timed, *chances]), days > most

@@ -67,7 +67,9 @@ def _judge_metric(
     metric: MetricLimits, plan: AnalysisPlan, evidence: MetricEvidence, *, split_mismatch: bool
 ) -> Verdict:
     facts: dict[str, object] = {
-        **evidence.model_dump(exclude={"metric", "faults", "candidate_requests"}, exclude_none=True),
+        **evidence.model_dump(
+            exclude={"metric", "faults", "newest_candidate", "newest_champion", "below_counts"}, exclude_none=True
+        ),
         **metric.model_dump(include={"max_rate", "fail_ratio"}, exclude_none=True),
         "fail_needed": _log_evidence_to_fail(plan),
         "pass_needed": math.log(1.0 / plan.alpha),
@@ -93,17 +95,30 @@ def _judge_metric(
 
 
 def _judge_max_rate(metric: MetricLimits, plan: AnalysisPlan, evidence: MetricEvidence) -> tuple[list[str], list[str]]:
-    if metric.max_rate is None or evidence.candidate_requests is None:
+    if metric.max_rate is None or evidence.newest_candidate is None:
         return [], []
     above, below = evidence.above_log_e or 0.0, evidence.below_log_e or 0.0
     fail, needed = _log_evidence_to_fail(plan), math.log(1.0 / plan.alpha)
-    bad, requests = evidence.candidate_requests
-    rate = f"{bad} of {requests} requests of the candidate"
     if above >= fail:
-        return [f"{rate} > {metric.max_rate:g} (log evidence {above:.2f} >= {fail:.2f})"], []
+        rate = _rate_text(plan, evidence.newest_candidate)
+        broken = f"{rate} > {metric.max_rate:g} (log evidence {above:.2f} >= {fail:.2f})"
+        worse = evidence.beyond_champion_log_e
+        if worse is None or worse >= fail:
+            return [broken], []
+        return [], [f"{broken}, but {_champion_text(plan, evidence)}: not shown worse ({worse:.2f} < {fail:.2f})"]
     if below < needed:
+        rate = _rate_text(plan, evidence.below_counts or evidence.newest_candidate)
         return [], [f"{rate} not shown < {metric.max_rate:g} (log evidence {below:.2f} < {needed:.2f})"]
     return [], []
+
+
+def _rate_text(plan: AnalysisPlan, counts: tuple[int, int]) -> str:
+    return f"{counts[0]} of {counts[1]} {plan.unit}s of the candidate"
+
+
+def _champion_text(plan: AnalysisPlan, evidence: MetricEvidence) -> str:
+    bad, units = evidence.newest_champion or (0, 0)
+    return f"the champion has {bad} of {units} {plan.unit}s"
 
 
 def _judge_ratio(metric: MetricLimits, plan: AnalysisPlan, evidence: MetricEvidence) -> tuple[list[str], list[str]]:
@@ -119,4 +134,4 @@ def _judge_ratio(metric: MetricLimits, plan: AnalysisPlan, evidence: MetricEvide
 
 
 def _log_evidence_to_fail(plan: AnalysisPlan) -> float:
-    return math.log(sum(metric.failure_test_count for metric in plan.metrics) / plan.alpha)
+    return math.log(plan.failure_test_count / plan.alpha)

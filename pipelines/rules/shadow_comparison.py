@@ -6,6 +6,7 @@ import math
 
 from pipelines.messages.comparison import PairedLabels, ShadowMeasure
 from pipelines.rollout.decision import StageAction, StageDecision
+from pipelines.rollout.error_budget import error_budget
 from pipelines.rules.no_requests import no_requests_text
 from pipelines.spec.deployment import Deployment
 from pipelines.spec.strategy import Shadow
@@ -13,8 +14,8 @@ from pipelines.verdict import Outcome, Verdict
 
 RULE = "shadow_comparison"
 FAILURE_TEST_COUNT = 3
-"""Too much disagreement, too many bad answers, wrong more often than the champion. They share half of alpha; the
-guard uses the other half."""
+"""Too much disagreement, too many bad answers, wrong more often than the champion. They share the shadow's part of
+alpha."""
 
 
 def judge_shadow(measure: ShadowMeasure, declared: Deployment, *, consecutive_errors: int = 0) -> StageDecision:
@@ -25,7 +26,8 @@ def judge_shadow(measure: ShadowMeasure, declared: Deployment, *, consecutive_er
     Labels are optional: they can only count against a candidate.
     """
     shadow, alpha = declared.shadow_plan or Shadow(), declared.analysis.alpha
-    fail, enough = math.log(2 * FAILURE_TEST_COUNT / alpha), math.log(1.0 / alpha)
+    budget = error_budget(declared.model_copy(update={"shadow": shadow}))
+    fail, enough = math.log(FAILURE_TEST_COUNT / budget.shadow), math.log(1.0 / alpha)
     failures, unknowns = [], list(measure.errors)
     if not measure.errors:
         failures = _exceeded_limits(measure, declared, shadow, fail)
@@ -72,7 +74,8 @@ def _exceeded_limits(measure: ShadowMeasure, declared: Deployment, shadow: Shado
     if (evidence := measure.disagreement_above_log_e) >= needed:
         counts = f"{measure.disagreed} of {measure.compared} answers differ by more than {shadow.tolerance:g}"
         failures.append(f"{counts}: more than {shadow.max_disagreement:.3g} ({_evidence_text(evidence, '>=', needed)})")
-    if (evidence := measure.bad_above_log_e) >= needed:
+    beyond = measure.bad_beyond_champion_log_e
+    if (evidence := measure.bad_above_log_e) >= needed and (beyond is None or beyond >= needed):
         counts = f"{measure.failed} of {measure.requests} requests failed"
         failures.append(
             f"{counts}: more than {declared.error_threshold:.3g} ({_evidence_text(evidence, '>=', needed)})"

@@ -12,6 +12,8 @@ from pipelines.spec.declared import DeclarationBlock
 FULL_SHARE = 10_000
 """All traffic in basis points."""
 Strategy = Literal["all_at_once", "shadow", "canary", "blue_green", "ab"]
+ERRORS_TO_CHAMPION, LATENCY_TO_CHAMPION = "errors_to_champion", "latency_to_champion"
+"""Names of the metrics that compare every candidate with its champion."""
 Percent = Annotated[float, Field(gt=0, le=50)]
 """At most 50, because a larger stage is no safer than the promotion itself."""
 Seconds = Annotated[float, Field(gt=0, le=31 * 86400)]
@@ -161,12 +163,19 @@ class Analysis(DeclarationBlock):
     """How the evidence of a rollout is analysed."""
 
     alpha: float = Field(default=0.05, gt=0, le=0.2)
-    """Chance of a false alarm over the whole rollout."""
+    """Chance that a candidate is falsely rolled back over the whole rollout: half of it is the analysis's, half the
+    guard's, which shares its half with a shadow."""
     srm_alpha: float = Field(default=0.001, gt=0, le=0.05)
     unit: Literal["request", "key"] | None = None
-    """Unit of all counts; none: keys if the routing is sticky, else requests."""
+    """Unit of all counts and limits; none: keys if the routing is sticky or has segments, else requests."""
     minimum_units: int = Field(default=100, ge=1)
     """Minimum units per arm and stage before the stage passes."""
+    error_ratio: Annotated[float, Field(ge=1, lt=1000)] | None = 1.0
+    """A candidate shown to have more than so many times the champion's share of bad answers is rolled back; none, or a
+    metric on bad answers with a ratio of its own: not compared by this."""
+    slow_ratio: Annotated[float, Field(ge=1, lt=1000)] | None = 2.0
+    """The same of slow answers: those above the champion's 99th percentile of the minute before and above a hundredth
+    of ``routing.deadline_ms``. The embedded gateway counts them; none: not compared."""
     metrics: list[MetricSpec] = []
     """Metrics in addition to the strategy's ``error_threshold``, which is always enforced."""
     expected_ratio: float = Field(default=3.0, gt=1, lt=1000)
@@ -180,7 +189,8 @@ class Analysis(DeclarationBlock):
 
     @model_validator(mode="after")
     def check_distinct_names(self) -> Self:
-        names = ["error_rate", *(metric.name for metric in self.metrics)]
+        names = ["error_rate", ERRORS_TO_CHAMPION, LATENCY_TO_CHAMPION, *(metric.name for metric in self.metrics)]
         if duplicates := sorted({name for name in names if names.count(name) > 1}):
-            raise ValueError(f"two metrics are called {', '.join(duplicates)} (error_rate is error_threshold's)")
+            own = "error_rate is error_threshold's, the others compare with the champion"
+            raise ValueError(f"two metrics are called {', '.join(duplicates)} ({own})")
         return self

@@ -26,7 +26,7 @@ def strategy_faults(deployment: Deployment) -> list[str]:
 def _analysis_faults(deployment: Deployment) -> list[str]:
     reasons: dict[str, str] = {}
     if deployment.strategy not in STAGED:
-        reasons |= dict.fromkeys(("unit", "minimum_units", "srm_alpha"), STAGES_REASON)
+        reasons |= dict.fromkeys(("unit", "minimum_units", "srm_alpha", "error_ratio", "slow_ratio"), STAGES_REASON)
     if deployment.strategy == "ab":
         reasons |= {
             "unit": "an experiment counts users; remove it",
@@ -37,12 +37,15 @@ def _analysis_faults(deployment: Deployment) -> list[str]:
         reasons["unit"] = "this target counts requests; use request, or remove it"
     elif deployment.analysis.unit == "key" and not (deployment.is_sticky or deployment.routing.segments):
         reasons["unit"] = "with routing.key: request_id each request is a key of its own; remove it"
+    if deployment.strategy in STAGED:
+        reasons |= _comparison_reasons(deployment)
+    sized = ("expected_ratio",) if deployment.shadow_plan is not None else ("expected_ratio", "expected_rate")
     if not deployment.shares():
-        none = "no stage gives a candidate callers' requests; remove it, or use strategy: canary"
-        reasons |= dict.fromkeys(("expected_ratio", "expected_rate"), none)
+        reasons |= dict.fromkeys(
+            sized, "no stage gives a candidate callers' requests; remove it, or use strategy: canary"
+        )
     elif deployment.ab is not None and "error_rate" not in deployment.ab.metrics:
-        none = "only error_rate needs it, which is not among ab.metrics; remove it"
-        reasons |= dict.fromkeys(("expected_ratio", "expected_rate"), none)
+        reasons |= dict.fromkeys(sized, "only error_rate needs it, which is not among ab.metrics; remove it")
     if not deployment.compares_versions:
         reasons["consecutive_errors"] = "nothing is compared before the switch; remove it"
         if deployment.guards_itself or not deployment.watch_seconds:
@@ -50,6 +53,19 @@ def _analysis_faults(deployment: Deployment) -> list[str]:
         if deployment.load_test is None and not deployment.watch_seconds:
             reasons["alpha"] = "nothing is tested, compared or watched; remove it"
     return field_faults("analysis", deployment.analysis, reasons)
+
+
+def _comparison_reasons(deployment: Deployment) -> dict[str, str]:
+    """Comparisons with the champion that the target cannot make, or that another metric makes."""
+    reasons, analysis = {}, deployment.analysis
+    if not deployment.guards_itself:
+        reasons["slow_ratio"] = "this target does not count answers slower than the champion's; remove it"
+    comparing = [m.name for m in analysis.metrics if m.event == "bad" and (m.max_ratio or m.fail_ratio)]
+    if comparing:
+        reasons["error_ratio"] = f"metrics.{comparing[0]} compares bad answers in its place; remove it"
+    elif analysis.error_ratio is None:
+        reasons["expected_ratio"] = "nothing compares bad answers; remove it, or declare error_ratio"
+    return reasons
 
 
 def _metric_faults(deployment: Deployment) -> list[str]:

@@ -124,6 +124,22 @@ def log_e_rate_ratio(
     return math.fsum(evidence)
 
 
+def log_e_since_any_stage(log_es: Sequence[float], *, stages: int) -> float:
+    """Evidence that a fault began with one of the stages, whatever was seen before it; 0 without stages.
+
+    ``log_es`` is the evidence of each stage alone, oldest first, of ``stages`` planned ones. The stake is shared
+    equally among the stages in which a fault may begin: what is staked on a later beginning is not lost while the
+    candidate is good, as it would be in the product over all stages. Each share is a fair game from its stage on, so
+    that the sum ever reaches ``1/alpha`` with a chance of at most ``alpha``. It is a mixture of e-detectors (Shin,
+    Ramdas and Rinaldo, *E-detectors: a nonparametric framework for sequential change detection*, 2023) that holds this
+    chance over the whole rollout, and not a mean time between false alarms.
+    """
+    planned = max(stages, len(log_es))
+    begun = np.cumsum(np.asarray(log_es[::-1], dtype=np.float64))
+    not_begun = np.zeros(planned - len(log_es))
+    return float(special.logsumexp(np.concatenate([begun, not_begun])) - math.log(planned)) if planned else 0.0
+
+
 def rate_ratio_interval(
     steps: Sequence[StageEvents], *, alpha: float = 0.05, concentration: float = CONCENTRATION
 ) -> tuple[float, float]:

@@ -1,7 +1,8 @@
 """The confidence sequence of the difference of two means, valid at every look; a covariate (CUPED) may narrow it.
 
 The asymptotic confidence sequence of Waudby-Smith, Arbour, Sinha, Kennedy and Ramdas, *Time-uniform central limit
-theory and asymptotic confidence sequences* (Annals of Statistics, 2024). It is valid for large samples only.
+theory and asymptotic confidence sequences* (Annals of Statistics, 2024). It is valid for large samples only:
+``minimum_units`` says how large they must be for the skewness of the values.
 """
 
 from __future__ import annotations
@@ -10,6 +11,16 @@ import math
 from dataclasses import dataclass
 
 from pipelines.errors import Refused
+
+UNITS_PER_SQUARED_SKEWNESS = 100
+"""The smaller arm must have so many units times the squared skewness of the values: the skewness of its mean, which
+falls with the root of the units, is then at most 0.1. (Kohavi, Deng, Longbotham and Xu, *Seven rules of thumb for web
+site experimenters*, KDD 2014, ask for 355 with a test that looks once, without a margin for looking.)"""
+
+
+def minimum_units(skewness: float) -> int:
+    """Units that each arm needs before a difference of means of values with this skewness is known."""
+    return math.ceil(UNITS_PER_SQUARED_SKEWNESS * skewness * skewness)
 
 
 @dataclass(frozen=True)

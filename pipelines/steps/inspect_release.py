@@ -15,10 +15,19 @@ import polars as pl
 
 from pipelines import store_paths
 from pipelines.errors import Refused
-from pipelines.messages.release import BundleColumn, BundleContract, BundleInspection, BundleResult, InspectionRequest
+from pipelines.messages.release import (
+    BundleColumn,
+    BundleContract,
+    BundleInspection,
+    BundleResult,
+    InspectionRequest,
+    LoggedTraffic,
+    StageDesign,
+)
 from pipelines.messages.training import ModelDigests
 from pipelines.ports import Ports
 from pipelines.rollout.from_spec import plan_faults
+from pipelines.spec.model import ModelSpec
 from pipelines.steps.build_bundle import MANIFEST, model_files
 from pipelines.steps.bundling.conversion import NotConvertible, booster_score, onnx_score
 from pipelines.steps.bundling.parity import Array, compare
@@ -58,18 +67,27 @@ def run(request: InspectionRequest, ports: Ports) -> BundleInspection:
         if manifest is not None and not fields["faults"] and not fields["pickles"]:
             fields["altered"] = _altered_files(model, bundle.predictor, manifest)
             fields |= _try_predictor(model, bundle.predictor, manifest, files, spec.evaluation.threshold)
+    traffic = recent_traffic(ports, bundle.model)
     return BundleInspection(
         model=bundle.model,
         version=bundle.version,
         bundle_bytes=sum(map(len, files.values())),
         predictor=bundle.predictor,
-        traffic=recent_traffic(ports, bundle.model),
-        design=rollout_design(spec) if request.champion is not None else [],
+        traffic=traffic,
+        design=_design(spec, traffic) if request.champion is not None else [],
         plan_faults=plan_faults(spec),
         load_test_fault=endpoint_fault(spec.deployment, ports.target(bundle.model)) if load_test else None,
         load_test_needs=requests_needed(load_test, spec.deployment.analysis.alpha) if load_test else {},
         **fields,
     )
+
+
+def _design(spec: ModelSpec, traffic: LoggedTraffic | None) -> list[StageDesign]:
+    """The stages of the rollout; none if its limits are refused, for which ``plan_faults`` has the reasons."""
+    try:
+        return rollout_design(spec, traffic.per_day if traffic is not None else None)
+    except Refused:
+        return []
 
 
 def _read_bundle(

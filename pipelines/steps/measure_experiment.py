@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+import numpy as np
 import polars as pl
 
 from pipelines import store_paths
@@ -16,7 +17,7 @@ from pipelines.spec.experiment import LABEL_METRICS, better_direction, outcome_c
 from pipelines.spec.model import ModelSpec
 from pipelines.spec.strategy import FULL_SHARE, AbTestSpec
 from pipelines.statistics.e_values import StageEvents, log_e_sample_ratio
-from pipelines.statistics.mean_difference import Difference, Moments, mean_difference
+from pipelines.statistics.mean_difference import Difference, Moments, mean_difference, minimum_units
 from pipelines.statistics.rate_difference import rate_difference
 from pipelines.steps.monitoring.prediction_log import flush_log
 from pipelines.steps.rollouts.log import OUTCOME_PREFIX, read_rollout, with_outcomes
@@ -170,14 +171,43 @@ def _mean_interval(
         role: values.filter(pl.col("role") == role)[name].drop_nulls() if values.width else pl.Series(dtype=pl.Float64)
         for role in (CONTROL, VARIANT)
     }
+    return measure_mean(name, arms, declared, alpha, shared)
+
+
+def measure_mean(
+    name: str, arms: Mapping[str, pl.Series], declared: AbTestSpec, alpha: float, shared: float
+) -> MetricInterval:
+    """The difference of the means of the users' values, by arm; exact for rare shares of zeros and ones.
+
+    ``minimum_units`` of the interval says below how many users per arm the values are too skewed for it.
+    """
     moments = {role: _moments(arm) for role, arm in arms.items()}
     scale = 1.0
     if name == "latency":
         scale = moments[CONTROL].mean or 1.0
-    bounds = [_difference_bounds(moments, level, 2 * declared.minimum_sample_size) for level in (alpha, shared)]
+    needed, smallest = minimum_units(_skewness(list(arms.values()))), min(arm.len() for arm in arms.values())
+    if smallest < needed and all(arm.is_in([0.0, 1.0]).all() for arm in arms.values()):
+        bounds, needed = [_share_bounds(arms, level) for level in (alpha, shared)], 0
+    else:
+        bounds = [_difference_bounds(moments, level, 2 * declared.minimum_sample_size) for level in (alpha, shared)]
     units = {f"{role}_units": arm.len() for role, arm in arms.items()}
     means = {role: moments[role].mean if arm.len() else None for role, arm in arms.items()}
-    return _metric_interval(name, bounds, scale, **units, **means)
+    interval = _metric_interval(name, bounds, scale, **units, **means)
+    return interval.model_copy(update={"minimum_units": needed})
+
+
+def _skewness(arms: Sequence[pl.Series]) -> float:
+    """Skewness of the values about the mean of their arm, of both arms together; 0 if they do not vary."""
+    residuals = np.concatenate([arm.to_numpy() - (arm.mean() or 0.0) for arm in arms])
+    spread = float(np.sqrt(np.mean(residuals**2))) if len(residuals) else 0.0
+    return float(np.mean((residuals / spread) ** 3)) if spread > 0 else 0.0
+
+
+def _share_bounds(arms: Mapping[str, pl.Series], alpha: float) -> Difference:
+    """Exact bounds of values that are 0 or 1, for few or rare ones."""
+    (x, n), (y, m) = ((int(arms[role].sum()), arms[role].len()) for role in (VARIANT, CONTROL))
+    stages = [StageEvents(n / (n + m), x, y)] if n and m else []
+    return rate_difference(stages, (x, n), (y, m), alpha=alpha)
 
 
 def _difference_bounds(moments: dict[str, Moments], alpha: float, tightest_at: int) -> Difference:

@@ -43,6 +43,7 @@ def run(request: ShadowRequest, ports: Ports) -> ShadowMeasure:
         elapsed=(request.now - request.started).total_seconds(),
         coverage=min(1.0, counted["requests"] / mirrored) if mirrored else None,
         callers=request.callers,
+        callers_failed=request.callers_failed,
         errors=count_faults(request.arms),
         **counted,
     )
@@ -65,10 +66,15 @@ def count_faults(arms: Sequence[ArmCounts]) -> list[str]:
     ]
 
 
-def _evidence(measure: ShadowMeasure, max_disagreement: float, max_bad: float) -> dict[str, float]:
+def _evidence(measure: ShadowMeasure, max_disagreement: float, max_bad: float) -> dict[str, float | None]:
     trials = min(measure.compared, measure.requests - measure.failed)
     differing = measure.disagreed * trials / measure.compared if measure.compared else 0.0
+    beyond = None
+    if measure.callers and measure.callers_failed is not None and measure.requests:
+        share = measure.requests / (measure.requests + measure.callers)
+        beyond = log_e_value(measure.failed, measure.failed + measure.callers_failed, share)
     return {
+        "bad_beyond_champion_log_e": beyond,
         "disagreement_above_log_e": log_e_value(math.floor(differing), trials, max_disagreement),
         "disagreement_below_log_e": log_e_value(math.ceil(differing), trials, max_disagreement, alternative="less"),
         "bad_above_log_e": log_e_value(measure.failed, measure.requests, max_bad),

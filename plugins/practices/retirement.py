@@ -9,7 +9,7 @@ from airflow.sdk import Context
 
 from pipelines.errors import Unavailable
 from pipelines.messages.rollout import RolloutState, WatchEvidence, WatchRequest
-from pipelines.rollout.from_spec import watch_limits
+from pipelines.rollout.from_spec import watch_alpha, watch_limits
 from pipelines.rules.retirement import RetirementDecision, judge_retirement
 from practices._operators import step_runner
 from practices._rollouts.operator import RolloutPractice, log
@@ -59,7 +59,7 @@ class Retirement(RolloutPractice):
             now=rollout.ports.clock(),
             window=declared.rollback.window,
             evidence=self._weigh(rollout) if watched else None,
-            alpha=declared.analysis.alpha / 2,
+            alpha=watch_alpha(declared, state.step),
         )
 
     def _weigh(self, rollout: Rollout) -> WatchEvidence | None:

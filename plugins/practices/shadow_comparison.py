@@ -57,6 +57,10 @@ class ShadowComparison(ComparisonPractice):
         request = ShadowRequest(
             champion=state.champion, version=version, **self.measure_args(rollout, state, lambda arm: arm.step == step)
         )
-        callers = sum(arm.requests for arm in request.arms if arm.role != "shadow")
+        answered = [arm for arm in request.arms if arm.role != "shadow"]
         mirrored = [arm for arm in request.arms if arm.role == "shadow" and arm.version == version]
-        return request.model_copy(update={"arms": mirrored, "callers": callers})
+        callers = {
+            "callers": sum(arm.requests for arm in answered),
+            "callers_failed": sum(arm.failed for arm in answered),
+        }
+        return request.model_copy(update={"arms": mirrored, **callers})

@@ -81,7 +81,7 @@ VALUES: dict[str, Any] = {
     "ab.srm_alpha": 0.01, "ab.error_threshold": 0.2, "ab.max_duration": 60,
     "analysis.alpha": 0.1, "analysis.srm_alpha": 0.01, "analysis.unit": "request", "analysis.minimum_units": 7,
     "analysis.metrics": [SLOW | {"max_rate": 0.1}], "analysis.expected_ratio": 9, "analysis.expected_rate": 0.004,
-    "analysis.interval": 7, "analysis.consecutive_errors": 9,
+    "analysis.interval": 7, "analysis.consecutive_errors": 9, "analysis.error_ratio": 2, "analysis.slow_ratio": 3,
     "routing.key": "header:x-tenant", "routing.deadline_ms": 50,
     "routing.segments": [{"header": "x-tenant", "equals": "us", "arm": "candidate"}],
     "lease": 100,

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import logsumexp
 
 from pipelines.statistics.e_values import CONCENTRATION, expected_share, log_e_values
 
@@ -63,6 +64,20 @@ def evidence_of_ratio(
         path = before + weighed(worse, worse + usual, float(expected_share(weight, margin)), k)
         paths.append(path)
         before = path[:, -1:]
+    return np.concatenate(paths, axis=1)
+
+
+def evidence_of_fault(
+    steps: Sequence[tuple[float, Counts, Counts, Counts]], *, margin: float = 1.0, k: float = CONCENTRATION
+) -> Floats:
+    """``log_e_since_any_stage`` at each look of all steps one after another: shape (runs, looks of all steps)."""
+    paths, since = [], list[Floats]()
+    for begun, (weight, _, worse, usual) in enumerate(steps, start=1):
+        path = weighed(worse, worse + usual, float(expected_share(weight, margin)), k)
+        starts = [before + path for before in [*since, np.zeros((len(path), 1))]]
+        starts += [np.zeros_like(path)] * (len(steps) - begun)
+        paths.append(logsumexp(np.stack(starts), axis=0) - math.log(len(steps)))
+        since = [start[:, -1:] for start in starts[:begun]]
     return np.concatenate(paths, axis=1)
 
 

@@ -111,15 +111,9 @@ def test_every_reason_against_a_plan_is_named_by_its_place() -> None:
     assert refusal.value.reasons[0].startswith("plan: ")
 
 
-def test_requests_are_counted_where_there_are_any_else_units() -> None:
-    events = {"error": 3}
-    assert ArmEvents(units=9, events=events).request_counts("error") == (3, 9)
-    requests = ArmEvents(units=9, events=events, requests=20, request_events={"error": 5})
-    assert requests.request_counts("error") == (5, 20)
-    assert ArmEvents(units=0, events={}, requests=0, request_events={"error": 0}).request_counts("error") == (0, 0)
-    for impossible in ({"units": -1}, {"units": 1, "requests": -1}, {"units": 1, "events": {"error": -1}}):
-        with pytest.raises(ValueError, match="greater than or equal to 0"):
-            ArmEvents.model_validate(impossible)
+def test_units_with_an_event_are_those_of_the_stage_where_they_are_counted() -> None:
+    assert ArmEvents(units=9, events={"error": 3}).units_with("error") == 3
+    assert ArmEvents(units=9, events={"error": 3}, stage_events={"error": 5}).units_with("error") == 5
 
 
 @pytest.mark.parametrize("weight", [0.0, 1.0])

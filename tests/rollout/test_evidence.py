@@ -29,8 +29,8 @@ def plan(*metrics: dict[str, Any], **limits: Any) -> AnalysisPlan:
     return make_analysis_plan({"metrics": list(metrics), **limits}, measured={"bad"})
 
 
-def arm(units: int, bad: int | None, **requests: Any) -> ArmEvents:
-    return ArmEvents(units=units, events={} if bad is None else {"bad": bad}, **requests)
+def arm(units: int, bad: int | None, **counts: Any) -> ArmEvents:
+    return ArmEvents(units=units, events={} if bad is None else {"bad": bad}, **counts)
 
 
 STAGES = [
@@ -46,6 +46,12 @@ def measured(metric: dict[str, Any], **limits: Any) -> MetricEvidence:
 
 def ratio_evidence(margin: float, alternative: Any) -> Any:
     return pytest.approx(log_e_rate_ratio(EVENTS, margin=margin, alternative=alternative))
+
+
+def fault_evidence(margin: float, alternative: Any) -> Any:
+    """Of a fault that began with either stage, in equal shares."""
+    first, second = (log_e_rate_ratio([stage], margin=margin, alternative=alternative) for stage in EVENTS)
+    return pytest.approx(math.log((math.exp(first + second) + math.exp(second)) / 2))
 
 
 def test_counts_are_summed_over_all_stages_for_each_arm() -> None:
@@ -68,40 +74,72 @@ def test_without_a_stage_there_is_no_evidence() -> None:
     assert evidence.metrics[0].above_log_e == 0.0
 
 
-def test_a_limit_of_the_own_rate_is_weighed_from_both_sides_and_compares_nothing() -> None:
+def test_a_limit_of_the_own_rate_is_weighed_in_the_newest_stage_and_beside_the_champion() -> None:
     evidence = measured(RATE)
-    assert evidence.candidate_requests == (120, 5000)
-    assert evidence.above_log_e == pytest.approx(log_e_value(120, 5000, 0.02, alternative="greater"))
+    assert (evidence.newest_candidate, evidence.newest_champion) == ((90, 4000), (60, 4100))
+    assert evidence.above_log_e == pytest.approx(log_e_value(90, 4000, 0.02, alternative="greater") - math.log(2))
+    assert evidence.below_counts == (120, 5000)
     assert evidence.below_log_e == pytest.approx(log_e_value(120, 5000, 0.02, alternative="less"))
+    assert evidence.beyond_champion_log_e == fault_evidence(1.0, "greater")
     assert (evidence.ratio_low, evidence.ratio_high) == (None, None)
     assert (evidence.worse_log_e, evidence.pass_log_e) == (None, None)
 
 
-def test_the_own_rate_is_of_requests_where_keys_are_counted() -> None:
-    requests: dict[str, Any] = {"requests": 4000, "request_events": {"bad": 50}}
-    stages = [StageCounts(weight=0.5, candidate=arm(1000, 20, **requests), champion=arm(1000, 20)) for _ in range(2)]
+def test_without_answers_of_the_champion_a_limit_is_the_candidates_alone() -> None:
+    stages = [StageCounts(weight=0.5, candidate=arm(900, 90), champion=arm(0, 0))]
+    [evidence] = compute_evidence(plan(RATE), stages).metrics
+    assert evidence.beyond_champion_log_e is None
+
+
+def test_a_limit_of_keys_counts_a_key_in_every_stage_in_which_it_had_the_event() -> None:
+    later = arm(1000, 0, stage_events={"bad": 30})
+    stages = [StageCounts(weight=0.5, candidate=each, champion=arm(1000, 0)) for each in (arm(1000, 30), later)]
     [evidence] = compute_evidence(plan(RATE, unit="key"), stages).metrics
-    assert evidence.candidate_requests == (100, 8000)
-    assert (evidence.candidate, evidence.candidate_units) == (40, 2000)
+    assert evidence.newest_candidate == evidence.below_counts == (30, 1000)
+    assert (evidence.candidate, evidence.candidate_units) == (30, 2000)
+
+
+def test_keys_that_return_are_no_new_evidence_of_a_mismatch() -> None:
+    """The same 10,000 keys in each of six stages, of which the candidate happens to have 5.75 % in place of 5 %."""
+    again = [StageCounts(weight=0.05, candidate=arm(575, 0), champion=arm(9425, 0)) for _ in range(6)]
+    assert 0 < compute_evidence(plan(RATE), again[:1]).split_log_e < math.log(1000)
+    assert compute_evidence(plan(RATE), again).split_log_e > math.log(1000), "requests are new ones"
+    by_key = plan(RATE, unit="key")
+    assert compute_evidence(by_key, again).split_log_e < compute_evidence(plan(RATE), again[:1]).split_log_e
+    counted = [
+        StageCounts(weight=0.05, candidate=arm(575, 0, new_units=new), champion=arm(9425, 0, new_units=old))
+        for new, old in ((575, 9425), *[(0, 0)] * 5)
+    ]
+    first = StageEvents(0.05, 575, 9425)
+    assert compute_evidence(by_key, counted).split_log_e == pytest.approx(log_e_sample_ratio([first]))
+
+
+def test_an_event_that_an_older_target_does_not_count_decides_nothing_where_it_is_not_required() -> None:
+    optional = WORSE | {"event": "slow", "name": "slow", "required": False}
+    limits = make_analysis_plan({"metrics": [RATE, optional]}, measured={"bad", "slow"})
+    _, slow = compute_evidence(limits, STAGES).metrics
+    assert (slow.faults, slow.worse_log_e, slow.candidate_units) == ((), None, 5000)
+    required = make_analysis_plan({"metrics": [RATE, optional | {"required": True}]}, measured={"bad", "slow"})
+    assert len(compute_evidence(required, STAGES).faults) == 4
 
 
 def test_a_guardrail_is_weighed_against_its_fail_ratio_and_its_margin() -> None:
     evidence = measured(RATIO)
     assert (evidence.ratio_low, evidence.ratio_high) == pytest.approx(rate_ratio_interval(EVENTS))
-    assert evidence.worse_log_e == ratio_evidence(1.2, "greater")
+    assert evidence.worse_log_e == fault_evidence(1.2, "greater")
     assert evidence.pass_log_e == ratio_evidence(1.5, "less")
-    assert (evidence.above_log_e, evidence.below_log_e, evidence.candidate_requests) == (None, None, None)
+    assert (evidence.above_log_e, evidence.below_log_e, evidence.newest_candidate) == (None, None, None)
 
 
 def test_a_deterioration_can_only_fail() -> None:
     evidence = measured(WORSE)
-    assert evidence.worse_log_e == ratio_evidence(1.2, "greater")
+    assert evidence.worse_log_e == fault_evidence(1.2, "greater")
     assert evidence.pass_log_e is None
 
 
 def test_of_good_events_fewer_are_worse_and_the_ratio_is_turned_round() -> None:
     evidence = measured(CLICKS)
-    assert evidence.worse_log_e == ratio_evidence(1 / 1.2, "less")
+    assert evidence.worse_log_e == fault_evidence(1 / 1.2, "less")
     assert evidence.pass_log_e == ratio_evidence(1.0, "greater")
 
 
@@ -119,8 +157,8 @@ def test_alpha_and_concentration_of_the_plan_shape_the_evidence() -> None:
     assert evidence.pass_log_e == pytest.approx(
         log_e_rate_ratio(EVENTS, margin=1.5, alternative="less", concentration=50.0)
     )
-    assert measured(RATE, concentration=50.0).above_log_e == pytest.approx(
-        log_e_value(120, 5000, 0.02, concentration=50.0)
+    assert measured(RATE, concentration=50.0).below_log_e == pytest.approx(
+        log_e_value(120, 5000, 0.02, alternative="less", concentration=50.0)
     )
 
 
@@ -133,15 +171,11 @@ def test_a_ratio_without_an_upper_end_has_none() -> None:
     assert math.isfinite(evidence.ratio_low)
 
 
-REQUESTS: dict[str, Any] = {"requests": 9, "request_events": {"bad": 9}}
-
-
 @pytest.mark.parametrize(
     ("candidate", "champion", "faults"),
     [
         (arm(9, 9), arm(9, 0), ()),
-        (arm(9, 3, **REQUESTS), arm(9, 3, **REQUESTS), ()),
-        (arm(9, 3, requests=9, request_events={"bad": 0}), arm(9, 3), ()),
+        (arm(9, 3, stage_events={"bad": 9}), arm(9, 3), ()),
         (arm(9, None), arm(9, 9), ("stage 2 has no count of bad for the candidate",)),
         (arm(9, 9), arm(9, None), ("stage 2 has no count of bad for the champion",)),
         (arm(9, 10), arm(9, 9), ("stage 2 has 10 bad among 9 units of the candidate",)),
@@ -150,13 +184,8 @@ REQUESTS: dict[str, Any] = {"requests": 9, "request_events": {"bad": 9}}
             arm(9, 11),
             ("stage 2 has 10 bad among 9 units of the candidate", "stage 2 has 11 bad among 9 units of the champion"),
         ),
-        (
-            arm(9, 3, requests=9, request_events={"bad": 10}),
-            arm(9, 3),
-            ("stage 2 has 10 bad among 9 requests of the candidate",),
-        ),
-        (arm(9, 3, requests=9), arm(9, 3), ("stage 2 has no count of bad among 9 requests of the candidate",)),
-        (arm(9, 3, requests=0), arm(9, 3), ("stage 2 has no count of bad among 0 requests of the candidate",)),
+        (arm(9, 3, stage_events={"bad": 10}), arm(9, 3), ("stage 2 has 10 bad among 9 units of the candidate",)),
+        (arm(9, 3, stage_events={"slow": 1}), arm(9, 3), ("stage 2 has no count of bad for the candidate",)),
     ],
 )
 def test_an_impossible_or_missing_count_is_a_fault_of_its_stage(

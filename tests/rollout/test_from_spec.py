@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import msgspec
 import pytest
 
 from pipelines.errors import Refused
-from pipelines.rollout.from_spec import analysis_plan, bake_seconds, idle_lease_seconds, max_stage_seconds, target_plan
+from pipelines.messages.comparison import ShadowMeasure
+from pipelines.rollout.error_budget import error_budget
+from pipelines.rollout.from_spec import (
+    analysis_plan,
+    bake_seconds,
+    idle_lease_seconds,
+    max_stage_seconds,
+    target_plan,
+    watch_alpha,
+)
 from pipelines.rollout.plan import RolloutPlan
+from pipelines.rules.shadow_comparison import judge_shadow
+from pipelines.serving.control_plane.guard import evidence_threshold
 from pipelines.settings import REPOSITORY
 from pipelines.spec.catalog import read_declaration
 from pipelines.spec.deployment import Deployment
@@ -17,6 +29,22 @@ from pipelines.spec.model import ModelSpec
 
 SPEC = read_declaration(REPOSITORY / "include" / "models" / "flight_delay.yaml", ModelSpec)
 AB: dict[str, Any] = {"strategy": "ab", "routing": {"key": "field:ids"}}
+SHADOWED = ShadowMeasure(
+    model="m",
+    champion="1",
+    version="2",
+    rollout_id="r",
+    elapsed=1,
+    requests=0,
+    failed=0,
+    sent=0,
+    dropped=0,
+    compared=0,
+    disagreed=0,
+    flipped=0,
+    coverage=None,
+)
+USUAL = ("errors_to_champion", "latency_to_champion")
 SLOW: dict[str, Any] = {"name": "slow", "event": "slow", "over_ms": 100}
 
 
@@ -56,7 +84,7 @@ def test_limits_routing_and_lease_reach_the_target() -> None:
         shadow={"tolerance": 0.2},
         lease=120,
     )
-    assert (found.guard.max_error_rate, found.guard.alpha, found.lease_seconds) == (0.02, 0.05, 120)
+    assert (found.guard.max_error_rate, found.guard.alpha, found.lease_seconds) == (0.02, 0.025, 120)
     [limit] = found.guard.latency
     assert (limit.over_ms, limit.max_share, found.deadline_ms) == (100, 0.05, 250)
     assert (found.routing.key, found.routing.segments[0].equals) == ("header:x-user", "staff")
@@ -74,9 +102,66 @@ def test_superseding_is_said_only_when_asked() -> None:
     assert target_plan(SPEC, supersede=True)["supersede"] is True
 
 
-def test_guard_and_analysis_share_the_declared_chance_of_a_false_alarm() -> None:
-    block: dict[str, Any] = {"strategy": "canary", "analysis": {"alpha": 0.05}}
-    assert analysis_plan(declared(**block)).alpha + plan(**block).guard.alpha == pytest.approx(0.05)
+STRATEGIES: list[dict[str, Any]] = [
+    block | shadow
+    for block in ({}, {"strategy": "canary"}, {"strategy": "blue_green"}, {"strategy": "shadow"}, AB)
+    for shadow in ({}, {"shadow": {}})
+]
+
+
+@pytest.mark.parametrize("block", STRATEGIES)
+def test_all_that_can_take_a_candidate_back_share_the_declared_chance_of_a_false_alarm(block: dict[str, Any]) -> None:
+    deployment = declared(**block, analysis={"alpha": 0.04})
+    budget = error_budget(deployment)
+    assert budget.analysis + budget.shadow + budget.guard == pytest.approx(0.04)
+    assert plan(**block, analysis={"alpha": 0.04}).guard.alpha == budget.guard > 0
+    assert (budget.shadow > 0) == (deployment.shadow_plan is not None)
+    if deployment.strategy in ("canary", "blue_green"):
+        assert analysis_plan(deployment).alpha == budget.analysis > 0
+    if deployment.shadow_plan is not None:
+        needed = judge_shadow(SHADOWED, deployment).verdict.facts["needed_to_fail"]
+        assert needed == pytest.approx(math.log(3 / budget.shadow))
+
+
+def test_the_watch_of_a_gateway_that_guards_itself_costs_no_second_share() -> None:
+    guarded = declared(strategy="canary")
+    budget = error_budget(guarded).guard
+    assert math.log(1 / watch_alpha(guarded, 7)) == pytest.approx(evidence_threshold(budget, 1, 7))
+    endpoint = {"kind": "sagemaker", "role_arn": "arn:aws:iam::123456789012:role/s", "image": "i"}
+    elsewhere = declared(strategy="canary", target=endpoint | {"instance_type": "ml.m5.large"})
+    assert watch_alpha(elsewhere, 7) == error_budget(elsewhere).guard
+
+
+def test_every_candidate_is_compared_with_its_champion_without_a_declaration() -> None:
+    found = analysis_plan(declared(strategy="canary"))
+    assert [(m.name, m.event, m.role, m.max_rate, m.fail_ratio) for m in found.metrics] == [
+        ("error_rate", "bad", "guardrail", 0.01, 1.0),
+        ("errors_to_champion", "bad", "deterioration", None, 1.0),
+        ("latency_to_champion", "beyond_p99", "deterioration", None, 2.0),
+    ]
+    assert found.stages == 6
+
+
+@pytest.mark.parametrize(
+    ("analysis", "compared"),
+    [
+        ({"error_ratio": 1.5}, {USUAL[0]: 1.5, USUAL[1]: 2.0}),
+        ({"error_ratio": None, "slow_ratio": None}, {}),
+        ({"metrics": [{"name": "mine", "max_ratio": 1.5}]}, {"mine": 1.0, USUAL[1]: 2.0}),
+        ({"metrics": [{"name": "mine", "fail_ratio": 3}]}, {"mine": 3.0, USUAL[1]: 2.0}),
+        ({"metrics": [{"name": "mine", "max_rate": 0.5}]}, {USUAL[0]: 1.0, USUAL[1]: 2.0}),
+    ],
+)
+def test_a_declared_comparison_takes_the_place_of_the_usual_one(
+    analysis: dict[str, Any], compared: dict[str, float]
+) -> None:
+    found = analysis_plan(declared(strategy="canary", analysis=analysis))
+    assert {m.name: m.fail_ratio for m in found.metrics if m.compares_with_champion} == compared
+
+
+def test_slow_answers_are_compared_where_the_target_counts_them() -> None:
+    route = {"kind": "http_route", "gateway": "edge", "image": "i"}
+    assert USUAL[1] not in [m.name for m in analysis_plan(declared(strategy="canary", target=route)).metrics]
 
 
 @pytest.mark.parametrize(
@@ -95,7 +180,7 @@ def test_guard_and_analysis_share_the_declared_chance_of_a_false_alarm() -> None
 )
 def test_each_demand_is_judged_as_it_was_meant(metric: dict[str, Any], limits: list[tuple[Any, ...]]) -> None:
     found = analysis_plan(declared(strategy="canary", analysis={"metrics": [SLOW | metric]}))
-    first, *others = found.metrics
+    first, *others = [metric for metric in found.metrics if metric.name not in USUAL]
     assert (first.name, first.event, first.max_rate) == ("error_rate", "bad", 0.01)
     told = [
         (one.name, one.role, one.max_rate, one.fail_ratio if one.compares_with_champion else None) for one in others
@@ -149,7 +234,7 @@ def test_slow_answers_without_a_limit_are_counted_and_never_roll_back(metric: di
 def test_bad_answers_have_no_limit_of_latency() -> None:
     metric = {"name": "errors", "event": "bad", "max_ratio": 2.0}
     assert plan(strategy="canary", analysis={"metrics": [metric]}).guard.latency == ()
-    [_, errors] = analysis_plan(declared(strategy="canary", analysis={"metrics": [metric]})).metrics
+    [_, errors, _] = analysis_plan(declared(strategy="canary", analysis={"metrics": [metric]})).metrics
     assert (errors.name, errors.event) == ("errors", "bad")
 
 
@@ -163,9 +248,12 @@ def test_an_experiment_without_an_id_is_salted_by_its_rollout() -> None:
     assert "salt" not in target_plan(SPEC.model_copy(update={"deployment": declared(**AB, ab={})}))["routing"]
 
 
-def test_guard_and_analysis_get_half_of_alpha_each() -> None:
-    block: dict[str, Any] = {"strategy": "canary", "analysis": {"alpha": 0.05}}
-    assert (analysis_plan(declared(**block)).alpha, plan(**block).guard.alpha) == (0.025, 0.025)
+@pytest.mark.parametrize(("shadow", "guard"), [({}, 0.025), ({"shadow": {}}, 0.0125)])
+def test_the_analysis_gets_half_of_alpha_and_a_shadow_shares_the_guards_half(
+    shadow: dict[str, Any], guard: float
+) -> None:
+    block: dict[str, Any] = {"strategy": "canary", "analysis": {"alpha": 0.05}, **shadow}
+    assert (analysis_plan(declared(**block)).alpha, plan(**block).guard.alpha) == (0.025, guard)
 
 
 def test_the_declared_analysis_reaches_the_plan() -> None:
@@ -198,5 +286,6 @@ def test_a_stage_lasts_between_its_two_declared_times(block: dict[str, Any], bak
     ],
 )
 def test_each_limit_of_a_metric_is_enforced_by_its_role(metric: dict[str, Any], limits: list[Any]) -> None:
-    _, *metrics = analysis_plan(declared(strategy="canary", analysis={"metrics": [SLOW | metric]})).metrics
+    plan = analysis_plan(declared(strategy="canary", analysis={"metrics": [SLOW | metric]}))
+    _, *metrics = [metric for metric in plan.metrics if metric.name not in USUAL]
     assert [(m.name, m.role, m.max_rate, m.max_ratio, m.fail_ratio) for m in metrics] == limits

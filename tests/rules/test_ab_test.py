@@ -101,6 +101,12 @@ def measured(*metrics: MetricInterval, **changes: Any) -> ExperimentMeasure:
         ),
         (measured(BETTER, KEPT, variant_units=999), "undecided", "variant 999; 1000 are needed in each"),
         (measured(accuracy(0.01, 0.03, units=999), KEPT), "undecided", "users with accuracy: control 999"),
+        (
+            measured(BETTER.model_copy(update={"minimum_units": 1001}), KEPT),
+            "undecided",
+            "users with accuracy: control 1000, variant 1000; 1001 are needed in each, because its values are skewed",
+        ),
+        (measured(BETTER.model_copy(update={"minimum_units": 1000}), KEPT), "variant wins", ""),
         (measured(BETTER, KEPT, errors=["impossible"]), "error", "impossible"),
     ],
 )

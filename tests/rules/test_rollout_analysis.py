@@ -37,7 +37,7 @@ def weighed(shown: str, units: tuple[int, int] = ENOUGH, *, newest: int = 2) -> 
         metric="error_rate",
         candidate=3,
         candidate_units=1000,
-        candidate_requests=(3, 1000),
+        newest_candidate=(3, 1000),
         above_log_e=above,
         below_log_e=below,
     )

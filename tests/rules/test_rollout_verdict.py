@@ -45,7 +45,8 @@ def step(
         (ERRORS | {"fail_ratio": 1.5}, (700, 50_000), (500, 50_000), Outcome.UNKNOWN),
         (ERRORS | {"fail_ratio": 1.5}, (1200, 50_000), (500, 50_000), Outcome.FAIL),
         (BOUNDED, (500, 50_000), (0, 50_000), Outcome.PASS),
-        (BOUNDED, (1500, 50_000), (9999, 50_000), Outcome.FAIL),
+        (BOUNDED, (1500, 50_000), (9999, 50_000), Outcome.UNKNOWN),
+        (BOUNDED, (1500, 50_000), (1000, 50_000), Outcome.FAIL),
         (BOUNDED, (1000, 50_000), (0, 50_000), Outcome.UNKNOWN),
         (BOUNDED, (0, 0), (0, 0), Outcome.UNKNOWN),
         (SLOW | {"event": "error"}, (510, 50_000), (500, 50_000), Outcome.PASS),
@@ -65,18 +66,24 @@ def test_each_metric_is_decided_by_what_its_counts_show(
     assert bool(verdict.reasons) is (outcome is not Outcome.PASS)
 
 
-def test_a_limit_is_judged_on_requests_where_keys_come_back_in_every_step() -> None:
-    """The same 1,000 keys over ten steps: 30 of them failed once each step, which is 3 % of the requests."""
-    arm = {"units": 1000, "requests": 1000, "request_events": {"error": 30}}
-    first, later = (ArmEvents(events={"error": count}, **arm) for count in (30, 0))
-    steps = [StageCounts(weight=0.5, candidate=one, champion=one) for one in (first, *[later] * 9)]
-    verdict = judge_rollout(plan(BOUNDED, unit="key", sticky=True), steps)
+def test_a_limit_is_judged_on_keys_where_keys_come_back_in_every_stage() -> None:
+    """The same 1,000 keys over ten stages: 30 of them fail in each, with the candidate, and none with the champion."""
+    champion = ArmEvents(units=1000, events={"error": 0}, new_units=0)
+    arms = [
+        ArmEvents(units=1000, events={"error": first}, stage_events={"error": 60}, new_units=0)
+        for first in (60, *[0] * 9)
+    ]
+    stages = [StageCounts(weight=0.5, candidate=arm, champion=champion) for arm in arms]
+    verdict = judge_rollout(plan(BOUNDED, unit="key", sticky=True, stages=10), stages)
     assert verdict.outcome is Outcome.FAIL
-    assert "300 of 10000 requests" in verdict.reasons[0]
-    lost = ArmEvents(units=1000, events={"error": 30}, requests=1000)
-    broken = [StageCounts(weight=0.5, candidate=lost, champion=first)]
-    assert compute_evidence(plan(BOUNDED, unit="key"), broken).faults
-    assert judge_rollout(plan(BOUNDED, unit="key"), broken).outcome is Outcome.UNKNOWN
+    assert "60 of 1000 keys" in verdict.reasons[0]
+
+
+def test_a_limit_that_the_champion_breaks_as_well_is_no_fault_of_the_candidate() -> None:
+    for champion, outcome in (((0, 50_000), Outcome.FAIL), ((1500, 50_000), Outcome.UNKNOWN)):
+        verdict = judge_rollout(plan(BOUNDED), [step((1500, 50_000), champion)])
+        assert verdict.outcome is outcome
+    assert "but the champion has 1500 of 50000 requests: not shown worse" in verdict.reasons[0]
 
 
 def judged(errors: int, clicks: int, slow: int, *, split: tuple[int, int] = (50_000, 50_000)) -> Verdict:
@@ -196,7 +203,7 @@ def given(*metrics: MetricEvidence, split: float = 0.0) -> RolloutEvidence:
 
 
 def own(above: float | None, below: float | None, **changes: Any) -> MetricEvidence:
-    facts: dict[str, Any] = {"metric": "error_rate", "candidate_units": 100, "candidate_requests": (3, 1000)}
+    facts: dict[str, Any] = {"metric": "error_rate", "candidate_units": 100, "newest_candidate": (3, 1000)}
     return MetricEvidence(**(facts | {"above_log_e": above, "below_log_e": below} | changes))
 
 
@@ -229,7 +236,7 @@ SURE = math.log(20)
             Outcome.UNKNOWN,
             ("error_rate: 3 of 1000 requests of the candidate not shown < 0.02 (log evidence 0.00 < 3.00)",),
         ),
-        (own(9.0, 9.0, candidate_requests=None), Outcome.PASS, ()),
+        (own(9.0, 9.0, newest_candidate=None), Outcome.PASS, ()),
         (
             own(0.0, 9.0, candidate_units=99),
             Outcome.UNKNOWN,
@@ -260,7 +267,7 @@ RATIO = "errors: ratio to the champion 0.5 to 1.25"
         (relative(SURE, 9.0), Outcome.FAIL, (f"{RATIO}, worse than 1 times (log evidence 3.00 >= 3.00)",)),
         (relative(SURE - 1e-9, 9.0), Outcome.PASS, ()),
         (relative(None, None), Outcome.PASS, ()),
-        (relative(0.0, 9.0, candidate_requests=(3, 1000)), Outcome.PASS, ()),
+        (relative(0.0, 9.0, newest_candidate=(3, 1000)), Outcome.PASS, ()),
         (
             relative(0.0, 1.0, candidate_units=99),
             Outcome.UNKNOWN,
@@ -347,5 +354,5 @@ def test_the_facts_give_each_metrics_evidence_and_what_it_needs() -> None:
     assert (errors["pass_ratio"], errors["fail_ratio"], "max_rate" in errors) == (1.5, 1.0, False)
     assert errors["fail_needed"] == pytest.approx(math.log(2 / 0.05))
     assert ("above_log_e" in errors, "worse_log_e" in rate) == (False, False)
-    assert (rate["max_rate"], "pass_ratio" in rate, "candidate_requests" in rate) == (0.02, False, False)
+    assert (rate["max_rate"], "pass_ratio" in rate, "newest_candidate" in rate) == (0.02, False, False)
     assert verdict.facts["split_needed"] == pytest.approx(math.log(1000))

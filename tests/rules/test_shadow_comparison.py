@@ -117,6 +117,8 @@ def test_a_pass_waits_for_the_duration_an_open_question_for_twice_that_and_a_fai
         ({"bad_below_log_e": PASS_LOG_E}, Outcome.PASS),
         ({"bad_below_log_e": PASS_LOG_E - 0.01}, Outcome.UNKNOWN),
         ({"bad_above_log_e": FAIL_LOG_E - 0.01}, Outcome.PASS),
+        ({"bad_above_log_e": 9.0, "bad_beyond_champion_log_e": FAIL_LOG_E}, Outcome.FAIL),
+        ({"bad_above_log_e": 9.0, "bad_beyond_champion_log_e": FAIL_LOG_E - 0.01}, Outcome.PASS),
         ({"coverage": 0.0}, Outcome.UNKNOWN),
     ],
 )

@@ -13,6 +13,7 @@ from pipelines.spec.deployment import Deployment, RoutingSpec
 from pipelines.spec.strategy import AbTestSpec
 from pipelines.statistics.e_values import StageEvents, log_e_sample_ratio
 from pipelines.statistics.mean_difference import Moments, mean_difference
+from pipelines.statistics.rate_difference import rate_difference
 from pipelines.steps import measure_experiment
 from tests.steps.monitored import DAY, MODEL, Flushed, MemoryStore, flights, ports
 from tests.steps.side_by_side import NOW, answered, declared
@@ -229,6 +230,35 @@ def test_all_metrics_share_the_error_of_being_called_worse() -> None:
 def test_where_no_user_differs_from_another_nothing_is_known() -> None:
     found = only(measure("accuracy", store=labelled_log()))
     assert (found.estimate, found.low, found.high) == (0.5, None, None)
+
+
+def of_users(control: Any, variant: Any) -> MetricInterval:
+    """One answer of each user, whose prediction is the value."""
+    store, names = MemoryStore(), [f"{number:016x}" for number in range(len(control) + len(variant))]
+    answered(store, control, version="1", role="control", units=names[: len(control)])
+    answered(store, variant, version="2", role="variant", units=names[len(control) :])
+    return only(measure("prediction", store=store))
+
+
+def test_a_rare_event_is_judged_by_exact_bounds_of_its_share() -> None:
+    """Nobody of 200 in the variant and 4 of 1800 in control: the normal approximation would call that a difference."""
+    control, variant = np.zeros(1800), np.zeros(200)
+    control[:4] = 1
+    found = of_users(control, variant)
+    exact = rate_difference([StageEvents(0.1, 0, 4)], (0, 200), (4, 1800), alpha=0.05)
+    assert (found.low, found.high) == (pytest.approx(exact.low), pytest.approx(exact.high))
+    assert (found.minimum_units, found.estimate) == (0, pytest.approx(-4 / 1800))
+    usual = np.resize([0.0, 1.0, 1.0], 400)
+    arms = [Moments(len(usual), float(usual.mean()), float(usual.var(ddof=1)))] * 2
+    expected = mean_difference(*arms, tightest_at=20)
+    assert of_users(usual, usual).high == pytest.approx(expected.high), "shares that are not rare have narrower bounds"
+
+
+def test_skewed_values_say_how_many_users_they_need() -> None:
+    skewed = np.random.default_rng(1).lognormal(0, 1, 300) * np.resize([1.0, 0.0, 0.0], 300)
+    found = of_users(skewed, skewed[::-1])
+    assert found.minimum_units > 300
+    assert of_users(np.linspace(0, 1, 300), np.linspace(0, 1, 300)).minimum_units <= 1
 
 
 def test_without_any_answer_nothing_is_known() -> None:

@@ -25,7 +25,13 @@ def arm(**counts: Any) -> ArmCounts:
     return ArmCounts(version="2", role="shadow", **counts)
 
 
-def measure(*arms: ArmCounts, store: MemoryStore | None = None, report: bool = False, **parts: Any) -> ShadowMeasure:
+def measure(
+    *arms: ArmCounts,
+    store: MemoryStore | None = None,
+    report: bool = False,
+    callers: dict[str, int] | None = None,
+    **parts: Any,
+) -> ShadowMeasure:
     request = ShadowRequest(
         model=MODEL,
         champion="1",
@@ -35,6 +41,7 @@ def measure(*arms: ArmCounts, store: MemoryStore | None = None, report: bool = F
         now=NOW,
         arms=list(arms),
         report=report,
+        **(callers or {}),
     )
     return measure_shadow.run(request, ports(declared(SHADOW), store=store or MemoryStore(), **parts))
 
@@ -57,6 +64,14 @@ def test_counts_of_all_mirrored_steps_are_summed_and_weighed_against_the_declare
     assert found.disagreement_below_log_e == pytest.approx(log_e_value(30, 998, 0.1, alternative="less"))
     assert found.disagreement_above_log_e == pytest.approx(log_e_value(30, 998, 0.1))
     assert found.bad_above_log_e == pytest.approx(log_e_value(2, 1000, 0.01))
+
+
+def test_failures_are_compared_with_those_of_the_champion_on_the_same_callers() -> None:
+    counted = arm(requests=500, failed=150, sent=500, compared=350)
+    assert measure(counted).bad_beyond_champion_log_e is None
+    alike, worse = (measure(counted, callers={"callers": 1000, "callers_failed": failed}) for failed in (300, 3))
+    assert alike.bad_beyond_champion_log_e == pytest.approx(log_e_value(150, 450, 1 / 3))
+    assert worse.bad_beyond_champion_log_e == pytest.approx(log_e_value(150, 153, 1 / 3))
 
 
 def test_many_rows_of_one_request_weigh_as_one_trial() -> None:

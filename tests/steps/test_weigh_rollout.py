@@ -47,9 +47,12 @@ def judged(declared: Deployment, evidence: RolloutEvidence) -> Verdict:
     return judge_evidence(analysis_plan(declared), evidence)
 
 
-@pytest.mark.parametrize(("failed", "outcome"), [(0, Outcome.PASS), (100, Outcome.FAIL), (20, Outcome.UNKNOWN)])
-def test_what_is_shown_is_said(ports: FakePorts, failed: int, outcome: Outcome) -> None:
-    found = weigh(ports, REQUESTS, arm("candidate", 400, failed), arm("champion", 1600))
+@pytest.mark.parametrize(
+    ("failed", "champion", "outcome"),
+    [(0, 0, Outcome.PASS), (100, 0, Outcome.FAIL), (20, 0, Outcome.FAIL), (20, 80, Outcome.UNKNOWN)],
+)
+def test_what_is_shown_is_said(ports: FakePorts, failed: int, champion: int, outcome: Outcome) -> None:
+    found = weigh(ports, REQUESTS, arm("candidate", 400, failed), arm("champion", 1600, champion))
     assert judged(REQUESTS, found).outcome is outcome
     assert (found.newest, found.stages[0].weight, found.stages[0].candidate.units) == (1, 0.2, 400)
 
@@ -64,7 +67,7 @@ def test_evidence_of_all_steps_adds_up_and_the_shadow_is_none_of_them(ports: Fak
         arm("candidate", 500, 20, step=3, share=5000),
         arm("champion", 500, step=3, share=5000),
     )
-    [metric] = found.metrics
+    metric = found.metrics[0]
     assert (metric.candidate, metric.candidate_units) == (30, 900)
     assert (len(found.stages), found.newest) == (2, 3)
 
@@ -74,13 +77,31 @@ def test_several_roles_of_one_version_in_one_step_are_summed(ports: FakePorts) -
     assert (found.stages[0].candidate.units, found.stages[0].candidate.events) == (400, {"bad": 3})
 
 
-def test_where_keys_stick_the_arms_are_compared_by_keys_and_the_limit_by_requests(ports: FakePorts) -> None:
-    sticky = {"units": 100, "bad_units": 2}
-    found = weigh(ports, KEYS, arm("candidate", 4000, 900, **sticky), arm("champion", 16_000, units=400))
+@pytest.mark.parametrize("counted", [{}, {"new_units": 100, "event_units": {"bad": 2, "beyond_p99": 0}}])
+def test_where_keys_stick_everything_is_judged_by_keys(ports: FakePorts, counted: dict[str, Any]) -> None:
+    """Two users with a thousand failing requests, also as an older gateway counts them."""
+    champion = {"units": 400} | ({"new_units": 400, "event_units": {"bad": 0, "beyond_p99": 0}} if counted else {})
+    candidate = {"units": 100, "bad_units": 2, **counted}
+    found = weigh(ports, KEYS, arm("candidate", 4000, 900, **candidate), arm("champion", 16_000, **champion))
     assert (found.stages[0].candidate.units, found.stages[0].candidate.events) == (100, {"bad": 2})
     verdict = judged(KEYS, found)
+    assert verdict.outcome is Outcome.UNKNOWN
+    assert "2 of 100 keys" in verdict.reasons[0]
+
+
+def test_a_candidate_slower_than_the_champion_was_a_minute_ago_is_found(ports: FakePorts) -> None:
+    """It fails no more often, and without the counts of an older gateway nothing is known of it."""
+    arms = [arm("candidate", 4000, beyond_p99=400), arm("champion", 16_000, beyond_p99=160)]
+    verdict = judged(REQUESTS, weigh(ports, REQUESTS, *arms))
     assert verdict.outcome is Outcome.FAIL
-    assert "900 of 4000 requests" in verdict.reasons[0]
+    assert verdict.reasons[0].startswith("latency_to_champion: ratio to the champion")
+    unknown = [each.model_copy(update={"beyond_p99": None}) for each in arms]
+    assert judged(REQUESTS, weigh(ports, REQUESTS, *unknown)).outcome is Outcome.PASS
+
+
+def test_a_candidate_with_three_times_the_errors_is_found_far_below_the_limit(ports: FakePorts) -> None:
+    found = weigh(ports, REQUESTS, arm("candidate", 20_000, 60), arm("champion", 80_000, 80))
+    assert judged(REQUESTS, found).outcome is Outcome.FAIL
 
 
 def test_a_target_that_does_not_count_slow_answers_passes_nobody(ports: FakePorts) -> None:

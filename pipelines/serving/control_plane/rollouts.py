@@ -69,7 +69,10 @@ class Rollouts:
             step = steps.get(arm["step"])
             stage = {"share": step.share, "step_started": step.started} if step else {"share": 0, "step_started": None}
             if not record.plan.routing.counts_keys and arm["role"] != "shadow":
-                stage |= {"units": arm["requests"], "bad_units": arm["failed"], "slow_units": arm["slow"]}
+                events = {"bad": arm["failed"], "beyond_p99": arm["beyond_p99"], **arm["slow"]}
+                stage |= {"units": arm["requests"], "new_units": arm["requests"], "event_units": events}
+                stage |= {"bad_units": arm["failed"], "slow_units": arm["slow"]}
+                stage |= {"beyond_p99_units": arm["beyond_p99"]}
             arms.append(arm | stage)
         return {
             "model": model,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import math
 import time
 from collections.abc import Callable, Mapping
 
@@ -30,6 +31,8 @@ from pipelines.serving.traffic.mirror_queue import MirrorBatchHeader, MirrorQueu
 
 Predict = Callable[[], list[float]]
 Headers = tuple[tuple[bytes, bytes], ...]
+LEAST_SLOW_SHARE = 0.01
+"""Share of the deadline below which no answer is slow: no caller notices the candidate's way through its process."""
 UNASSIGNED_CHAMPION = ArmChoice("champion", NO_BUCKET, None)
 """For all requests while the candidate has no traffic: no random assignment."""
 
@@ -55,7 +58,8 @@ class RoutedAnswer(msgspec.Struct, frozen=True):
 class TrafficSplit:
     """One model's rollout by one routing table in one data worker. ``manifest`` is the champion's.
 
-    After a promotion there is no candidate: the champion's answers are counted as a candidate's are, for the guard.
+    After a promotion there is no candidate. The champion's answers are bad for the same reasons as a candidate's,
+    before and after a promotion: otherwise a comparison would blame the candidate for what both meet.
     """
 
     def __init__(
@@ -72,8 +76,7 @@ class TrafficSplit:
     ) -> None:
         names, types = manifest.names, [feature.type for feature in manifest.features]
         self._output = manifest.output
-        self._watched = not record.active
-        is_ab = record.plan.strategy == "ab" and not self._watched
+        is_ab = record.plan.strategy == "ab" and record.active
         self._roles = ("control", "variant") if is_ab else ("champion", "candidate")
         champion, candidate = route.live.version, route.candidate.version if route.candidate else ""
         self._route, self._record, self._candidate_client, self._arm_counters = route, record, client, arm_counters
@@ -90,6 +93,8 @@ class TrafficSplit:
         )
         self._deadline_seconds = record.plan.deadline_ms / 1000
         self._limits = tuple(limit.over_ms for limit in record.plan.guard.latency)
+        self._champion_latency = arm_counters.champion_latency(model) if record.active else None
+        self._least_slow_ms = record.plan.deadline_ms * LEAST_SLOW_SHARE
         self._log, self._model, self._names, self._types = log, model, list(names), types
         self._arm_keys: dict[str, ArmKey] = {
             role: (model, record.rollout_id, record.step, version, role)
@@ -182,14 +187,13 @@ class TrafficSplit:
         except Exception:
             self._count(self._roles[0], started, "error", choice.unit)
             raise
-        bad = self._fault_kind(predictions, rows.count, started) if self._watched else ""
-        self._count(self._roles[0], started, bad, choice.unit)
+        self._count(self._roles[0], started, self._fault_kind(predictions, rows.count, started), choice.unit)
         return RoutedAnswer(
             predictions, self._route.live.version, *self._champion, rows, choice.bucket, unit=choice.unit
         )
 
     def _fault_kind(self, predictions: list[float], count: int, started: float) -> str:
-        """Why this answer of a promoted version is bad, as it would have been as a candidate; empty if it is not."""
+        """Why this answer of the champion is bad, as it would have been as a candidate's; empty if it is not."""
         if prediction_fault(predictions, count, self._output):
             return "invalid"
         return "deadline" if time.perf_counter() - started > self._deadline_seconds else ""
@@ -251,9 +255,16 @@ class TrafficSplit:
         return InputRows(values, rows.count, rows.ids, unseen=rows.unseen)
 
     def _count(self, role: str, started: float, bad: str, unit: int | None) -> None:
-        elapsed = time.perf_counter() - started
+        now = time.perf_counter()
+        elapsed, p99_ms = now - started, math.inf
         counted = unit if self._counts_units else None
-        self._arm_counters.count_request(self._arm_keys[role], elapsed, self._limits, bad=bad, unit=counted)
+        if self._champion_latency is not None:
+            p99_ms = max(self._champion_latency.limit_ms, self._least_slow_ms)
+            if role == self._roles[0]:
+                self._champion_latency.add(elapsed, now)
+        self._arm_counters.count_request(
+            self._arm_keys[role], elapsed, self._limits, bad=bad, unit=counted, p99_ms=p99_ms
+        )
 
     def mirror(self, routed: RoutedAnswer, logged: LoggedAnswer) -> None:
         """After the response: queue a sampled request of the champion for the shadow worker."""

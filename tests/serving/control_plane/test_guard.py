@@ -7,9 +7,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 
-from pipelines.rollout.plan import BreakerLimits, Guard, LatencyLimit, RolloutPlan, Watch
+from pipelines.rollout.plan import BreakerLimits, Guard, LatencyLimit, RolloutPlan, RoutingPlan, Watch
 from pipelines.rollout.transitions import RolloutRecord, Served
 from pipelines.serving.control_plane.guard import judge_lease, judge_limits
 from pipelines.serving.traffic.circuit_breaker import CircuitBreaker
@@ -46,6 +47,71 @@ def test_a_candidate_is_rolled_back_when_the_evidence_says_so(guard: Guard, tall
 
 def test_the_champions_own_errors_roll_nothing_back() -> None:
     assert judge_limits(record(), {("1", "champion"): ArmTally(requests=100, failed=100)}).action == "nothing"
+
+
+CHAMPION = ("1", "champion")
+KEYED = RoutingPlan("header:x-user-id")
+
+
+@pytest.mark.parametrize(
+    ("champion", "action"),
+    [
+        (ArmTally(requests=9500, failed=10), "rollback"),
+        (ArmTally(requests=9500, failed=0), "rollback"),
+        (ArmTally(requests=0), "rollback"),
+        (ArmTally(requests=9500, failed=2850), "nothing"),
+        (ArmTally(requests=9500, failed=2000), "nothing"),
+    ],
+)
+@pytest.mark.parametrize("role", ["candidate", "variant", "shadow"])
+def test_a_limit_that_the_champion_breaks_as_well_rolls_nothing_back(
+    role: str, champion: ArmTally, action: str
+) -> None:
+    tallies = {("2", role): ArmTally(requests=500, failed=120), CHAMPION: champion}
+    assert judge_limits(record(), tallies).action == action
+    slow = Guard(latency=(LatencyLimit(100, 0.01),))
+    as_slow = {arm: ArmTally(requests=tally.requests, slow={"100": tally.failed}) for arm, tally in tallies.items()}
+    assert judge_limits(record(slow), as_slow).action == action
+
+
+def test_two_minutes_in_which_both_versions_fail_at_30_percent_roll_few_equal_candidates_back() -> None:
+    draw, false = np.random.default_rng(7), {"beside the champion": 0, "alone": 0}
+    for _ in range(40):
+        rates = np.repeat([0.001, 0.3], 120)
+        failed, others = (np.cumsum(draw.binomial(requests, rates)).tolist() for requests in (5, 20))
+        decided = set()
+        for second in range(125, 240, 5):
+            candidate = {CANDIDATE: ArmTally(requests=5 * second, failed=failed[second - 1])}
+            champion = {CHAMPION: ArmTally(requests=20 * second, failed=others[second - 1])}
+            for name, tallies in (("alone", candidate), ("beside the champion", candidate | champion)):
+                decided |= {name} if judge_limits(record(), tallies).action == "rollback" else set()
+        for name in decided:
+            false[name] += 1
+    assert false["beside the champion"] <= 2, "5 % of 40"
+    assert false["alone"] >= 36
+
+
+def keyed(failed: int, bad: int, units: int) -> ArmTally:
+    """So many failed requests, of so many keys with a failure among the units."""
+    return ArmTally(requests=20 * units, failed=failed, event_units={"0": bad}, distinct_units=units)
+
+
+def test_where_keys_are_counted_one_key_that_always_fails_rolls_nothing_back() -> None:
+    plan = record().plan
+    by_key = record(plan=msgspec.structs.replace(plan, routing=KEYED))
+    tallies = {CANDIDATE: keyed(200, 1, 200), CHAMPION: keyed(0, 0, 800)}
+    assert judge_limits(record(), tallies).action == "rollback"
+    assert judge_limits(by_key, tallies).action == "nothing"
+    decision = judge_limits(by_key, tallies | {CANDIDATE: keyed(200, 20, 200)})
+    assert decision.action == "rollback"
+    assert "20 of 200 keys failed" in decision.reason
+
+
+def test_in_the_shadow_and_after_the_promotion_requests_are_counted_because_no_key_is_assigned() -> None:
+    by_key = msgspec.structs.replace(record().plan, routing=KEYED)
+    failing = ArmTally(requests=200, failed=40)
+    assert judge_limits(record(plan=by_key), {("2", "shadow"): failing}).action == "rollback"
+    assert judge_limits(record(plan=by_key, phase="FINALISING"), {PROMOTED: failing}).action == "rollback"
 
 
 PROMOTED = ("2", "champion")

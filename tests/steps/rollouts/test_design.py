@@ -9,7 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipelines.rollout.from_spec import plan_faults
+from pipelines.rollout.analysis import AnalysisPlan, ArmEvents, StageCounts
+from pipelines.rollout.evidence import compute_evidence
+from pipelines.rollout.from_spec import analysis_plan, plan_faults
+from pipelines.rules.rollout_verdict import judge_evidence
 from pipelines.settings import REPOSITORY
 from pipelines.spec.catalog import read_declaration
 from pipelines.spec.deployment import Deployment
@@ -18,6 +21,7 @@ from pipelines.spec.sizing import LoadTestSpec
 from pipelines.statistics.e_values import log_e_value
 from pipelines.steps.load_testing.evidence import requests_needed as load_test_needs
 from pipelines.steps.rollouts.design import requests_to_show, rollout_design
+from pipelines.verdict import Outcome
 
 STICKY = {"routing": {"key": "header:x-user-id"}}
 
@@ -41,8 +45,59 @@ def test_every_step_of_a_canary_is_sized_and_a_larger_share_needs_fewer_requests
 
 def test_a_shadow_before_the_canary_comes_first_and_counts_what_is_sampled() -> None:
     steps = design(strategy="canary", shadow={"sample_rate": 0.1, "minimum_compared": 500, "duration": 60})
-    assert (steps[0].share, steps[0].requests_to_pass, steps[0].seconds) == (0, 5000, 120)
+    assert (steps[0].share, steps[0].seconds) == (0, 120)
+    bad = requests_to_show(0.001, 0.01, 0.05)
+    assert bad is not None
+    assert bad > 500
+    assert steps[0].requests_to_pass == 10 * bad, "that few answers are bad takes more than minimum_compared"
+    many = design(strategy="canary", shadow={"sample_rate": 0.1, "minimum_compared": 5000, "duration": 60})
+    assert many[0].requests_to_pass == 50_000
     assert steps[1].share == 500
+
+
+RATIO: dict[str, Any] = {"analysis": {"metrics": [{"name": "kept", "max_ratio": 1.2}]}}
+
+
+def test_a_margin_that_must_be_shown_and_every_way_to_fail_are_paid_for() -> None:
+    """A ratio below 1.2 takes far more requests than the limit; each test and each stage makes finding later."""
+    [usual] = design(strategy="canary", canary={"steps": [20]})
+    [kept] = design(strategy="canary", canary={"steps": [20]}, **RATIO)
+    assert kept.requests_to_pass > 20 * usual.requests_to_pass
+    slow = [{"name": f"slow{ms}", "event": "slow", "over_ms": ms, "max_rate": 0.1} for ms in (50, 100, 200)]
+    [tested] = design(strategy="canary", canary={"steps": [20]}, analysis={"metrics": slow})
+    staged = design(strategy="canary", canary={"steps": [20, 30, 40, 50]})
+    assert usual.requests_to_find < tested.requests_to_find
+    assert usual.requests_to_find < staged[0].requests_to_find
+
+
+def test_where_nothing_is_compared_no_detection_is_told() -> None:
+    [step] = design(strategy="canary", canary={"steps": [20]}, analysis={"error_ratio": None})
+    assert (step.requests_to_find, step.found) == (None, None)
+
+
+def outcomes(plan: AnalysisPlan, rng: np.random.Generator, requests: int, ratio: float) -> set[Outcome]:
+    """Of one stage at 20 %, looked at twice, with 0.1 % bad answers of the champion."""
+    candidate, champion, found = np.zeros(2, dtype=int), np.zeros(2, dtype=int), set()
+    for _ in range(2):
+        size = rng.binomial(requests // 2, 0.2)
+        candidate += size, rng.binomial(size, 0.001 * ratio)
+        champion += requests // 2 - size, rng.binomial(requests // 2 - size, 0.001)
+        arms = [ArmEvents(units=units, events={"bad": bad, "beyond_p99": 0}) for units, bad in (candidate, champion)]
+        stage = StageCounts(weight=0.2, candidate=arms[0], champion=arms[1])
+        found.add(judge_evidence(plan, compute_evidence(plan, [stage])).outcome)
+    return found
+
+
+@pytest.mark.parametrize(("declared", "per_day"), [({}, 12_000), (RATIO, 1_200_000)])
+def test_the_told_chances_are_those_of_rollouts_that_are_judged(declared: dict[str, Any], per_day: int) -> None:
+    canary = {"steps": [20], "max_step_duration": 43_200}
+    deployment = Deployment.model_validate({"strategy": "canary", "canary": canary} | declared)
+    spec: Any = SimpleNamespace(deployment=deployment)
+    [step] = rollout_design(spec, per_day)
+    plan, rng, runs = analysis_plan(deployment), np.random.default_rng(4), 12
+    equal, harmful = ([outcomes(plan, rng, per_day // 2, ratio) for _ in range(runs)] for ratio in (1.0, 3.0))
+    assert step.held == pytest.approx(sum(Outcome.PASS not in each for each in equal) / runs, abs=0.3)
+    assert step.found == pytest.approx(sum(Outcome.FAIL in each for each in harmful) / runs, abs=0.3)
 
 
 @pytest.mark.parametrize(
