@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from codecs import BOM_UTF8
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -15,10 +16,10 @@ from pipelines.serving.http.response import Problem
 from pipelines.serving.models.bundle import InputColumn
 from pipelines.serving.models.faults import MAX_FAULTS, RowFaults
 
-SMALL_BODY_BYTES = 64 * 1024
+SMALL_BODY_BYTES = 256 * 1024
 """A body up to this size is parsed without counting its names first."""
 SPARE_NAMES = 1000
-"""Names and brackets of a body beside those of its rows."""
+"""Names and brackets of a body that are not those of its rows."""
 TOO_DEEP = b"[" * 2000
 MARKS_OF_A_VALUE = 4
 """Quotes of a named text value, and the commas that a text may hold itself."""
@@ -75,6 +76,9 @@ class RowSchema:
         ]
         self._only_known, self._needs_ids = only_known, needs_ids
         self.max_names = max_rows * (len(self.names) + 1) + SPARE_NAMES
+        forms = {json.dumps(name, ensure_ascii=plain) for name in self.names for plain in (True, False)}
+        self.written_names = [form.encode("utf-8", "replace").translate(None, WHITESPACE) + b":" for form in forms]
+        """The names of the columns as they stand before their values in JSON without whitespace."""
 
     def order_columns(self, columns: Mapping[str, list[Any]], faults: RowFaults) -> tuple[list[Sequence[Any]], int]:
         """Columns in the model's order and the number of rows; no columns if the shape is wrong."""
@@ -113,6 +117,10 @@ class RowSchema:
         if faults.count:
             raise Problem(400, faults.summary())
         return InputRows(values, count, ids, request_id, unseen)
+
+    def too_dense_problem(self, fault: str) -> Problem:
+        table = f"{self.max_rows} rows of {len(self.names)} columns"
+        return Problem(413, [f"the body has {fault}; no table of {table} has so many; send fewer"])
 
     def too_many_rows_problem(self, count: int, faults: Sequence[str] = ()) -> Problem:
         return Problem(413, [*faults, f"{count} rows; at most {self.max_rows} per request"])
@@ -192,20 +200,28 @@ class RowSchema:
 def parse_rows(body: bytes, schema: RowSchema) -> Any:
     """The JSON content of a body of rows. Raises ``Problem`` for anything else.
 
-    A body with more names, brackets, quotes or commas than the largest table that the schema takes is refused before it
-    is parsed: making objects of them would keep every other caller waiting.
+    A body with more brackets, quotes, commas or unknown names than the largest table that the schema takes is refused
+    before it is parsed: making objects of them would keep every other caller waiting.
     """
     if len(body) > SMALL_BODY_BYTES and not body.startswith(TOO_DEEP):  # the parser refuses such a one at once
-        names = schema.max_names
-        marks = {b"{": names, b"[": names, b'"': MARKS_OF_A_VALUE * names, b",": MARKS_OF_A_VALUE * names, b'":': names}
-        for mark, most in marks.items():
-            counted = body.translate(None, WHITESPACE) if len(mark) > 1 and body.count(b'"') > 2 * most else body
-            if (count := counted.count(mark)) > most:
-                table = f"{schema.max_rows} rows of {len(schema.names)} columns"
-                raise Problem(
-                    413, [f"the body has {count} times {mark.decode()}, at most {most} for {table}; send fewer"]
-                )
+        most = schema.max_names
+        bounds = {b"{": most, b"[": most, b'"': MARKS_OF_A_VALUE * most, b",": MARKS_OF_A_VALUE * most}
+        for mark, bound in bounds.items():
+            if (count := body.count(mark)) > bound:
+                raise schema.too_dense_problem(f"{count} times {mark.decode()}, at most {bound}")
+        if body.count(b'"') > 2 * SPARE_NAMES:
+            dense = body.translate(None, WHITESPACE)
+            names = _count_names(dense)
+            if names > SPARE_NAMES:
+                names -= sum(map(dense.count, schema.written_names))
+            if names > SPARE_NAMES:
+                raise schema.too_dense_problem(f"{names} names of unknown columns")
     return parse_json(body)
+
+
+def _count_names(dense: bytes) -> int:
+    """How many names of fields a JSON text without whitespace has, about: an escaped quote before a colon is text."""
+    return dense.count(b'":') - max(0, dense.count(b'\\":') - dense.count(b'\\\\":'))
 
 
 def parse_json(body: bytes) -> Any:
@@ -222,8 +238,11 @@ def parse_json(body: bytes) -> Any:
 
 def name_faults(columns: list[str], names: list[str], faults: RowFaults, at: str = "") -> None:
     """Add a fault for every column that is missing, unknown or given twice; past the shown faults they are counted."""
+    if len(columns) > MAX_FAULTS + 2 * len(names):
+        faults.add(f"{at}{len(columns)} columns; the model has {len(names)}")
+        return
     known = set(names)
-    if not faults.has_room or len(columns) > MAX_FAULTS + 2 * len(names):
+    if not faults.has_room:
         given = set(columns)
         for what, count in (
             ("columns are missing", len(known - given)),
