@@ -224,6 +224,7 @@ def test_the_log_holds_every_column_with_its_type(start_gateway: Start, tmp_path
         "cache_hit": pl.Boolean,
         "weight": pl.Float64,
         "unit": pl.String,
+        "caller": pl.String,
         "f_carrier": pl.String,
         "f_distance": pl.Float64,
         "f_hour": pl.Float64,

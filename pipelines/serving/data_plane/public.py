@@ -33,6 +33,7 @@ ANONYMOUS_CLIENT = AuthenticatedClient("anonymous", frozenset({"predict"}))
 INFERENCE_SCOPES = frozenset({"predict", "replay", "admin"})
 REPLAY_SCOPES = frozenset({"replay", "admin"})
 VERSION_HEADER = b"x-model-version"
+PREDICTION_TIME = b"x-prediction-time"
 NOT_INLINE_HEADERS = {VERSION_HEADER, b"x-rollout-probe", b"transfer-encoding"}
 """A request with one of these headers is answered by ASGI."""
 AUTHENTICATE_HEADER = (b"www-authenticate", b'Bearer realm="airworthy"')
@@ -99,7 +100,7 @@ class PublicApplication:
             model,
             fields,
             caller=None if caller is ANONYMOUS_CLIENT else caller.name,
-            prediction_time_days=self._prediction_time_days(caller),
+            prediction_time_days=self._prediction_time_days(caller) if PREDICTION_TIME in fields else None,
         )
 
     def finish_request(self, request: PendingRequest, body: bytes) -> Response:
@@ -173,7 +174,7 @@ class PublicApplication:
         client = (
             ANONYMOUS_CLIENT if self._authenticator is None else self._identify(self._authenticator, headers, address)
         )
-        if INFERENCE_SCOPES.isdisjoint(client.scopes):
+        if "predict" not in client.scopes and INFERENCE_SCOPES.isdisjoint(client.scopes):
             raise Problem(403, ["these credentials do not have the scope predict"])
         if VERSION_HEADER in headers and "admin" not in client.scopes:
             raise Problem(403, ["header x-model-version chooses a version and needs the scope admin"])

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import msgspec
 
 from pipelines.serving.http.addresses import TrustedProxies
-from pipelines.serving.http.response import Header, Response
+from pipelines.serving.http.response import Header, Problem, Response
 from pipelines.serving.http.shares import Holder, Shares
+
+log = logging.getLogger("airworthy.gateway")
+
+SLOW_CHECK_SECONDS = 0.5
 
 
 class ConnectionLimits(msgspec.Struct, frozen=True):
@@ -77,3 +82,36 @@ class ListenerState:
         self.waiting = 0
         """Requests that were received completely and are not answered yet."""
         self.sweep_scheduled = False
+
+
+def answer_queued_requests(listener: ListenerState) -> None:
+    """Answer every inline request of this turn of the event loop, in the order of arrival."""
+    queue, listener.queue = listener.queue, []
+    for connection, request, body, held in queue:
+        try:
+            assert listener.inline_handler is not None
+            connection.write_response(listener.inline_handler.finish_request(request, body))
+        except Exception as error:  # logged without the values that a traceback could contain
+            log.error("a request failed with %s", type(error).__name__)
+            connection.write_response(Problem(500, [f"the gateway failed: {type(error).__name__}"]).response())
+        finally:
+            if request.problem is None:
+                listener.waiting -= 1
+            listener.shares.release(*held)
+            connection.finish_inline_request()
+
+
+def end_slow_connections(listener: ListenerState, loop: Any, connections: set[Any]) -> None:
+    """End connections that exceed a time limit; call itself again while there are connections."""
+    now = loop.time()
+    for connection in list(connections):
+        keep_alive = connection.timeout_keep_alive
+        if connection.began_at and now - connection.began_at > listener.limits.request_seconds:
+            connection.end_slow_request()
+        elif connection.blocked_since and now - connection.blocked_since > listener.limits.request_seconds:
+            connection.transport.abort()
+        elif connection.idle_since and not connection.began_at and now - connection.idle_since > keep_alive:
+            connection.transport.close()
+    listener.sweep_scheduled = bool(connections)
+    if connections:
+        loop.call_later(SLOW_CHECK_SECONDS, end_slow_connections, listener, loop, connections)

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-import logging
 from collections import deque
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from pipelines.serving.http.addresses import share_of
-from pipelines.serving.http.listener import ConnectionLimits, ListenerState  # noqa: F401 - limits beside what keeps them
+from pipelines.serving.http.listener import (
+    SLOW_CHECK_SECONDS,
+    ConnectionLimits,  # noqa: F401 - the limits beside what keeps them
+    ListenerState,
+    answer_queued_requests,
+    end_slow_connections,
+)
 from pipelines.serving.http.response import Problem, Response
 from pipelines.serving.http.shares import Holder
 
-log = logging.getLogger("airworthy.gateway")
-
-SLOW_CHECK_SECONDS = 0.5
 MAX_HEADERS = 200
+SMALL_BYTES = 16 * 1024
+"""A body up to this size that comes at once is not counted: it is answered in the same turn of the event loop."""
 MAX_UNANSWERED = 100
 """Requests that one connection may send before the first of them is answered."""
 RETRY_AFTER = b"retry-after: 1\r\n"
@@ -59,7 +63,8 @@ class LimitedHttpProtocol(HttpToolsProtocol):
     holder: Holder
     """Of the address that asks: the peer's, or the one that a trusted proxy names."""
     arriving_bytes = 0
-    """Bytes of the request that is arriving which are kept."""
+    """Bytes of the request that is arriving which are kept, and counted."""
+    uncounted_bytes = 0
     unanswered_bytes: deque[tuple[Holder, int]]
     """Of each ASGI request that came completely and is not answered."""
 
@@ -69,7 +74,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         super().connection_made(transport)
         listener = self.listener
         self.began_at = self.loop.time()
-        self.unanswered_bytes = deque()
+        self.headers, self.unanswered_bytes = [], deque()
         self.host = host = self.client[0] if self.client else ""
         self.peer = self.holder = listener.shares.holder(share_of(host), is_proxy=listener.proxies.include(host))
         self.peer.users += 1
@@ -98,11 +103,11 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         self.piece_bytes = len(data)
         self.received_bytes += self.piece_bytes
         super().data_received(data)
-        if self.began_at:
+        if self.began_at:  # the request is not complete
             if self.received_bytes > self.listener.limits.header_bytes:
                 self._check_size()
-            if not self.headers_complete and not self.ended and self.received_bytes > self.arriving_bytes:
-                self._hold(self.received_bytes - self.arriving_bytes)
+            if not self.ended:
+                self._hold_incomplete()
 
     def pause_writing(self) -> None:
         self.blocked_since = self.loop.time()
@@ -121,17 +126,17 @@ class LimitedHttpProtocol(HttpToolsProtocol):
             self.began_at = self.began_at or self.loop.time()
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self.headers_complete or self.ended:
-            return  # a trailer comes after the check of the headers, and is none of them
-        super().on_header(name, value)
-        if len(self.headers) > MAX_HEADERS:
-            self._refuse(431, f"the request has more than {MAX_HEADERS} headers")
+        if not self.headers_complete:  # a trailer comes after the check of the headers, and is none of them
+            super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         self.headers_complete = True
         if self.ended:
             return
         limit = self.listener.limits.header_bytes
+        if len(self.headers) > MAX_HEADERS:
+            self._refuse_head()
+            return
         if self.received_bytes > limit or self.piece_bytes > limit:
             head_bytes = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
             if head_bytes > limit:
@@ -171,7 +176,9 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         if self.inline_request is not None:
             if self.inline_request.problem is None:  # the body of a refused request is read and not kept
                 self.body_parts.append(body)
-                self._hold(len(body))
+                self.uncounted_bytes += len(body)
+                if self.uncounted_bytes > SMALL_BYTES:
+                    self._hold(0)
         elif not self.ended and not self.cycle.response_complete:
             self._hold(len(body))
             if not self.ended:
@@ -181,7 +188,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         self.began_at, self.received_bytes, self.arriving_cycle = 0.0, 0, None
         if self.ended:
             return
-        arriving, self.arriving_bytes = self.arriving_bytes, 0
+        arriving, self.arriving_bytes, self.uncounted_bytes = self.arriving_bytes, 0, 0
         if self.inline_request is not None:
             parts, request, self.inline_request = self.body_parts, self.inline_request, None
             self.queued_requests += 1
@@ -275,9 +282,19 @@ class LimitedHttpProtocol(HttpToolsProtocol):
             given_up = displaced or self
             given_up.shed("connections", "too many connections are open")
 
+    def _hold_incomplete(self) -> None:
+        """Count what is kept of a request that is still arriving; one that came at once is too short-lived."""
+        if self.headers_complete:
+            self._hold(0)
+        elif len(self.headers) > MAX_HEADERS:
+            self._refuse_head()
+        else:
+            self._hold(max(0, self.received_bytes - self.arriving_bytes))
+
     def _hold(self, size: int) -> None:
-        """Count bytes of a body that are kept. Beyond a limit the address that holds the most gives up a request."""
+        """Count bytes that are kept. Beyond a limit the address that holds the most gives up a request."""
         holder, shares, limits = self.holder, self.listener.shares, self.listener.limits
+        size, self.uncounted_bytes = size + self.uncounted_bytes, 0
         self.arriving_bytes += size
         holder.bytes += size
         shares.bytes += size
@@ -304,7 +321,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
 
     def _end(self) -> None:
         """Take nothing more from this connection, and leave its share to others."""
-        self.ended, self.began_at = True, 0.0
+        self.ended, self.began_at, self.uncounted_bytes = True, 0.0, 0
         self._release_arriving()
         self.inline_request, self.body_parts = None, []
         self.listener.shares.leave(self, self.peer)
@@ -320,7 +337,8 @@ class LimitedHttpProtocol(HttpToolsProtocol):
             self.transport.close()
 
     def _refuse_head(self) -> None:
-        self._refuse(431, f"the request's head is larger than {self.listener.limits.header_bytes} bytes")
+        most = self.listener.limits.header_bytes
+        self._refuse(431, f"the request's head is larger than {most} bytes or has more than {MAX_HEADERS} headers")
 
     def end_slow_request(self) -> None:
         """Answer 408 if no response has begun, and close the connection."""
@@ -364,36 +382,3 @@ class LimitedHttpProtocol(HttpToolsProtocol):
 
     def _unsupported_upgrade_warning(self) -> None:
         """Do not log it: upgrades are not supported, and callers could fill the log."""
-
-
-def answer_queued_requests(listener: ListenerState) -> None:
-    """Answer every inline request of this turn of the event loop, in the order of arrival."""
-    queue, listener.queue = listener.queue, []
-    for connection, request, body, held in queue:
-        try:
-            assert listener.inline_handler is not None
-            connection.write_response(listener.inline_handler.finish_request(request, body))
-        except Exception as error:  # logged without the values that a traceback could contain
-            log.error("a request failed with %s", type(error).__name__)
-            connection.write_response(Problem(500, [f"the gateway failed: {type(error).__name__}"]).response())
-        finally:
-            if request.problem is None:
-                listener.waiting -= 1
-            listener.shares.release(*held)
-            connection.finish_inline_request()
-
-
-def end_slow_connections(listener: ListenerState, loop: Any, connections: set[Any]) -> None:
-    """End connections that exceed a time limit; call itself again while there are connections."""
-    now = loop.time()
-    for connection in list(connections):
-        keep_alive = connection.timeout_keep_alive
-        if connection.began_at and now - connection.began_at > listener.limits.request_seconds:
-            connection.end_slow_request()
-        elif connection.blocked_since and now - connection.blocked_since > listener.limits.request_seconds:
-            connection.transport.abort()
-        elif connection.idle_since and not connection.began_at and now - connection.idle_since > keep_alive:
-            connection.transport.close()
-    listener.sweep_scheduled = bool(connections)
-    if connections:
-        loop.call_later(SLOW_CHECK_SECONDS, end_slow_connections, listener, loop, connections)

@@ -49,8 +49,9 @@ def create_server(application: Any, listener: ListenerState, tls: ssl.SSLContext
         timeout_keep_alive=75,
         timeout_graceful_shutdown=5,
     )
-    config.load()
-    config.ssl = tls
+    if tls is not None:
+        config.load()
+        config.ssl = tls
     return SignalFreeServer(config)
 
 

@@ -81,6 +81,8 @@ class Shares:
             self.drop_if_empty(peer)
 
     def release(self, holder: Holder, size: int) -> None:
+        if not size and holder.connections:
+            return
         holder.bytes -= size
         self.bytes -= size
         if not holder.connections:

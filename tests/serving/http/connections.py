@@ -109,6 +109,7 @@ class Listener:
         self.state, self.handler = state, Handler()
         self.state.inline_handler = self.handler
         self._config = create_server(self.handler, state).config
+        self._config.load()
         self._server_state = ServerState()
 
     def make_protocol(self) -> LimitedHttpProtocol:
