@@ -95,13 +95,9 @@ class PublicApplication:
             caller = self._check_caller(fields, client[0] if client else "", is_page=False)
         except Problem as problem:
             return PendingRequest(protocol, model, fields, problem)
-        return PendingRequest(
-            protocol,
-            model,
-            fields,
-            caller=None if caller is ANONYMOUS_CLIENT else caller.name,
-            prediction_time_days=self._prediction_time_days(caller) if PREDICTION_TIME in fields else None,
-        )
+        name = None if caller is ANONYMOUS_CLIENT else caller.name
+        days = self._prediction_time_days(caller) if PREDICTION_TIME in fields else None
+        return PendingRequest(protocol, model, fields, None, None, False, name, days)
 
     def finish_request(self, request: PendingRequest, body: bytes) -> Response:
         """The response to an inline request whose body has come."""

@@ -55,8 +55,8 @@ class AnsweringConnection(Protocol):
         ...
 
 
-QueuedRequest = tuple[AnsweringConnection, Any, bytes, tuple[Holder, int]]
-"""Connection, request, body, and the bytes that are held for it by an address."""
+QueuedRequest = tuple[AnsweringConnection, Any, bytes, tuple[Holder, int] | None]
+"""Connection, request, body, and the bytes that are counted for it, by whom they are held."""
 
 
 class ListenerState:
@@ -97,7 +97,8 @@ def answer_queued_requests(listener: ListenerState) -> None:
         finally:
             if request.problem is None:
                 listener.waiting -= 1
-            listener.shares.release(*held)
+            if held is not None:
+                listener.shares.release(*held)
             connection.finish_inline_request()
 
 

@@ -185,10 +185,13 @@ class LimitedHttpProtocol(HttpToolsProtocol):
                 super().on_body(body)
 
     def on_message_complete(self) -> None:
-        self.began_at, self.received_bytes, self.arriving_cycle = 0.0, 0, None
+        self.began_at, self.received_bytes = 0.0, 0
         if self.ended:
             return
-        arriving, self.arriving_bytes, self.uncounted_bytes = self.arriving_bytes, 0, 0
+        self.uncounted_bytes = 0
+        arriving = self.arriving_bytes
+        if arriving:
+            self.arriving_bytes = 0
         if self.inline_request is not None:
             parts, request, self.inline_request = self.body_parts, self.inline_request, None
             self.queued_requests += 1
@@ -197,8 +200,9 @@ class LimitedHttpProtocol(HttpToolsProtocol):
             if not self.listener.queue:
                 self.loop.call_soon(answer_queued_requests, self.listener)
             body = parts[0] if len(parts) == 1 else b"".join(parts)
-            self.listener.queue.append((self, request, body, (self.holder, arriving)))
+            self.listener.queue.append((self, request, body, (self.holder, arriving) if arriving else None))
             return
+        self.arriving_cycle = None
         if not self.cycle.response_complete:
             self.pending_requests += 1
             self.listener.waiting += 1

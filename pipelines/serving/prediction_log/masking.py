@@ -99,7 +99,7 @@ class Masking:
         self._text_mask = PersonalDataMask() if config.net else None
         self._warned: set[str] = set()
         self.entity_id = self._masks.get(config.entity_ids)
-        self.caller = self._masks.get(config.callers, self._text_mask)
+        self.caller = self._masks.get(config.callers)
         self._key = settings.read_secret(config.secret) if config.secret else b""
         self.hashes_units = bool(self._key)
 
@@ -119,6 +119,12 @@ class Masking:
     def hash_unit(self, number: int) -> int:
         """The unit hashed with the secret: a rollout's salt is public, so routing keys could be guessed otherwise."""
         return int.from_bytes(hmac.digest(self._key, number.to_bytes(8, "big"), "sha256")[:8], "big")
+
+    def mask_caller(self, name: str) -> str | None:
+        """As declared; else the subject of a token may hold personal data, the declared id of a key does not."""
+        if self.caller is not None:
+            return self.caller(name)  # type: ignore[no-any-return]
+        return name if self._text_mask is None or name.startswith("key:") else str(self._text_mask(name))
 
     def mask_correlation_id(self, text: str) -> str:
         return str(self._text_mask(text)) if self._text_mask is not None else text
@@ -172,8 +178,10 @@ class MaskedLogWriter(LogWriter):
         if answer.ids is not None and masking.entity_id is not None:
             masked_ids = [masking.entity_id(entity_id) for entity_id in answer.ids]
             changes["ids"] = None if None in masked_ids else masked_ids
-        if answer.caller is not None and masking.caller is not None:
-            changes["caller"] = masking.caller(answer.caller)
+        if answer.caller is not None:
+            masked = masking.mask_caller(answer.caller)
+            if masked is not answer.caller:
+                changes["caller"] = masked
         if answer.unit is not None and masking.hashes_units:
             changes["unit"] = masking.hash_unit(answer.unit)
         if answer.correlation_id != answer.request_id:  # one that the caller chose
