@@ -50,7 +50,7 @@ class AnsweringConnection(Protocol):
 
     def write_response(self, response: Response) -> None: ...
 
-    def finish_inline_request(self) -> None:
+    def finish_inline_request(self, *, is_refused: bool) -> None:
         """Uncount an answered inline request; the connection then waits for the next one or closes."""
         ...
 
@@ -80,7 +80,7 @@ class ListenerState:
         self.on_shed = on_shed
         """Called with the limit for whose sake a connection or a request is given up."""
         self.waiting = 0
-        """Requests that were received completely and are not answered yet."""
+        """Connections with a request that was received completely and waits for the worker to answer it."""
         self.sweep_scheduled = False
 
 
@@ -95,11 +95,9 @@ def answer_queued_requests(listener: ListenerState) -> None:
             log.error("a request failed with %s", type(error).__name__)
             connection.write_response(Problem(500, [f"the gateway failed: {type(error).__name__}"]).response())
         finally:
-            if request.problem is None:
-                listener.waiting -= 1
             if held is not None:
                 listener.shares.release(*held)
-            connection.finish_inline_request()
+            connection.finish_inline_request(is_refused=request.problem is not None)
 
 
 def end_slow_connections(listener: ListenerState, loop: Any, connections: set[Any]) -> None:

@@ -40,23 +40,22 @@ class LimitedHttpProtocol(HttpToolsProtocol):
     received_bytes = 0
     """Bytes received since the last complete request, without what came together with its end."""
     piece_bytes = 0
-    """Bytes of the piece that was received last."""
     headers_complete = False
     ended = False
     pending_requests = 0
     blocked_since = 0.0
     idle_since = 0.0
     """Loop time of the last inline response; 0 once more data came."""
-    inline_request: Any = None
-    """The inline request whose body is arriving."""
+    inline_request: Any = None  # whose body is arriving
     arriving_cycle: Any = None  # uvicorn's, of any other request
     body_parts: list[bytes]
     queued_requests = 0
+    waiting_inline = 0
+    is_waiting = False
     closes_when_answered = False
     deferred_refusal = b""
     """The refusal that is sent once all requests before it are answered."""
     is_silent = True
-    """Whether nothing was sent on it yet."""
     host = ""
     peer: Holder
     """Of the address that is connected."""
@@ -85,8 +84,8 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         self._find_room()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.listener.waiting -= self.pending_requests
         self.pending_requests = 0
+        self.count_waiting()
         while self.unanswered_bytes:
             self.listener.shares.release(*self.unanswered_bytes.popleft())
         self._end()
@@ -111,10 +110,12 @@ class LimitedHttpProtocol(HttpToolsProtocol):
 
     def pause_writing(self) -> None:
         self.blocked_since = self.loop.time()
+        self.count_waiting()
         super().pause_writing()
 
     def resume_writing(self) -> None:
         self.blocked_since = 0.0
+        self.count_waiting()
         super().resume_writing()
 
     # ---- from the parser ---------------------------------------------------------------------------------------
@@ -196,7 +197,8 @@ class LimitedHttpProtocol(HttpToolsProtocol):
             parts, request, self.inline_request = self.body_parts, self.inline_request, None
             self.queued_requests += 1
             if request.problem is None:  # a refused request waits for nothing and keeps nobody else waiting
-                self.listener.waiting += 1
+                self.waiting_inline += 1
+                self.count_waiting()
             if not self.listener.queue:
                 self.loop.call_soon(answer_queued_requests, self.listener)
             body = parts[0] if len(parts) == 1 else b"".join(parts)
@@ -205,14 +207,14 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         self.arriving_cycle = None
         if not self.cycle.response_complete:
             self.pending_requests += 1
-            self.listener.waiting += 1
+            self.count_waiting()
             self.unanswered_bytes.append((self.holder, arriving))
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
         if self.pending_requests:
             self.pending_requests -= 1
-            self.listener.waiting -= 1
+            self.count_waiting()
             self.listener.shares.release(*self.unanswered_bytes.popleft())
         else:  # answered before its body came: what follows of it is not kept
             self._release_arriving()
@@ -232,9 +234,12 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         parts += (b"\r\n", body)
         self.transport.write(b"".join(parts))
 
-    def finish_inline_request(self) -> None:
+    def finish_inline_request(self, *, is_refused: bool) -> None:
         """Uncount an answered inline request; the connection then waits for the next one or closes."""
         self.queued_requests -= 1
+        if not is_refused:
+            self.waiting_inline -= 1
+            self.count_waiting()
         self.server_state.total_requests += 1
         if self.deferred_refusal:
             self._send_deferred_refusal()
@@ -266,6 +271,13 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         holder.users += 1
         former.users -= 1
         self.listener.shares.drop_if_empty(former)
+
+    def count_waiting(self) -> None:
+        """Count this connection once while it waits for an answer, and not while its caller reads none."""
+        is_waiting = bool(self.waiting_inline or self.pending_requests) and not self.blocked_since
+        if is_waiting is not self.is_waiting:
+            self.is_waiting = is_waiting
+            self.listener.waiting += 1 if is_waiting else -1
 
     @property
     def is_idle(self) -> bool:
@@ -341,8 +353,8 @@ class LimitedHttpProtocol(HttpToolsProtocol):
             self.transport.close()
 
     def _refuse_head(self) -> None:
-        most = self.listener.limits.header_bytes
-        self._refuse(431, f"the request's head is larger than {most} bytes or has more than {MAX_HEADERS} headers")
+        limits = f"{self.listener.limits.header_bytes} bytes or {MAX_HEADERS} headers"
+        self._refuse(431, f"the request's head is larger than {limits}")
 
     def end_slow_request(self) -> None:
         """Answer 408 if no response has begun, and close the connection."""

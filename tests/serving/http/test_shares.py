@@ -249,6 +249,24 @@ def test_one_connection_may_not_send_any_number_of_requests_ahead(path: str) -> 
     run(test)
 
 
+def test_answers_that_nobody_reads_and_requests_sent_ahead_keep_nobody_else_waiting() -> None:
+    async def test() -> None:
+        served = listener(ConnectionLimits())
+        for _ in range(20):
+            deaf = served.connect(MALLORY)
+            deaf.protocol.pause_writing()
+            deaf.send(post("/task", b"x") * 50)
+        busy = served.connect(MALLORY)
+        busy.send(post("/slow") * 50)
+        ahead = served.connect(MALLORY)
+        ahead.send(post("/inline") * 50)
+        assert served.state.waiting == 2
+        await turns(100)
+        assert served.state.waiting == 1
+
+    run(test)
+
+
 # ---- proxies -----------------------------------------------------------------------------------------------------
 
 
