@@ -9,7 +9,8 @@ import polars as pl
 if TYPE_CHECKING:
     from pipelines.spec.features import FeatureView
 
-MOMENT_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
+MOMENT_FORMAT = "%Y-%m-%dT%H:%M:%S%.fZ"
+"""A whole second has no decimals."""
 
 
 def entity_id(view: FeatureView) -> pl.Expr:

@@ -228,6 +228,17 @@ def test_an_entity_is_named_by_its_key_with_the_hour_in_utc() -> None:
     assert frame.select(entity_id(VIEW)).item() == "2013-03-01T10:00:00Z|UA|1545"
 
 
+def test_entities_that_differ_by_a_fraction_of_a_second_have_ids_of_their_own() -> None:
+    hour = pl.col("time_hour")
+    frame = tables([flight("2013-03-01 10:17", 1545)])["flights"]
+    later = [frame.with_columns(hour + timedelta(microseconds=number)) for number in (250_000, 1)]
+    assert pl.concat([frame, *later]).select(entity_id(VIEW)).to_series().to_list() == [
+        "2013-03-01T10:00:00Z|UA|1545",
+        "2013-03-01T10:00:00.250Z|UA|1545",
+        "2013-03-01T10:00:00.000001Z|UA|1545",
+    ]
+
+
 def test_a_label_is_known_after_the_delay_the_flight_and_an_hour_and_never_for_a_cancelled_flight() -> None:
     rows = [flight("2013-03-01 10:15", 1, delay=30, air_time=60), flight("2013-03-01 10:15", 2, delay=None)]
     known = tables(rows)["flights"].select(label_time(VIEW)).to_series().to_list()
