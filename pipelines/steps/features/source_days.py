@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, timedelta
 from zoneinfo import ZoneInfo
 
 from pipelines.spec.features import FeatureView, LastValue, LatestObservation, Lookup, WindowMean
+from pipelines.spec.partitions import first_instant
 
 
 def first_day_read(view: FeatureView, source: str, day: date, timezone: str) -> date | None:
@@ -26,8 +27,7 @@ def first_day_read(view: FeatureView, source: str, day: date, timezone: str) -> 
     if hours is None:
         return None
     zone = ZoneInfo(timezone)
-    midnight = datetime.combine(day, time.min, zone).astimezone(UTC)
-    return (midnight - timedelta(hours=hours)).astimezone(zone).date()
+    return (first_instant(day, zone) - timedelta(hours=hours)).astimezone(zone).date()
 
 
 def sources_of(view: FeatureView) -> list[str]:

@@ -15,6 +15,7 @@ from pipelines.messages.delivery import DeliveryManifest, LandedFile, RawReceipt
 from pipelines.ports import Store
 from pipelines.spec.dataset import Calendar, DatasetSpec
 from pipelines.spec.fault_text import fault_texts
+from pipelines.spec.partitions import first_instant
 from pipelines.store_paths import MANIFEST
 
 
@@ -90,9 +91,9 @@ def wait_end(calendar: Calendar, day: date) -> datetime:
     """When the scheduled run of a day stops waiting: the first tick after the day plus ``calendar.wait_minutes``."""
     from croniter import croniter  # type: ignore[import-untyped]
 
-    zone, next_day = ZoneInfo(calendar.timezone), day + timedelta(days=1)
-    midnight = datetime(next_day.year, next_day.month, next_day.day, tzinfo=zone)
-    due: datetime = croniter(calendar.schedule, midnight - timedelta(seconds=1)).get_next(datetime)
+    zone = ZoneInfo(calendar.timezone)
+    over = first_instant(day + timedelta(days=1), zone)
+    due: datetime = croniter(calendar.schedule, (over - timedelta(seconds=1)).astimezone(zone)).get_next(datetime)
     return due + timedelta(minutes=calendar.wait_minutes)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from pipelines.errors import Refused
+from pipelines.spec.partitions import first_instant
 
 
 def run_key(context: Any) -> str:
@@ -73,7 +74,7 @@ def as_of(context: Any, timezone: str) -> datetime:
         moment: datetime = context["dag_run"].logical_date or context["dag_run"].run_after
         return moment.astimezone(UTC)
     following = parse_day(str(last), "as_of") + timedelta(days=1)
-    return datetime(following.year, following.month, following.day, tzinfo=ZoneInfo(timezone)).astimezone(UTC)
+    return first_instant(following, ZoneInfo(timezone))
 
 
 def day(context: Any) -> date:
