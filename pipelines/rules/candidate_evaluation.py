@@ -74,6 +74,8 @@ def optimism_text(optimism: Optimism) -> str:
     after = f"the {optimism.units} {'days' if optimism.unit == 'day' else 'units'} that its test part does not hold"
     error = f" ± {optimism.standard_error:.4f}" if optimism.standard_error is not None else ""
     way = "too good" if optimism.amount > 0 else "too bad"
+    if optimism.standard_error is not None and abs(optimism.amount) < 2 * optimism.standard_error:
+        way += ", which may be chance"
     shown = f"version {optimism.of} was shown with {optimism.metric} {optimism.shown:.4f}"
     return f"{shown}; {after} give {optimism.later:.4f}: {abs(optimism.amount):.4f}{error} {way}"
 

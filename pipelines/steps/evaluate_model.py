@@ -131,10 +131,11 @@ def _optimism(
     contest: Contest, metrics: dict[str, float | None], compared: Compared | None, request: EvaluateRequest
 ) -> Optimism | None:
     """Of the candidate, where its test part holds days that it was trained on; else of the champion's own test part."""
+    if contest.spec.training.split.strategy != "time_ordered":
+        again = compared or contest.against(request.version, "candidate")
+        return optimism_by_training_again(contest, metrics, again) if again.method != "held_out" else None
     if compared is None or compared.answers is None or request.champion is None:
         return None
-    if contest.spec.training.split.strategy != "time_ordered" and compared.method != "held_out":
-        return optimism_by_training_again(contest, metrics, compared)
     try:
         return optimism_of_version(contest, request.champion)
     except Refused:  # the notes say already what is wrong with the champion

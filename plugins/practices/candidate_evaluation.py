@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from functools import partial
 from typing import Any
 
@@ -9,6 +10,7 @@ from airflow.sdk import Context
 from airflow.sdk.exceptions import AirflowSkipException
 
 from pipelines import store_paths
+from pipelines.errors import Refused
 from pipelines.messages.evaluation import EvaluateRequest, EvaluateResult
 from pipelines.ports import Ports
 from pipelines.rules.anchor_version import anchor_versions
@@ -21,6 +23,8 @@ from practices._operators.model import ModelPractice
 from practices._operators.record_verdict import record_verdict
 from practices._operators.recorded_digests import recorded_digests
 from practices._operators.recorded_results import result_digest
+
+log = logging.getLogger(__name__)
 
 
 class CandidateEvaluation(ModelPractice):
@@ -76,13 +80,21 @@ def evaluation_request(ports: Ports, model: str, version: str, champion: str | N
     """What the ledger knows of a comparison: digests, anchors, and the candidates compared on each test part before."""
     lines = ports.ledger.entries(model=model)
     declared = ports.catalog.model(model).evaluation.comparison
-    anchors = [each for each in anchor_versions(lines, champion, declared, ports.clock()) if each != version]
-    loaded = dict.fromkeys([version, *([champion] if champion else []), *anchors])
+    needed = dict.fromkeys([version, *([champion] if champion else [])])
+    digests = {each: recorded_digests(model, each, ports) for each in needed}
+    anchors = []
+    for anchor in anchor_versions(lines, champion, declared, ports.clock()):
+        try:
+            digests.setdefault(anchor, recorded_digests(model, anchor, ports))
+        except Refused as refusal:  # the next anchor is taken; a sealed line must not stop every candidate
+            log.warning("version %s of %s is no anchor: %s", anchor, model, refusal)
+            continue
+        anchors += [anchor] * (anchor != version)
     return EvaluateRequest(
         model=model,
         version=version,
         champion=champion,
         anchors=anchors,
-        digests={each: recorded_digests(model, each, ports) for each in loaded},
+        digests=digests,
         attempts=compared_versions(lines),
     )

@@ -151,6 +151,15 @@ def test_a_metric_that_was_not_measured_fails_the_task_and_is_on_record(harness:
     assert (version, details["gate"], details["outcome"]) == ("4", "candidate_evaluation", "unknown")
 
 
+def test_an_anchor_that_nothing_proves_stops_no_candidate(harness: PracticeHarness) -> None:
+    for version, previous in (("ghost", None), ("4", "ghost"), ("9", "4")):
+        harness.ledger.append("release", MODEL, version, {"previous": previous}, actor="test")
+    make_live(harness, "9")
+    harness.answers["evaluate_model"] = lambda request: evaluated(request, champion=None)
+    measure(harness, version="10")
+    assert harness.asked[0].anchors == ["4"]  # type: ignore[attr-defined]
+
+
 def test_the_anchor_and_earlier_comparisons_on_a_test_part_come_from_the_ledger(harness: PracticeHarness) -> None:
     for version, previous in (("4", None), ("9", "4")):
         harness.ledger.append("release", MODEL, version, {"previous": previous}, actor="test")

@@ -99,7 +99,7 @@ def test_the_optimism_of_what_was_shown_is_told(spec: Any, result: Any) -> None:
     verdict = judge_evaluation(result(optimism=shown), spec())
     assert verdict.findings[-1] == (
         "version 3 was shown with roc_auc 0.7300; the 30 days that its test part does not hold give 0.7110: "
-        "0.0190 ± 0.0100 too good"
+        "0.0190 ± 0.0100 too good, which may be chance"
     )
     assert verdict.facts["optimism"]["amount"] == 0.019
 

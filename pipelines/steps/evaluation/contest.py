@@ -161,6 +161,9 @@ class Contest:
                 what = f"version {self.candidate.version} on {stretch.start:%Y-%m-%d}"
                 self._chained[number] = train_again(ours, known, what)(rows)
             candidate.append(self._chained[number])
+            if info.version == self.candidate.version:
+                other.append(self._chained[number])
+                continue
             known = known_rows(frame, stretch.start - lag, theirs.training)
             if known.height < theirs.training.minimum_rows and until is not None and until < stretch.start:
                 itself += 1

@@ -50,7 +50,7 @@ class World:
             self._trained[key] = result.version
         return self._trained[key]
 
-    def evaluate(self, version: str, champion: str, **fields: Any) -> EvaluateResult:
+    def evaluate(self, version: str, champion: str | None, **fields: Any) -> EvaluateResult:
         asked = EvaluateRequest(model="small_delay", version=version, champion=champion, digests=self.digests, **fields)
         return evaluate_model.run(asked, self.ports)
 
@@ -141,6 +141,8 @@ def test_a_split_that_mixes_times_compares_nothing_that_either_model_has_seen(tm
     assert result.optimism is not None
     assert (result.optimism.of, result.optimism.later) == (version, result.comparison.candidate)
     assert result.optimism.shown == result.metrics["roc_auc"]
+    first = world.evaluate(version, None)
+    assert (first.comparison, first.optimism) == (None, result.optimism)
 
 
 def test_a_table_without_time_is_compared_by_cross_fitting(tmp_path: Path, shared: Path) -> None:
