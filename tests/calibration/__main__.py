@@ -13,6 +13,7 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 
@@ -29,8 +30,8 @@ def subjects() -> list[str]:
     return sorted(path.stem.removeprefix("calibrate_") for path in Path(__file__).parent.glob("calibrate_*.py"))
 
 
-def measure(subject: str, share: float) -> list[Line]:
-    return list(import_module(f"tests.calibration.calibrate_{subject}").lines(share))
+def measure(subject: str, share: float) -> Iterator[Line]:
+    yield from import_module(f"tests.calibration.calibrate_{subject}").lines(share)
 
 
 def measure_elsewhere(subject: str, seconds: float) -> list[Line] | None:

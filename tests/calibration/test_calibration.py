@@ -13,7 +13,7 @@ SMALL = 0.04
 
 @pytest.mark.parametrize("subject", subjects())
 def test_a_small_share_of_the_simulation_keeps_every_promise(subject: str) -> None:
-    lines = measure(subject, SMALL)
+    lines = list(measure(subject, SMALL))
     assert lines
     assert not [line.row() for line in lines if not line.holds]
 
