@@ -59,5 +59,5 @@ ARG AIRWORTHY_GIT_REVISION
 ENV AIRWORTHY_GIT_REVISION=$AIRWORTHY_GIT_REVISION
 USER 50000
 # A new volume mounted here takes over this owner; it would be root's otherwise.
-RUN mkdir -p airflow/logs airflow/passwords gateway
+RUN mkdir -p airflow/logs airflow/passwords gateway mlflow
 CMD ["airflow", "version"]

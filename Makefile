@@ -151,7 +151,7 @@ schemas: $(READY)  ## Write the JSON schemas that editors read
 
 secrets:  ## Draw the secrets of the docker-compose stack into .env, once
 	@test -e .env && echo ".env is there already" || (umask 077 && python3 -c "import base64, os, secrets; \
-	print('\n'.join(f'{name}={secrets.token_urlsafe(24)}' for name in ('POSTGRES_PASSWORD', 'AIRFLOW_DB_PASSWORD', 'MLFLOW_DB_PASSWORD', 'LEDGER_OWNER_PASSWORD', 'LEDGER_DB_PASSWORD', 'S3_ACCESS_KEY', 'S3_SECRET_KEY', 'AIRFLOW_API_SECRET', 'GATEWAY_TOKEN'))); \
+	print('\n'.join(f'{name}={secrets.token_urlsafe(24)}' for name in ('POSTGRES_PASSWORD', 'AIRFLOW_DB_PASSWORD', 'MLFLOW_DB_PASSWORD', 'LEDGER_OWNER_PASSWORD', 'LEDGER_DB_PASSWORD', 'S3_ACCESS_KEY', 'S3_SECRET_KEY', 'AIRFLOW_API_SECRET', 'GATEWAY_TOKEN', 'REGISTRY_PASSWORD', 'REGISTRY_SESSION_KEY'))); \
 	print('AIRFLOW_JWT_SECRET=' + secrets.token_urlsafe(64)); \
 	print('AIRFLOW_FERNET_KEY=' + base64.urlsafe_b64encode(os.urandom(32)).decode())" > .env && echo "drew secrets into .env")
 

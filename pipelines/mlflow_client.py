@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,12 @@ REFUSED_ERROR_CODES = {
     "NOT_FOUND",
 }
 """MLflow's error codes that a retry would get again."""
+
+REGISTRY_USER = "airworthy"
+"""Name under which tasks and commands log in to the embedded registry; it may change everything there."""
+AUTH_PROVIDER = "airworthy"
+PASSWORD_FILES: dict[str, Path] = {}
+"""Address of an embedded registry to the file with the password of ``REGISTRY_USER``."""
 
 METRIC_GROUPS = ("champion_test", "cv", "test", "train", "validation")
 """Groups in which MLflow shows metrics: ``test_roc_auc`` is stored there as ``test/roc_auc``."""
@@ -64,7 +72,49 @@ def open_client(uri: str) -> Any:
     with translate_mlflow_errors(uri):
         from mlflow import MlflowClient
 
+        if uri.rstrip("/") in PASSWORD_FILES:
+            _register_logins()
         return MlflowClient(tracking_uri=uri, registry_uri=uri)
+
+
+def add_login(request: Any) -> Any:
+    """Add the log-in to a request of MLflow's client, if it goes to an embedded registry of this installation.
+
+    Another server gets what ``MLFLOW_TRACKING_USERNAME`` and ``MLFLOW_TRACKING_PASSWORD`` say.
+    """
+    scheme, _, rest = request.url.partition("://")
+    if login := _embedded_login(f"{scheme}://{rest.partition('/')[0]}"):
+        request.headers["Authorization"] = f"Basic {base64.b64encode(':'.join(login).encode()).decode()}"
+    return request
+
+
+def registry_login(uri: str) -> tuple[str, str] | None:
+    """Name and password for this server; None where none is known."""
+    name, password = (os.environ.get(f"MLFLOW_TRACKING_{part}") for part in ("USERNAME", "PASSWORD"))
+    return _embedded_login(uri.rstrip("/")) or ((name, password) if name and password else None)
+
+
+def _embedded_login(address: str) -> tuple[str, str] | None:
+    file = PASSWORD_FILES.get(address)
+    return (REGISTRY_USER, file.read_text().strip()) if file is not None and file.exists() else None
+
+
+@cache
+def _register_logins() -> None:
+    """Let MLflow's client call ``add_login``, so that no password is in the environment, which children inherit."""
+    from mlflow.tracking.request_auth.abstract_request_auth_provider import RequestAuthProvider
+    from mlflow.tracking.request_auth.registry import _request_auth_provider_registry
+
+    class PasswordFiles(RequestAuthProvider):
+        def get_name(self) -> str:
+            return AUTH_PROVIDER
+
+        def get_auth(self) -> Any:
+            return add_login
+
+    register: Any = _request_auth_provider_registry.register
+    register(PasswordFiles)
+    os.environ.setdefault("MLFLOW_TRACKING_AUTH", AUTH_PROVIDER)
 
 
 @contextmanager

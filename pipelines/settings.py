@@ -69,6 +69,20 @@ class Settings(BaseModel):
     """Actor in the ledger when no person acts."""
 
     @property
+    def registry_password_file(self) -> Path:
+        """The password of ``REGISTRY_USER`` that the embedded registry draws at its first start."""
+        return self.home / "mlflow" / "password"
+
+    @property
+    def registry_reader_file(self) -> Path:
+        """The password of the embedded registry's user ``reader``."""
+        return self.home / "mlflow" / "reader_password"
+
+    @property
+    def is_registry_embedded(self) -> bool:
+        return self.tracking.rstrip("/") == f"http://127.0.0.1:{embedded_ports(self.home)['mlflow']}"
+
+    @property
     def gateway_token_file(self) -> Path:
         """The admin token that the embedded gateway draws at its first start."""
         return self.home / "gateway" / GATEWAY_TOKEN_FILE
@@ -100,8 +114,10 @@ class Settings(BaseModel):
         )
 
 
-def read_or_create_secret(path: Path, size: int = 64) -> str:
+def read_or_create_secret(path: Path, size: int = 64, text: str = "") -> str:
     """The text of a file for its owner's eyes; if there is none, ``size`` random bytes are drawn into it, once.
+
+    ``text``: what to write instead of random bytes.
 
     The file appears whole: a process that was killed leaves no empty secret. Raises ``Refused`` for an empty file.
     """
@@ -109,7 +125,7 @@ def read_or_create_secret(path: Path, size: int = 64) -> str:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         partial = path.with_name(f".{path.name}.{os.getpid()}")
         with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as stream:
-            stream.write(secrets.token_urlsafe(size))
+            stream.write(text or secrets.token_urlsafe(size))
         with suppress(FileExistsError):  # another process was faster
             path.hardlink_to(partial)
         partial.unlink()

@@ -22,6 +22,7 @@ from pipelines.messages import (
     validation,
 )
 from pipelines.messages.message import Message
+from pipelines.mlflow_client import PASSWORD_FILES
 from pipelines.ports import DeploymentTarget, Ledger, Ports, Registry, Store
 from pipelines.rollout import analysis
 from pipelines.rules.pod_privileges import host_access
@@ -79,6 +80,8 @@ class RealPorts:
         kubernetes: Callable[[str | None], Any] | None = None,
     ) -> None:
         self.settings, self._store_options = settings, store_options
+        if settings.is_registry_embedded:
+            PASSWORD_FILES[settings.tracking.rstrip("/")] = settings.registry_password_file
         self._sagemaker, self._kubernetes = sagemaker, kubernetes
 
     @staticmethod

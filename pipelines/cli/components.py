@@ -8,9 +8,10 @@ import secrets
 import socket
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from pipelines.mlflow_client import REGISTRY_USER
 from pipelines.settings import (
     PREFERRED_PORTS,
     REPOSITORY,
@@ -21,17 +22,32 @@ from pipelines.settings import (
 )
 from pipelines.spec.catalog import Catalog
 
-AIRFLOW_USERS = {"admin": "admin", "ml_lead": "op", "second_lead": "op", "compliance": "op", "viewer": "viewer"}
-"""Log-in name to Airflow role; passwords are generated at the first start, in ``var/airflow``."""
+AIRFLOW_USERS = {"admin": "admin", "ml_lead": "user", "second_lead": "user", "compliance": "user", "viewer": "viewer"}
+"""Log-in name to Airflow role, ``user`` being the least that can answer a request for approval; passwords are generated
+at the first start, in ``var/airflow``."""
 
 
 @dataclass(frozen=True)
 class Component:
-    """One process. ``health`` is a URL that answers 200 once it is ready; None: it only has to be alive."""
+    """One process. ``health`` is a URL that answers 200 once it is ready; None: it only has to be alive.
+
+    ``secrets``: variables that this process alone gets, each with the file that holds its value, drawn where it is
+    missing. ``configuration``: variables with the path of a file and its text, written at each start.
+    """
 
     name: str
     command: list[str]
     health: str | None = None
+    secrets: Mapping[str, Path] = field(default_factory=dict)
+    configuration: Mapping[str, tuple[Path, str]] = field(default_factory=dict)
+
+    def environment(self) -> dict[str, str]:
+        """What this process has beside the environment of all; writes the files that are missing."""
+        for path, text in self.configuration.values():
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            path.write_text(text)
+        drawn = {name: read_or_create_secret(path, 24) for name, path in self.secrets.items()}
+        return drawn | {name: str(path) for name, (path, _) in self.configuration.items()}
 
 
 def program_path(name: str) -> str:
@@ -154,8 +170,14 @@ def components(settings: Settings) -> list[Component]:
         Component(
             "mlflow",
             [program_path("mlflow"), "server", "--host", "127.0.0.1", "--port", str(port["mlflow"]), "--workers", "1"]
+            + ["--app-name", "basic-auth"]
             + ["--backend-store-uri", store, "--artifacts-destination", str(mlflow / "artifacts")],
             f"http://127.0.0.1:{port['mlflow']}/health",
+            {
+                "MLFLOW_AUTH_ADMIN_PASSWORD": settings.registry_password_file,
+                "MLFLOW_FLASK_SERVER_SECRET_KEY": mlflow / "flask_key",
+            },
+            {"MLFLOW_AUTH_CONFIG_PATH": (mlflow / "auth.ini", registry_users(mlflow / "auth.db"))},
         ),
         Component(
             "gateway",
@@ -172,6 +194,18 @@ def components(settings: Settings) -> list[Component]:
         Component("dag-processor", [program_path("airflow"), "dag-processor"]),
         Component("triggerer", [program_path("airflow"), "triggerer", "--skip-serve-logs"]),
     ]
+
+
+def registry_users(database: Path) -> str:
+    """Configuration of MLflow's log-in: whoever is known may read; passwords are compared once a minute."""
+    address = f"sqlite:///{database}".replace("%", "%%")
+    return (
+        "[mlflow]\n"
+        "default_permission = READ\n"
+        f"database_uri = {address}\n"
+        f"admin_username = {REGISTRY_USER}\n"
+        "auth_cache_ttl_seconds = 60\n"
+    )
 
 
 def draw_passwords(settings: Settings) -> None:

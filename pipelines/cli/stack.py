@@ -27,6 +27,7 @@ from pipelines.cli.components import (
     ports,
     program_path,
 )
+from pipelines.cli.registry_login import READER, draw_reader
 from pipelines.errors import Unavailable
 from pipelines.ports import Ports
 from pipelines.settings import Settings
@@ -72,6 +73,8 @@ def start(settings: Settings, console: Console, selected: Sequence[Component] | 
         _launch(settings, component, env)
     with console.status("starting") as status:
         _wait_until_ready(settings, selected, status.update)
+    if any(component.name == "mlflow" for component in missing):
+        draw_reader(settings, f"http://127.0.0.1:{ports(settings)['mlflow']}")
     for component in missing:
         console.print(f"  started {component.name}")
 
@@ -88,7 +91,7 @@ def _launch(settings: Settings, component: Component, env: dict[str, str]) -> No
     with (settings.home / "logs" / f"{component.name}.log").open("ab") as log:
         process = subprocess.Popen(
             component.command,
-            env=env,
+            env=env | component.environment(),
             cwd=settings.home,
             stdin=subprocess.DEVNULL,
             stdout=log,
@@ -163,11 +166,14 @@ def describe(settings: Settings, *, show_passwords: bool | None = None) -> str:
     shown = sys.stdout.isatty() if show_passwords is None else show_passwords
     secret = passwords(settings)
     logins = "\n".join(f"             {user:<11} {word}" for user, word in secret.items())
+    reader = settings.registry_reader_file
+    word = reader.read_text().strip() if shown and reader.exists() else f"password in {reader}"
     if not shown:
         logins = f"             {', '.join(secret)}; passwords in {passwords_file(settings)}"
     return (
         f"Airflow      http://127.0.0.1:{port['airflow']}\n{logins}\n"
         f"MLflow       http://127.0.0.1:{port['mlflow']}/#/models?workflowType=machine_learning\n"
+        f"             {READER:<11} {word}\n"
         f"Gateway      http://127.0.0.1:{port['gateway']}   (its API: /docs, metrics: /metrics)\n"
         f"All data are below {settings.home}; `make stop` ends the stack, `make clean` deletes them."
     )

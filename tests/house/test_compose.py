@@ -52,10 +52,19 @@ SECRETS = {
     "bucket": {"S3"},
     "migrate": {"AIRFLOW_DB"},
     "ledger": {"S3", "LEDGER_OWNER"},
-    "mlflow": {"S3", "MLFLOW_DB"},
+    "mlflow": {"S3", "MLFLOW_DB", "REGISTRY", "REGISTRY_SESSION"},
     "gateway": {"S3", "GATEWAY"},
 }
-AIRFLOW_SECRETS = {"S3", "LEDGER_DB", "GATEWAY", "AIRFLOW_FERNET", "AIRFLOW_DB", "AIRFLOW_API", "AIRFLOW_JWT"}
+AIRFLOW_SECRETS = {
+    "S3",
+    "LEDGER_DB",
+    "GATEWAY",
+    "REGISTRY",
+    "AIRFLOW_FERNET",
+    "AIRFLOW_DB",
+    "AIRFLOW_API",
+    "AIRFLOW_JWT",
+}
 
 
 @pytest.mark.parametrize("name", sorted(SERVICES))
