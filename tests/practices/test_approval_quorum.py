@@ -155,6 +155,36 @@ def test_two_named_people_let_the_candidate_on_and_the_ledger_says_who(
     assert said == [("ada", "ml_lead", "approve"), ("mary", "compliance", "approve")]
 
 
+def test_a_person_whom_airflow_numbers_counts_by_the_log_in_name(harness: PracticeHarness, screen: Screen) -> None:
+    """As FAB does."""
+    requests = [asked(harness, 0, "ml_lead"), asked(harness, 1, "compliance")]
+    answers = []
+    for number, (request, name) in enumerate(zip(requests, ("ada", "mary"), strict=True)):
+        event = {
+            "chosen_options": ["Approve"],
+            "params_input": {},
+            "responded_at": harness.clock(),
+            "responded_by_user": {"id": f"{number}", "name": name},
+        }
+        answers.append(request.operator.execute_complete(request.context, event, request.request))
+    assert count(harness, answers)["outcome"] == "pass"
+    assert harness.lines("approval_quorum")[-1][1]["people"] == ["ada", "mary"]
+
+
+def test_a_number_that_is_declared_as_a_name_is_not_taken_for_it(harness: PracticeHarness, screen: Screen) -> None:
+    request = asked(harness, 0, "ml_lead")
+    event = {
+        "chosen_options": ["Approve"],
+        "params_input": {},
+        "responded_at": harness.clock(),
+        "responded_by_user": {"id": "7", "name": "mallory"},
+    }
+    answers = [request.operator.execute_complete(request.context, event, request.request)]
+    answers.append(asked(harness, 1, "compliance").answer("mary"))
+    with pytest.raises(AirflowSkipException, match="7 for ml_lead: only ada, grace may answer"):
+        count(harness, answers)
+
+
 def test_each_role_is_asked_by_as_many_requests_as_it_has_answers_to_give(harness: PracticeHarness) -> None:
     approval = {"approvers": [{"role": "ml_lead", "users": ["ada", "grace"], "count": 2}], "timeout": 60}
     spec = harness.declare(deployment=Deployment.model_validate({"approval": approval}))
