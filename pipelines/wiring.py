@@ -133,17 +133,12 @@ class RealPorts:
             clients = (self._sagemaker or clients_of_environment)(declared.connection)
             return SageMakerTarget(EndpointChanges(model, deployment, clients, self.settings.store))
         if declared.kind == "http_route":
-            from pipelines.adapters.kubernetes.http_route_target import HttpRouteTarget, read_template
+            from pipelines.adapters.kubernetes.http_route_target import HttpRouteTarget
 
-            template = read_template(self.settings.include / "pods" / declared.template)
-            taken = [] if self.settings.allow_host_access else host_access(template["spec"])
-            if taken:
-                hint = "remove it, or set AIRWORTHY_ALLOW_HOST_ACCESS=true for the whole installation"
-                raise Refused(f"the pods of {declared.template} would use their nodes", [*taken, hint])
             return HttpRouteTarget(
                 deployment,
                 self._cluster(declared.connection),
-                template=template,
+                template=self._pod_template(declared.template),
                 store=self.settings.store,
                 clock=self.clock,
             )
@@ -151,12 +146,22 @@ class RealPorts:
             from pipelines.adapters.kubernetes.kserve_target import KServeTarget
 
             opened = self._cluster(declared.connection)
-            template = read_template(self.settings.include / "pods" / declared.template)
-            settings = self.settings
+            template, settings = self._pod_template(declared.template), self.settings
             return KServeTarget(
                 deployment, opened, template=template, image=settings.pod_image, store=settings.store, clock=self.clock
             )
         raise Refused(f"{model}: deployment.target.kind {declared.kind!r} is not supported")
+
+    def _pod_template(self, name: str) -> Any:
+        """The template of the pods that serve. ``Refused`` if it takes something of a node without being allowed to."""
+        from pipelines.adapters.kubernetes.http_route_target import read_template
+
+        template = read_template(self.settings.include / "pods" / name)
+        taken = [] if self.settings.allow_host_access else host_access(template["spec"])
+        if taken:
+            hint = "remove it, or set AIRWORTHY_ALLOW_HOST_ACCESS=true for the whole installation"
+            raise Refused(f"the pods of {name} would use their nodes", [*taken, hint])
+        return template
 
     def _cluster(self, connection: str | None) -> Callable[[], Any]:
         from pipelines.adapters.kubernetes.api import open_client

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,10 +11,12 @@ import pytest
 import yaml
 
 from pipelines.adapters.kubernetes import http_route_objects, kserve_objects
+from pipelines.errors import Refused
 from pipelines.rollout.transitions import Route, Served
 from pipelines.rules.pod_privileges import CONTAINER_GROUPS, host_access
-from pipelines.settings import REPOSITORY
+from pipelines.settings import REPOSITORY, Settings
 from pipelines.spec.deployment import Deployment, HttpRoute
+from pipelines.wiring import open_ports
 from practices._pods.workers import worker_pods
 from tests.house.test_kubernetes_files import MANIFESTS, PODS, VALUES, built, documents
 
@@ -108,6 +111,30 @@ def test_the_pods_of_a_service_of_kserve_are_restricted() -> None:
     spec = kserve_objects.inference_spec("flight_delay", Route(live=SERVED), declared=declared, pods=pods)["predictor"]
     assert list(violations(spec)) == []
     assert (spec["automountServiceAccountToken"], spec["serviceAccountName"]) == (False, "gateway")
+
+
+SERVING = {"http_route": {"gateway": "g", "image": f"registry.example/step@sha256:{'1' * 64}"}, "kserve": {}}
+
+
+@pytest.mark.parametrize("kind", SERVING)
+@pytest.mark.parametrize("allowed", ["true", "false"])
+def test_a_template_that_takes_something_of_a_node_serves_only_where_the_installation_allows_it(
+    tmp_path: Path, kind: str, allowed: str
+) -> None:
+    (tmp_path / "pods").mkdir()
+    template = yaml.safe_load((PODS / "gateway.yaml").read_text())
+    template["spec"]["volumes"].append({"name": "node", "hostPath": {"path": "/etc"}})
+    (tmp_path / "pods" / "gateway.yaml").write_text(yaml.safe_dump(template))
+    named = {"AIRWORTHY_INCLUDE": str(tmp_path), "AIRWORTHY_STORE": "s3://b", "AIRWORTHY_ALLOW_HOST_ACCESS": allowed}
+    ports = open_ports(Settings.from_environment(named | {"AIRWORTHY_POD_IMAGE": "registry.example/step@sha256:1"}))
+    deployment = Deployment.model_validate({"target": {"kind": kind, "namespace": "s", **SERVING[kind]}})
+    spec = SimpleNamespace(deployment=deployment)
+    vars(ports)["catalog"] = SimpleNamespace(model=lambda _: spec)
+    if allowed == "true":
+        assert ports.target("flight_delay")
+    else:
+        with pytest.raises(Refused, match="volume node: the node's folder /etc"):
+            ports.target("flight_delay")
 
 
 @pytest.mark.parametrize("name", ACCOUNTS)
