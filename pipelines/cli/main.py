@@ -22,7 +22,7 @@ COMMAND_GROUPS = {
         "stop": "pipelines.cli.stack",
         "status": "pipelines.cli.status",
         "airflow": "pipelines.cli.airflow",
-        "registry-login": "pipelines.cli.registry_login",
+        "reader": "pipelines.cli.reader",
     },
     "models and data": {
         "check": "pipelines.cli.check",

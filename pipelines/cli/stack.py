@@ -27,7 +27,7 @@ from pipelines.cli.components import (
     ports,
     program_path,
 )
-from pipelines.cli.registry_login import READER, draw_reader
+from pipelines.cli.reader import READER, draw_reader
 from pipelines.errors import Unavailable
 from pipelines.ports import Ports
 from pipelines.settings import Settings

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from pipelines.cli import stack
 from pipelines.cli.components import components
-from pipelines.cli.registry_login import READER, set_password
+from pipelines.cli.reader import READER, set_password
 from pipelines.errors import Refused
 from pipelines.mlflow_client import REGISTRY_USER, open_client, registry_login
 from pipelines.settings import Settings

@@ -1,4 +1,4 @@
-"""`airworthy registry-login <name>` lets a person log in to MLflow's pages, to read; the password is printed once."""
+"""`airworthy reader <name>` lets a person log in to MLflow's pages, to read; the password is printed once."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ USERS = "api/2.0/mlflow/users"
 
 
 def add_parser(subparsers: Any) -> None:
-    parser = subparsers.add_parser("registry-login", help="let a person read MLflow's pages", description=__doc__)
+    parser = subparsers.add_parser("reader", help="let a person read MLflow's pages", description=__doc__)
     parser.add_argument("name", help="log-in name; a known one gets another password")
     parser.set_defaults(run=_run)
 
