@@ -112,9 +112,17 @@ class Life:
     @staticmethod
     def measure(request: EvaluateRequest) -> Any:
         gain = {"metric": "roc_auc", "candidate": 0.7, "champion": 0.69, "gain": 0.01, "low": 0.005, "high": 0.05}
-        drawn = {"confidence": 0.95, "resamples": 1000, "rows": 3000}
+        drawn = {"confidence": 0.95, "rows": 3000, "unit": "day", "units": 40}
         times = {"champion_trained_until": "2013-02-01T00:00:00Z", "compared_from": "2013-02-20T00:00:00Z"}
-        alike = {"rows": 500, "metric": "roc_auc", "candidate": 0.7, "champion": 0.7, "gain": 0.0}
+        alike = {
+            "rows": 500,
+            "metric": "roc_auc",
+            "candidate": 0.7,
+            "champion": 0.7,
+            "gain": 0.0,
+            "units": 30,
+            "loss_p": 0.5,
+        }
         slices = [{"column": column, "value": "a", **alike} for column in ("carrier", "origin")]
         comparison = Interval.model_validate(gain | drawn)
         return evaluated(request, champion=request.champion, comparison=comparison, slices=slices, **times)
