@@ -18,12 +18,13 @@ DOC = """
 
 Owner: **{owner}** · limits declared under `monitoring` in `include/models/{spec.model}.yaml`
 
-1. **check_performance** joins predictions with the labels known by now; **check_drift** compares the trailing window
-   with the training data of the live version. A check *fails* if it detects something; the log and the ledger have
-   every reason. It is *skipped* while it has too few rows or labels, and fails if that lasts for more than
+1. **check_performance** joins predictions with the labels known by now and compares the live version's days with those
+   of its certificate; **check_drift** compares each column with its own recent past, and the trailing window with the
+   training data. A check *fails* if the days are worse or a column broke; the log and the ledger have every reason. It
+   is *skipped* while it has too few rows, labels or days, and fails if that lasts for more than
    {spec.monitoring.max_unmeasured_days} days. Both are *skipped* if no version is live or it got no requests.
-2. **request_retraining** starts `{spec.model}__train` after enough consecutive detections, once per incident; else it
-   is skipped.
+2. **request_retraining** starts `{spec.model}__train` when a declared trigger detects, once per incident; else it is
+   skipped.
 3. **all_is_well** fails the run if a check failed.
 
 Starts for each day of `{spec.view}:features`, or by hand for one day, for example after late labels.

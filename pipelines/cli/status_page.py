@@ -177,6 +177,8 @@ def _model_lines(
             for each in former[-history:]
         ]
         yield f"  history, of versions that are not live: {markup('; '.join(shown))}"
+    if model["broken"]:
+        yield f"  [red]columns that broke (days):[/red] {_counts_text(model['broken'], reasons + 1)}"
     if model["drifted"]:
         yield f"  drifted (days): {_counts_text(model['drifted'], reasons + 1)}"
     for request in model["retrain_requests"]:

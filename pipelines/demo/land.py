@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines import store_paths
 from pipelines.cli import arguments
+from pipelines.demo.planted import UnitChange
 from pipelines.errors import Refused, unknown_name
 from pipelines.messages.delivery import DeliveryManifest, LandedFile
 from pipelines.ports import Ports, Store
@@ -46,11 +47,13 @@ def land(
     sources: Sequence[str] | None = None,
     *,
     force: bool = False,
+    fault: UnitChange | None = None,
 ) -> list[DeliveryManifest]:
     """Deliver every day from ``first`` to ``last``; returns the manifests written, one per source and day.
 
     A daily source delivers one folder a day. A reference source delivers its full copy on ``first``, unless an earlier
-    or equal day has one. A delivered day is not delivered again unless ``force``. Raises ``Refused`` for days
+    or equal day has one. A delivered day is not delivered again unless ``force``. ``fault`` changes what daily sources
+    deliver. Raises ``Refused`` for days
     outside the dataset's calendar and for unknown sources, all at once, before anything is written.
     """
     spec = ports.catalog.dataset(dataset)
@@ -61,7 +64,7 @@ def land(
         landed += (
             _land_reference(name, source, first, ports.store, force=force)
             if source.cadence == "reference"
-            else _land_daily(name, source, first, last, ports.store, force=force)
+            else _land_daily(name, source, first, last, ports.store, force=force, fault=fault)
         )
     return landed
 
@@ -91,7 +94,7 @@ def _land_reference(name: str, source: SourceSpec, day: date, store: Store, *, f
 
 
 def _land_daily(
-    name: str, source: SourceSpec, first: date, last: date, store: Store, *, force: bool
+    name: str, source: SourceSpec, first: date, last: date, store: Store, *, force: bool, fault: UnitChange | None
 ) -> list[DeliveryManifest]:
     from pipelines.demo.nycflights import source_text
 
@@ -104,7 +107,9 @@ def _land_daily(
         date(*(int(part) for part in key)): rows
         for key, rows in text.partition_by(source.day_columns or [], as_dict=True, maintain_order=True).items()
     }
-    return [_write_delivery(name, source, day, parts.get(day, text.clear()), store) for day in missing]
+    rows = {day: parts.get(day, text.clear()) for day in missing}
+    delivered = {day: fault.apply(name, part) if fault else part for day, part in rows.items()}
+    return [_write_delivery(name, source, day, part, store) for day, part in delivered.items()]
 
 
 def _write_delivery(name: str, source: SourceSpec, day: date, rows: pl.DataFrame, store: Store) -> DeliveryManifest:

@@ -7,6 +7,7 @@ import json
 from collections import Counter
 from collections.abc import Callable
 from datetime import date, timedelta
+from pathlib import Path
 from typing import Any
 
 from pipelines import store_paths
@@ -16,10 +17,11 @@ from pipelines.cli.components import passwords
 from pipelines.cli.components import ports as stack_ports
 from pipelines.cli.progress import Progress, open_console
 from pipelines.demo.people import DemoUsers
+from pipelines.demo.planted import HUMIDITY_AS_SHARE, drift_verdict, planted_days
 from pipelines.demo.rollout import RolloutDemo
 from pipelines.errors import Refused
 from pipelines.ledger.version_state import State, known_as, read_versions
-from pipelines.ports import Ports
+from pipelines.ports import LedgerEntry, Ports
 from pipelines.settings import Settings
 from pipelines.spec.model import ModelSpec
 from pipelines.wiring import open_ports
@@ -175,7 +177,7 @@ class Demonstration:
         return "waiting"
 
     def serve_live_days(self) -> None:
-        """For each day: predict its flights before they depart, then land its files."""
+        """For each day: predict its flights before they depart, then land its files; plant one fault and mend it."""
         from pipelines.demo.land import land
         from pipelines.demo.replay import replay
 
@@ -192,8 +194,51 @@ class Demonstration:
                 replay([day], [model.model for model in self.models], self.ports)
                 answered.append(day.isoformat())
                 self._answered_days_file().write_text(json.dumps(answered))
-            land(day, day, self.ports)
+            faulty = planted_days(self.live)
+            if faulty and day == faulty[0] and not self._fault_marker.exists():
+                self.progress.print_note(
+                    f"planted: {HUMIDITY_AS_SHARE.text}, {faulty[0]} to {faulty[-1]}; every check of the data allows it"
+                )
+            land(day, day, self.ports, fault=HUMIDITY_AS_SHARE if day in faulty else None)
             self.progress.wait(lambda day=day: self._arrival_progress(day), timeout=300, what=f"{day} to arrive")  # type: ignore[misc]
+            if faulty and day == faulty[-1] and not self._fault_marker.exists():
+                self._mend_planted_fault(faulty)
+
+    @property
+    def _fault_marker(self) -> Path:
+        """Marks that the planted fault was found and mended."""
+        return self.ports.settings.home / "run" / "fault_mended"
+
+    def _mend_planted_fault(self, days: list[date]) -> None:
+        """Wait until monitoring names the column that broke, deliver its days as they should be, and wait again."""
+        from pipelines.demo.land import land
+
+        model, fault = self.models[0].model, HUMIDITY_AS_SHARE
+
+        def lines() -> list[LedgerEntry]:
+            return self.ports.ledger.entries(model, kind="monitoring_verdict")
+
+        def checked(after: int, faulty: bool) -> tuple[bool, str]:
+            verdict = drift_verdict(lines(), days[-1], after)
+            broken = verdict is not None and fault.column in (verdict.details.get("facts") or {}).get("faults", [])
+            what = f"{fault.column} is to {'break' if faulty else 'be well again'}"
+            return verdict is not None and broken is faulty, f"drift check of {days[-1]}: {what}"
+
+        if self.ports.endpoint.state(model).version is None:
+            self.progress.print_note(f"{model} is not live, so nothing watches the fault; it is mended all the same")
+        else:
+            self.progress.wait(lambda: checked(0, faulty=True), timeout=300, what=f"monitoring to find {fault.column}")
+        found = drift_verdict(lines(), days[-1])
+        for reason in found.details.get("reasons", []) if found else []:
+            self.progress.print_note(f"found by check_drift: {reason}")
+        land(days[0], days[-1], self.ports, sources=[fault.source], force=True)
+        self.progress.print_note(f"answered: {fault.source} of {days[0]} to {days[-1]} is delivered again, in per cent")
+        if found is not None:
+            after = found.number
+            self.progress.wait(
+                lambda: checked(after, faulty=False), timeout=300, what=f"{fault.column} to be well again"
+            )
+        self._fault_marker.touch()
 
     def _deploy_status(self, model: str) -> tuple[bool, str]:
         """Whether no deployment is active: Airflow would not continue it once its DAG is paused."""

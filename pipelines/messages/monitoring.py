@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import date
 from typing import Literal
 
+from pydantic import BaseModel, ConfigDict
+
 from pipelines.messages.message import Message
 
 
@@ -27,6 +29,43 @@ class DayPerformance(Message):
     versions: dict[str, int] = {}
 
 
+class DayValue(BaseModel):
+    """The metrics within one day, or within consecutive days that are too thin to be measured one by one."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    first: date
+    day: date
+    """The last of its days."""
+    rows: int
+    metrics: dict[str, float]
+
+
+class DayComparison(BaseModel):
+    """The day values of a version since it is live, against those of its certificate. Positive: better than there."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    metric: str
+    certificate_days: int
+    window_days: int
+    """Day values in the window."""
+    difference: float
+    """Mean of the window's day values minus that of the certificate's, in the metric's unit, better is positive."""
+    half_width: float
+    """Of the 95 % interval of ``difference``, which allows for few days and for their autocorrelation."""
+    limit_half_width: float
+    """Of the wider interval by which the drop is judged on every day of a year."""
+    autocorrelation: float
+    watched_days: int
+    """Day values that the sum of losses is over."""
+    cusum: float | None = None
+    """Sum of losses beyond the certificate's noise (CUSUM), in deviations of a day; None: too few certificate days."""
+    cusum_limit: float | None = None
+    cusum_since: date | None = None
+    """The day on which the sum last left zero."""
+
+
 class PerformanceResult(Message):
     """Performance of each day whose labels were joined again, and of one version over the whole window."""
 
@@ -41,6 +80,8 @@ class PerformanceResult(Message):
     """The live version if it answered in the window, else the version with the most predictions there."""
     reference: dict[str, float] = {}
     """The version's own test metrics."""
+    comparison: DayComparison | None = None
+    """Of the declared metric; None where the certificate has no day values, or none are measured yet."""
     notes: list[str] = []
     """Data that was not available and was left out."""
 
@@ -57,6 +98,34 @@ class DriftMeasure(Message):
     psi: float | None
 
 
+StatisticKind = Literal["mean", "spread", "nulls", "category"]
+"""The statistics of a column that have a series of daily values."""
+
+
+class ColumnFinding(BaseModel):
+    """A column that left its own recent past. ``fault``: it broke; ``watch``: it moved, which may well be natural."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    column: str
+    lane: Literal["fault", "watch"]
+    since: date
+    """The first day that is found to be different."""
+    signs: list[str]
+    """What shows it, in words with numbers."""
+    size: float | None = None
+    """The largest shift in usual daily changes (watch: in standard errors); None if plain checks alone show it."""
+    moved: float | None = None
+    """Share of the distribution that moved since: KS distance, or the share of rows in other categories."""
+    influence: float | None = None
+    """Mean change of the model's answer if the column is drawn at random; None: its training did not measure it."""
+
+    @property
+    def weight(self) -> float | None:
+        """How much the answers may have moved; None if it is not known."""
+        return None if self.moved is None or self.influence is None else self.moved * self.influence
+
+
 class DriftResult(Message):
     model: str
     day: date
@@ -66,6 +135,10 @@ class DriftResult(Message):
     """URI of the reference profile."""
     features: list[DriftMeasure]
     prediction: DriftMeasure | None = None
+    findings: list[ColumnFinding] = []
+    """Columns that left their own recent past, those that may move the answers most first."""
+    history_days: int | None = None
+    """Days with a profile before the last two, of those that a column's past is taken from; None in older results."""
     report: str | None = None
     """URI of the report for people."""
     missing_days: list[date] = []

@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import Field
 
 from pipelines.messages.message import Message
+from pipelines.messages.monitoring import DayValue
 
 
 class SnapshotRequest(Message):
@@ -91,6 +92,8 @@ class TrainResult(Message):
     """The device that ran the boosting; it differs from the declared one only with ``cpu_fallback``."""
     notes: list[str] = []
     """Measurements that were made on a sample only."""
+    test_days: list[DayValue] = Field(default=[], exclude_if=lambda days: not days)
+    """The monitored metric within each day of the test part, which the days after the release are compared with."""
 
 
 class ReproduceRequest(Message):

@@ -1,21 +1,23 @@
-"""A live model may lose at most ``max_drop`` against its own test metric; too few labels give UNKNOWN."""
+"""A live model's days are held against those of its certificate; what is not shown to be worse is not a detection."""
 
 from __future__ import annotations
 
-from pipelines.messages.monitoring import PerformanceResult
+from pipelines.messages.monitoring import DayComparison, PerformanceResult
 from pipelines.rules.monitoring_gap import TOO_LITTLE_DATA
-from pipelines.spec.model import LOWER_IS_BETTER, ModelSpec
+from pipelines.spec.model import ModelSpec
 from pipelines.verdict import Verdict
 
 RULE = "performance_check"
 
 
 def judge_performance(result: PerformanceResult, spec: ModelSpec) -> Verdict:
-    """FAIL when the metric over the window is worse than the reference by more than ``max_drop``.
+    """FAIL when the days are shown to be worse than the certificate's: the sum of losses passed its limit, or the whole
+    interval of the window's drop lies above ``max_drop``.
 
-    The drop is ``reference - value``, or ``value - reference`` for a metric whose lower values are better. UNKNOWN when
-    fewer than ``minimum_labels`` labels have arrived, or when the metric or its reference was not measured.
-    ``facts["performance"]`` holds the outcome, for the retrain request.
+    Both keep their promise over a year of daily looks: at most one year in ten has a false alarm. The drop is in the
+    metric's unit, positive for worse whichever way the metric points. UNKNOWN when fewer than ``minimum_labels`` labels
+    have arrived, or when the metric or its reference was not measured.
+    ``facts["performance"]`` holds the outcome, for the retrain request; ``facts["alarm"]`` what it rests on.
     """
     performance = spec.monitoring.performance
     metric = performance.metric
@@ -32,18 +34,18 @@ def judge_performance(result: PerformanceResult, spec: ModelSpec) -> Verdict:
         unknowns.append(f"version {result.version} has no test metric {metric!r} in the registry to compare with")
     if value is None:
         unknowns.append(f"{metric} was not measured over the window")
-    drop: float | None = None
-    if value is not None and reference is not None:
-        drop = value - reference if metric in LOWER_IS_BETTER else reference - value
-    if drop is not None and not unknowns and drop > performance.max_drop:
-        failures.append(
-            f"{metric} {value:.4f} is worse than the test's {reference:.4f} by {drop:.4f} > {performance.max_drop}"
-            f" ({result.window_labelled} labels)"
-        )
+    comparison = result.comparison
+    if not unknowns and comparison is None:
+        unknowns.append(f"{metric} was measured within fewer than two days of the window")
+    alarms: list[str] = []
+    if comparison is not None and not unknowns:
+        failures, alarms = _losses(comparison, performance.max_drop)
+    drop = -comparison.difference if comparison is not None else None
     findings = [f"{result.window_labelled} labels of {result.window_predictions} predictions in the window"]
-    if value is not None and drop is not None:
-        against = f"version {result.version}: {metric} {value:.4f}, in its test {reference:.4f}"
-        findings.insert(0, f"{against}: worse by {drop:+.4f}, limit {performance.max_drop:g}")
+    if comparison is not None:
+        findings = [*_measured(comparison, result, performance.max_drop), *findings]
+    if value is not None and reference is not None:
+        findings.append(f"over all rows of the window {metric} {value:.4f}, of its test {reference:.4f}")
     facts: dict[str, object] = {
         TOO_LITTLE_DATA: bool(unknowns) and (result.version is None or reference is not None),
         "version": result.version,
@@ -51,8 +53,50 @@ def judge_performance(result: PerformanceResult, spec: ModelSpec) -> Verdict:
         "value": value,
         "reference": reference,
         "drop": drop,
+        "half_width": comparison.half_width if comparison else None,
+        "cusum": comparison.cusum if comparison else None,
+        "cusum_limit": comparison.cusum_limit if comparison else None,
+        "alarm": alarms,
         "labelled": result.window_labelled,
         "predictions": result.window_predictions,
     }
     verdict = Verdict.of(RULE, failures=failures, unknowns=unknowns, findings=findings, facts=facts)
     return verdict.model_copy(update={"facts": {**facts, "performance": verdict.outcome.value}})
+
+
+def _losses(comparison: DayComparison, max_drop: float) -> tuple[list[str], list[str]]:
+    """The reasons of a detection, and the names of what detected it."""
+    failures, alarms = [], []
+    if (
+        comparison.cusum is not None
+        and comparison.cusum_limit is not None
+        and comparison.cusum > comparison.cusum_limit
+    ):
+        since = f" since {comparison.cusum_since}" if comparison.cusum_since else ""
+        failures.append(
+            f"{comparison.metric} has been worse than on the {comparison.certificate_days} days of the certificate"
+            f"{since}: sum of losses {comparison.cusum:.1f} > {comparison.cusum_limit:.1f}"
+        )
+        alarms.append("cusum")
+    smallest_drop = -comparison.difference - comparison.limit_half_width
+    if smallest_drop > max_drop:
+        failures.append(
+            f"{comparison.metric} is worse than the certificate's by {-comparison.difference:.4f}, at the least "
+            f"{smallest_drop:.4f} > {max_drop} ({comparison.window_days} days)"
+        )
+        alarms.append("interval")
+    return failures, alarms
+
+
+def _measured(comparison: DayComparison, result: PerformanceResult, max_drop: float) -> list[str]:
+    days = f"{comparison.window_days} days against {comparison.certificate_days or 'the whole test'}"
+    days += " of the certificate" if comparison.certificate_days else ""
+    change = f"{comparison.metric} changed by {comparison.difference:+.4f} ± {comparison.half_width:.4f}"
+    lines = [f"version {result.version}: {change} ({days}), limit -{max_drop:g}"]
+    if comparison.cusum is None:
+        lines.append(f"no sum of losses: the certificate has {comparison.certificate_days} days (needs 14)")
+    else:
+        lines.append(
+            f"sum of losses {comparison.cusum:.1f}, limit {comparison.cusum_limit:.1f} ({comparison.watched_days} days)"
+        )
+    return lines

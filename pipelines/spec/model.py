@@ -256,16 +256,17 @@ class Evaluation(DeclarationBlock):
 
 
 class Drift(DeclarationBlock):
-    """Drift counts only if a test is significant **and** its effect is large.
+    """Whether a window differs from the training rows: only if a test is significant **and** its effect is large.
 
-    Numeric features: two-sample KS on the profile's bins; categorical: chi-squared; effect: PSI.
+    Numeric features: two-sample KS on the profile's points; categorical: chi-squared; effect: PSI. A difference is told
+    and fails nothing. What fails is a column that left its own recent past, which needs no limits.
     """
 
     window_days: int = Field(default=7, ge=1)
     p_value: float = Field(default=0.01, gt=0, lt=1)
     psi_threshold: float = Field(default=0.2, gt=0)
     feature_drift_threshold: float = Field(default=0.3, gt=0, le=1)
-    """Share of drifting features from which the data count as drifted."""
+    """Share of differing features from which the data count as drifted."""
     prediction_drift_threshold: float = Field(default=0.2, gt=0)
     """PSI of the predictions from which they count as drifted."""
     minimum_rows: int = Field(default=500, ge=1)
@@ -279,20 +280,29 @@ class Drift(DeclarationBlock):
 class Performance(DeclarationBlock):
     metric: str
     max_drop: float = Field(gt=0)
-    """Allowed loss against the champion's own test metric (in the metric's unit)."""
+    """Allowed loss against the days of the version's own certificate (in the metric's unit)."""
     window_days: int = Field(default=7, ge=1)
     minimum_labels: int = Field(default=500, ge=1)
 
 
+class CatchUp(DeclarationBlock):
+    """After a loss was detected the newest rows are few: further retrainings follow as more of them come in."""
+
+    every_days: int = Field(default=14, ge=1)
+    for_days: int = Field(default=56, ge=0)
+    """Data days after the detection. 0: no further retraining."""
+
+
 class Retraining(DeclarationBlock):
-    consecutive_detections: int = Field(default=3, ge=1)
+    """What asks for a retraining besides the schedule of ``training``, which is the base."""
+
+    consecutive_detections: int = Field(default=1, ge=1)
+    """Detections in a row: measured days for ``performance``, windows that do not overlap for drift."""
     cooldown_days: int = Field(default=7, ge=0)
     """One retraining per incident: no second request for this many data days after one."""
-    triggers: list[Literal["data_drift", "prediction_drift", "performance"]] = [
-        "data_drift",
-        "prediction_drift",
-        "performance",
-    ]
+    catch_up: CatchUp = CatchUp()
+    triggers: list[Literal["data_drift", "prediction_drift", "performance"]] = ["performance"]
+    """Drift asks for nothing unless it is declared: retrainings that it asked for gained no more than any others."""
 
 
 class Monitoring(DeclarationBlock):

@@ -1,4 +1,4 @@
-"""Measures drift of features and predictions over a window, against the profile of the live version's training rows."""
+"""Measures drift: of each feature against its own recent past, and of a window against the live version's training."""
 
 from __future__ import annotations
 
@@ -13,37 +13,49 @@ from pipelines.ports import Ports
 from pipelines.rules.drift_check import has_drifted
 from pipelines.spec.model import Drift, ModelSpec
 from pipelines.steps.drift.compare import compare
+from pipelines.steps.drift.findings import READ_DAYS, find_moved_columns
+from pipelines.steps.drift.shifts import HISTORY_DAYS
 from pipelines.steps.monitoring.prediction_log import flush_log, read_answers
-from pipelines.tables.profile import TableProfile, merge_profiles, profile_frame
+from pipelines.tables.profile import TableProfile, TrainingProfile, merge_profiles, profile_frame
 
 PREDICTION = "prediction"
+SMALLEST_PREDICTION_REFERENCE = 200
 
 
 def run(request: MonitorRequest, ports: Ports) -> DriftResult:
-    """Measure the trailing ``window_days`` up to the day, features and predictions; decide nothing.
+    """Measure the day against the days before it, and the trailing ``window_days`` against training; decide nothing.
 
-    The live version is that of the request. The features' daily profiles are merged; the predictions are those that the
-    live version logged about these days. With no live version no column is measured and ``version`` is None. A column
-    with too few rows, or that the training profile lacks, is listed with None. A day without a profile is named in
-    ``missing_days``. The HTML report is written on request, or by default when a column drifts; if it cannot be, a note
-    says why.
+    The live version is that of the request. Each feature's daily statistics are held against its own past, which needs
+    no version; ``findings`` are the columns that left it. The window's daily profiles are merged and compared with the
+    rows the version was fitted on; the predictions are those that it logged about these days, compared with its answers
+    about its test rows. With no live version no column is measured and ``version`` is None. A column with too few rows,
+    or that the training profile lacks, is listed with None. A day without a profile is named in ``missing_days``. The
+    HTML report is written on request, or by default when a column moved; if it cannot be, a note says why.
     Raises ``Unavailable`` when the store or the registry does not answer.
     """
     spec, drift = ports.catalog.model(request.model), ports.catalog.model(request.model).monitoring.drift
-    window = [request.day - timedelta(days=n) for n in reversed(range(drift.window_days))]
+    window = _days(request.day, drift.window_days)
     version = request.version or _champion(ports, request.model)
     if version is None:
         return DriftResult(model=request.model, day=request.day, window=window, reference="", features=[])
 
     notes: list[str] = []
     path = store_paths.training_profile(request.model, version)
-    reference = _read(ports, path)
+    reference = TrainingProfile.model_validate_json(ports.store.get(path)) if ports.store.exists(path) else None
     if reference is None:
         notes.append(f"{path} is missing: version {version} has no training profile to compare with")
-    daily = {day: _read(ports, store_paths.profile(store_paths.features(spec.view), day)) for day in window}
+    elif not reference.out_of_sample:
+        notes.append(
+            f"version {version} was trained when its own training rows were the reference of its predictions, which it "
+            "answers better than any other: their drift is overstated; train it anew"
+        )
+    read = max(drift.window_days, READ_DAYS)
+    profiles = [(day, _read_day(ports, spec.view, day)) for day in _days(request.day, read)]
+    daily = dict(profiles[-drift.window_days :])
     present = [profile for profile in daily.values() if profile is not None]
     current = merge_profiles(present) if present else None
     names = [name for name in _features(spec, ports) if name not in drift.exclude]
+    findings = find_moved_columns(profiles, names, reference or TableProfile(rows=0), _influence(reference))
     measures = [compare(name, reference, current, drift.minimum_rows) for name in names]
     prediction = _predictions(request.model, version, window, reference, drift, ports, notes)
 
@@ -55,10 +67,12 @@ def run(request: MonitorRequest, ports: Ports) -> DriftResult:
         reference=ports.store.uri(path),
         features=measures,
         prediction=prediction,
+        findings=findings,
+        history_days=sum(profile is not None for _, profile in profiles[-HISTORY_DAYS - 2 : -2]),
         missing_days=[day for day, profile in daily.items() if profile is None],
         notes=notes,
     )
-    if request.report is True or (request.report == "when_drifted" and _any_drifts(result, spec)):
+    if request.report is True or (request.report == "when_drifted" and (findings or _any_drifts(result, spec))):
         return _with_report(result, version, names, ports)
     return result
 
@@ -68,8 +82,17 @@ def _champion(ports: Ports, model: str) -> str | None:
     return info.version if info else None
 
 
-def _read(ports: Ports, path: str) -> TableProfile | None:
+def _days(last: date, count: int) -> list[date]:
+    return [last - timedelta(days=n) for n in reversed(range(count))]
+
+
+def _read_day(ports: Ports, view: str, day: date) -> TableProfile | None:
+    path = store_paths.profile(store_paths.features(view), day)
     return TableProfile.model_validate_json(ports.store.get(path)) if ports.store.exists(path) else None
+
+
+def _influence(reference: TrainingProfile | None) -> dict[str, float]:
+    return reference.influence if reference is not None else {}
 
 
 def _features(spec: ModelSpec, ports: Ports) -> list[str]:
@@ -85,12 +108,16 @@ def _predictions(
     ports: Ports,
     notes: list[str],
 ) -> DriftMeasure:
-    """Predictions of the live version about the days of the window, against those on its own training rows."""
+    """Predictions of the live version about the days of the window, against those about rows it had not seen.
+
+    A test part has fewer rows than a window: 200 of them are enough for the reference.
+    """
     notes += flush_log(ports, model)
     answers = read_answers(ports, model, window[0], window[-1])
     own = answers.filter(pl.col("day").is_in(window) & (pl.col("version") == version))
     current = profile_frame(own.select(PREDICTION), categorical=[], numeric=[PREDICTION])
-    return compare(PREDICTION, reference, current, drift.minimum_rows)
+    smallest = min(drift.minimum_rows, SMALLEST_PREDICTION_REFERENCE)
+    return compare(PREDICTION, reference, current, drift.minimum_rows, reference_rows=smallest)
 
 
 def _any_drifts(result: DriftResult, spec: ModelSpec) -> bool:

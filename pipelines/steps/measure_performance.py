@@ -9,14 +9,20 @@ import polars as pl
 
 from pipelines import store_paths
 from pipelines.errors import Refused
-from pipelines.messages.monitoring import DayPerformance, MonitorRequest, PerformanceResult
+from pipelines.messages.monitoring import DayComparison, DayPerformance, DayValue, MonitorRequest, PerformanceResult
 from pipelines.ports import Ports
-from pipelines.spec.model import CLASSIFICATION_METRICS, REGRESSION_METRICS, ModelSpec
+from pipelines.spec.model import CLASSIFICATION_METRICS, LOWER_IS_BETTER, REGRESSION_METRICS, ModelSpec
+from pipelines.statistics.day_comparison import difference_of_days, sum_of_losses, yearly_error
 from pipelines.steps.evaluation.metrics import measure
+from pipelines.steps.monitoring.day_values import day_values
 from pipelines.steps.monitoring.prediction_log import flush_log, read_answers
 from pipelines.tables.entity_id import entity_id
+from pipelines.tables.profile import TrainingProfile
 
 TEST_METRIC_PREFIX = "test_"
+WATCHED_DAYS = 90
+"""Days over which the losses of a version are summed up."""
+READ_DAYS = 10
 
 
 def run(request: MonitorRequest, ports: Ports) -> PerformanceResult:
@@ -42,16 +48,19 @@ def run(request: MonitorRequest, ports: Ports) -> PerformanceResult:
     in_window = answers.filter(pl.col("day").is_in(window))
     version = _measured_version(in_window, request.version)
     of_version = in_window.filter(pl.col("version") == version) if version else in_window
+    metrics, reference = _metrics(of_version, spec), _test_metrics(request, version, ports, notes)
+    comparison = _compare_days(spec, ports, version, request.day, metrics, reference, notes) if version else None
     return PerformanceResult(
         model=request.model,
         day=request.day,
         window=window,
         days=days,
-        window_metrics=_metrics(of_version, spec),
+        window_metrics=metrics,
         window_predictions=of_version.height,
         window_labelled=of_version["label"].count(),
         version=version,
-        reference=_test_metrics(request, version, ports, notes),
+        reference=reference,
+        comparison=comparison,
         notes=notes,
     )
 
@@ -112,6 +121,79 @@ def _measured_version(answers: pl.DataFrame, live: str | None) -> str | None:
         return live
     counted = answers.group_by("version").agg(n=pl.len(), latest=pl.col("prediction_time").max())
     return None if counted.is_empty() else str(counted.sort("n", "latest", "version")["version"][-1])
+
+
+def _compare_days(
+    spec: ModelSpec,
+    ports: Ports,
+    version: str,
+    last: date,
+    metrics: dict[str, float | None],
+    reference: dict[str, float],
+    notes: list[str],
+) -> DayComparison | None:
+    """The declared metric of the version's days, against its certificate's days; None while it has fewer than two.
+
+    A version from before certificates kept their days is compared by its whole test metric, as if that were of as many
+    days as the window's, and has no sum of losses.
+    """
+    performance = spec.monitoring.performance
+    metric, sign = performance.metric, -1.0 if performance.metric in LOWER_IS_BETTER else 1.0
+    live = [value for value in _version_days(spec, ports, version, last) if metric in value.metrics]
+    days = [sign * value.metrics[metric] for value in live]
+    window_start = last - timedelta(days=performance.window_days - 1)
+    in_window = [value for value, day in zip(days, live, strict=True) if day.day >= window_start]
+    former = [
+        sign * day.metrics[metric] for day in _certificate_days(spec.model, version, ports) if metric in day.metrics
+    ]
+    if not former:
+        notes.append(
+            f"the certificate of version {version} has no day values (it was trained before they were kept): its whole "
+            "test metric is compared, and no sum of losses is watched; train it anew"
+        )
+    compared = former or in_window
+    shown = difference_of_days(compared, in_window)
+    judged = difference_of_days(compared, in_window, 1 - 2 * yearly_error(performance.window_days))
+    if shown is None or judged is None:
+        return None
+    difference = shown.mean
+    if not former:
+        value, test = metrics.get(metric), reference.get(metric)
+        if value is None or test is None:
+            return None
+        difference = sign * (value - test)
+    losses = sum_of_losses(former, days)
+    since = losses.since if losses else None
+    return DayComparison(
+        metric=metric,
+        certificate_days=len(former),
+        window_days=len(in_window),
+        difference=difference,
+        half_width=shown.half_width,
+        limit_half_width=judged.half_width,
+        autocorrelation=shown.autocorrelation,
+        watched_days=len(days),
+        cusum=float(losses.sums[-1]) if losses else None,
+        cusum_limit=losses.limit if losses else None,
+        cusum_since=live[since].first if since is not None else None,
+    )
+
+
+def _version_days(spec: ModelSpec, ports: Ports, version: str, last: date) -> list[DayValue]:
+    """The version's day values of the last ``WATCHED_DAYS``; the log is read a few days at a time."""
+    days, parts = _days(last, WATCHED_DAYS), []
+    for start in range(0, len(days), READ_DAYS):
+        chunk = days[start : start + READ_DAYS]
+        answers = _with_labels(spec, ports, chunk[0], chunk[-1], [])
+        parts.append(answers.filter(pl.col("version") == version).select("day", "label", "prediction"))
+    return day_values(pl.concat(parts), spec)
+
+
+def _certificate_days(model: str, version: str, ports: Ports) -> list[DayValue]:
+    path = store_paths.training_profile(model, version)
+    if not ports.store.exists(path):
+        return []
+    return TrainingProfile.model_validate_json(ports.store.get(path)).test_days
 
 
 def _test_metrics(request: MonitorRequest, version: str | None, ports: Ports, notes: list[str]) -> dict[str, float]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -22,6 +22,7 @@ from pipelines.steps.training import plots
 from pipelines.steps.training.device import DEVICES
 from pipelines.steps.training.environment import environment, installed_packages
 from pipelines.steps.training.facts import data_metrics, flatten, log_dataset_input, previous_best
+from pipelines.steps.training.monitoring_reference import measure_reference
 from pipelines.steps.training.plan import (
     TrainingPlan,
     TrainingResult,
@@ -43,11 +44,10 @@ from pipelines.steps.training.training_record import (
     TRIAL_FILE,
 )
 from pipelines.tables.encoding import encode
-from pipelines.tables.profile import TableProfile, merge_profiles, profile_frame
+from pipelines.tables.profile import TrainingProfile
 
 LAUNCH_VARIABLE = "AIRWORTHY_RUN"
 """Set where the step runs in a pod: the launch's folder in the store, which other pods of it may join."""
-Predict = Callable[[pl.DataFrame], Any]
 
 
 class TrainingReceipt(Message):
@@ -82,8 +82,9 @@ def run(request: TrainRequest, ports: Ports) -> TrainResult:
             team=make_worker_team(plan, ports, os.environ.get(LAUNCH_VARIABLE)),
         )
         _log_result(record, trained)
-        result = _register(record, plan, trained, snapshot, tags, started, ports)
-    _put_profile(plan.features, snapshot, ports, result.version, lambda rows: _predict(trained, rows))
+        profile = measure_reference(plan.features, snapshot, ports, lambda rows: _predict(trained, rows), plan.seed)
+        result = _register(record, plan, trained, profile, snapshot, tags, started, ports)
+    _put_profile(profile, ports, result.model, result.version)
     return result
 
 
@@ -185,6 +186,7 @@ def _register(
     record: RunRecord,
     plan: TrainingPlan,
     trained: TrainingResult,
+    profile: TrainingProfile,
     snapshot: Snapshot,
     tags: Mapping[str, str],
     started: datetime,
@@ -202,6 +204,7 @@ def _register(
         "seconds": _elapsed_seconds(started, ports.clock()),
         "device": plan.device,
         **({"notes": trained.notes} if trained.notes else {}),
+        **_test_days(profile, ports.catalog.model(plan.request.model).monitoring.performance.metric),
     }
     record.log_files({RESULT_FILE: json.dumps(partial).encode()})
     record.flush()
@@ -228,6 +231,13 @@ def _register(
     )
 
 
+def _test_days(profile: TrainingProfile, metric: str) -> dict[str, Any]:
+    """The monitored metric within each test day, for the certificate; nothing where there is no such day."""
+    known = [day for day in profile.test_days if metric in day.metrics]
+    days = [day.model_copy(update={"metrics": {metric: day.metrics[metric]}}).model_dump(mode="json") for day in known]
+    return {"test_days": days} if days else {}
+
+
 def _card(
     plan: TrainingPlan, trained: TrainingResult, snapshot: Snapshot, facts: Mapping[str, str], ports: Ports
 ) -> ModelCard:
@@ -251,7 +261,8 @@ def _earlier_result(
             client.set_terminated(receipt.run_id, "FINISHED")
     if not ports.store.exists(store_paths.training_profile(info.model, info.version)):
         features = {feature.name: feature.type for feature in model.inputs}
-        _put_profile(features, snapshot, ports, info.version, model.predict)
+        seed = int(info.tags.get("airworthy.seed", 0))
+        _put_profile(measure_reference(features, snapshot, ports, model.predict, seed), ports, info.model, info.version)
     return TrainResult(
         model=info.model,
         run_id=receipt.run_id,
@@ -264,26 +275,9 @@ def _earlier_result(
     )
 
 
-def _put_profile(features: Mapping[str, str], snapshot: Snapshot, ports: Ports, version: str, predict: Predict) -> None:
-    """Store the profile that drift is measured against: of the fitted rows and the model's predictions of them."""
-    row_sets = [snapshot.rows("train", "validation")] if snapshot.files is None else _training_batches(snapshot)
-    profiles = [_profile_rows(rows, features, predict) for rows in row_sets]
-    profile = profiles[0] if len(profiles) == 1 else merge_profiles(profiles)
-    path = store_paths.training_profile(snapshot.record.model, version)
-    ports.store.put(path, profile.model_dump_json().encode())
-
-
-def _training_batches(snapshot: Snapshot) -> Iterator[pl.DataFrame]:
-    return (batch for part in ("train", "validation") for batch in snapshot.batches(part))
-
-
-def _profile_rows(rows: pl.DataFrame, features: Mapping[str, str], predict: Predict) -> TableProfile:
-    frame = rows.select(list(features)).with_columns(pl.Series("prediction", predict(rows), dtype=pl.Float64))
-    return profile_frame(
-        frame,
-        categorical=[name for name, kind in features.items() if kind == "categorical"],
-        numeric=[name for name, kind in features.items() if kind == "numeric"] + ["prediction"],
-    )
+def _put_profile(profile: TrainingProfile, ports: Ports, model: str, version: str) -> None:
+    """Store what monitoring compares the version with."""
+    ports.store.put(store_paths.training_profile(model, version), profile.model_dump_json().encode())
 
 
 def _first_rows(snapshot: Snapshot) -> pl.DataFrame:

@@ -1,8 +1,9 @@
 """The profile of a table's columns: up to 512 points of each numeric one, 500 values of each categorical one.
 
-A numeric column is a step function: ``weights[i]`` rows lie in ``(points[i-1], points[i]]``. It is exact up to 512
-distinct values; beyond, 512 points at near-equal frequency are kept, so that the share of rows at or below any number
-is exact at each kept point and at most 1/512 off in between. Profiles of many days can be merged without their rows.
+A numeric column is a step function: ``weights[i]`` rows lie in ``(points[i-1], points[i]]``, and ``ties[i]`` of them at
+``points[i]`` itself. It is exact up to 512 distinct values; beyond, 512 points at near-equal frequency are kept. Then
+the share of rows below, and at or below, a kept point is exact, and strictly between two of them lies at most 1/512 of
+the rows, whatever values are tied. Profiles of many days can be merged without their rows.
 """
 
 from __future__ import annotations
@@ -10,13 +11,16 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import TypeVar
+from typing import Any, Final, Literal, TypeVar
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, model_validator
 
+from pipelines.messages.monitoring import DayValue
+
+PROFILE_VERSION: Final = 2
 MAX_SKETCH_POINTS = 512
 MAX_CATEGORIES = 500
 OTHER_CATEGORY = "__other__"
@@ -43,11 +47,24 @@ class NumericProfile(BaseModel):
     maximum: float | None
     points: list[float]
     weights: list[int]
+    ties: list[int]
+    """Rows at each point itself; of a stored profile of version 1, which has none, the fewest that there can be."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def read_version_1(cls, stored: Any) -> Any:
+        if isinstance(stored, dict) and "ties" not in stored and "weights" in stored:
+            return {**stored, "ties": _fewest_ties(stored["weights"])}
+        return stored
 
     @model_validator(mode="after")
     def check_weights_sum(self) -> NumericProfile:
         if len(self.points) != len(self.weights) or sum(self.weights) != self.count:
             raise ValueError(f"weights of {sum(self.weights)} rows on {len(self.points)} points, not {self.count} rows")
+        if len(self.ties) != len(self.weights):
+            raise ValueError(f"ties of {len(self.ties)} points, not of {len(self.weights)}")
+        if any(not 0 <= tied <= rows for tied, rows in zip(self.ties, self.weights, strict=True)):
+            raise ValueError("ties of a point are fewer than 0 or more than its rows")
         return self
 
 
@@ -65,14 +82,31 @@ class TableProfile(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    version: Literal[1, 2] = 1
+    """2 since ``ties`` are counted. A stored profile that names no version is of version 1, and is read as well."""
     rows: int
     numeric: dict[str, NumericProfile] = {}
     categorical: dict[str, CategoricalProfile] = {}
 
 
+class TrainingProfile(TableProfile):
+    """What monitoring compares a version with: the rows it was fitted on, and its answers about unseen rows."""
+
+    out_of_sample: bool = False
+    """Whether ``prediction`` is of rows that the model was not fitted on. False in a stored profile of version 1."""
+    influence: dict[str, float] = {}
+    """By feature: mean absolute change of the answer if the feature is drawn at random from the fitted rows.
+
+    Of a regression in standard deviations of its answers. Empty in a stored profile of version 1.
+    """
+    test_days: list[DayValue] = []
+    """The metrics within each day of the test part. Empty in a stored profile of version 1."""
+
+
 def profile_frame(frame: pl.DataFrame, *, categorical: Sequence[str], numeric: Sequence[str]) -> TableProfile:
     """Profile the named columns of ``frame``. Booleans may be categorical: ``true`` and ``false``."""
     return TableProfile(
+        version=PROFILE_VERSION,
         rows=frame.height,
         numeric={name: _numeric(frame[name]) for name in numeric},
         categorical={name: _categorical(frame[name]) for name in categorical},
@@ -82,12 +116,14 @@ def profile_frame(frame: pl.DataFrame, *, categorical: Sequence[str], numeric: S
 def merge_profiles(profiles: Sequence[TableProfile]) -> TableProfile:
     """The profile of all rows together, for the columns that any of the profiles has.
 
-    If no column was compressed the result equals ``profile_frame`` on all rows. Each merged profile adds its own error
-    of at most 1/512 of its rows, and compressing the result at most as much again.
+    If no column was compressed the result equals ``profile_frame`` on all rows. Where some were, the rows of a gap are
+    counted just below its upper point: the share of rows at or below any number is then too small by at most 1/512, and
+    a gap of the result has at most 2/512 of the rows.
     """
     numeric = _group_by_name((name, column) for profile in profiles for name, column in profile.numeric.items())
     categorical = _group_by_name((name, column) for profile in profiles for name, column in profile.categorical.items())
     return TableProfile(
+        version=PROFILE_VERSION,
         rows=sum(profile.rows for profile in profiles),
         numeric={name: _merge_numeric(columns) for name, columns in numeric.items()},
         categorical={name: _merge_categorical(columns) for name, columns in categorical.items()},
@@ -109,7 +145,7 @@ def _numeric(values: pl.Series) -> NumericProfile:
     nulls = len(values) - len(known)
     if not len(known):
         return _empty_profile(nulls)
-    points, weights = _sketch(known)
+    points, weights, ties = _sketch(known)
     return NumericProfile(
         count=len(known),
         nulls=nulls,
@@ -119,22 +155,34 @@ def _numeric(values: pl.Series) -> NumericProfile:
         maximum=float(known[-1]),
         points=points.tolist(),
         weights=weights.tolist(),
+        ties=ties.tolist(),
     )
 
 
 def _empty_profile(nulls: int) -> NumericProfile:
-    return NumericProfile(count=0, nulls=nulls, mean=None, std=None, minimum=None, maximum=None, points=[], weights=[])
+    return NumericProfile(
+        count=0, nulls=nulls, mean=None, std=None, minimum=None, maximum=None, points=[], weights=[], ties=[]
+    )
 
 
-def _sketch(ascending: Floats) -> tuple[Floats, Counts]:
+def _fewest_ties(weights: Sequence[int]) -> list[int]:
+    """Rows that must lie at each point: all where no value was merged, else all but what a merged gap can hold."""
+    if len(weights) < MAX_SKETCH_POINTS:
+        return list(weights)
+    gap = 2 * math.ceil(sum(weights) / MAX_SKETCH_POINTS)
+    return [max(0, rows - gap) for rows in weights]
+
+
+def _sketch(ascending: Floats) -> tuple[Floats, Counts, Counts]:
     last = np.flatnonzero(np.append(ascending[1:] != ascending[:-1], True))
-    return _compress_sketch(ascending[last], np.diff(last, prepend=-1).astype(np.int64))
+    rows = np.diff(last, prepend=-1).astype(np.int64)
+    return _compress_sketch(ascending[last], rows, rows)
 
 
-def _compress_sketch(points: Floats, weights: Counts) -> tuple[Floats, Counts]:
+def _compress_sketch(points: Floats, weights: Counts, ties: Counts) -> tuple[Floats, Counts, Counts]:
     """Keep the points at which the cumulated rows first reach each 512th of all rows, then the heaviest up to 512."""
     if len(points) <= MAX_SKETCH_POINTS:
-        return points, weights
+        return points, weights, ties
     below = np.cumsum(weights)
     ranks = np.ceil(below[-1] * np.arange(1, MAX_SKETCH_POINTS + 1) / MAX_SKETCH_POINTS)
     chosen = np.zeros(len(points), dtype=bool)
@@ -143,7 +191,7 @@ def _compress_sketch(points: Floats, weights: Counts) -> tuple[Floats, Counts]:
         heaviest = np.argsort(np.where(chosen, 0, -weights), kind="stable")
         chosen[heaviest[:lacking]] = True
     places = np.flatnonzero(chosen)
-    return points[places], np.diff(below[places], prepend=0)
+    return points[places], np.diff(below[places], prepend=0), ties[places]
 
 
 def _categorical(values: pl.Series) -> CategoricalProfile:
@@ -173,9 +221,10 @@ def _merge_numeric(columns: Sequence[NumericProfile]) -> NumericProfile:
     if not measured:
         return _empty_profile(nulls)
     points, where = np.unique(np.concatenate([column.points for column in measured]), return_inverse=True)
-    weights = np.zeros(len(points), dtype=np.int64)
+    weights, ties = np.zeros(len(points), dtype=np.int64), np.zeros(len(points), dtype=np.int64)
     np.add.at(weights, where, np.concatenate([column.weights for column in measured]))
-    points, weights = _compress_sketch(points, weights)
+    np.add.at(ties, where, np.concatenate([column.ties for column in measured]))
+    points, weights, ties = _compress_sketch(points, weights, ties)
     count = sum(column.count for column in measured)
     mean = sum(column.count * (column.mean or 0.0) for column in measured) / count
     squares = sum(column.count * ((column.std or 0.0) ** 2 + ((column.mean or 0.0) - mean) ** 2) for column in measured)
@@ -188,6 +237,7 @@ def _merge_numeric(columns: Sequence[NumericProfile]) -> NumericProfile:
         maximum=max(column.maximum for column in measured if column.maximum is not None),
         points=points.tolist(),
         weights=weights.tolist(),
+        ties=ties.tolist(),
     )
 
 

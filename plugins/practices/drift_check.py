@@ -1,4 +1,4 @@
-"""Compares features and predictions of each day with the training data of the live version, by stored profiles."""
+"""Compares each column with its own recent past, and the window with the live version's training, by profiles."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from practices._operators.monitored import MonitoringCheck
 
 
 class DriftCheck(MonitoringCheck):
-    """Compare the trailing window of features and predictions with the training profile of the live version.
+    """Find columns that broke; compare the trailing window with the training profile of the live version.
 
-    Tests, effect sizes and thresholds are declared in ``monitoring.drift``. A detection is on the ledger before the
-    task fails. Returns the ``DriftResult``.
+    A column that left its own past is a detection, and is on the ledger before the task fails. A window that differs
+    from training, by the limits of ``monitoring.drift``, is told. Returns the ``DriftResult``.
     """
 
     step, result, subject = "measure_drift", DriftResult, "drift check"

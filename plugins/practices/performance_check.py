@@ -1,4 +1,4 @@
-"""Compares the live version with its own test metric as labels arrive, late labels included."""
+"""Compares the live version's days with those of its certificate as labels arrive, late labels included."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from practices._operators.monitored import MonitoringCheck
 
 
 class PerformanceCheck(MonitoringCheck):
-    """Join predictions with the labels known by now and compare the trailing window with the version's test metric.
+    """Join predictions with the labels known by now and compare the version's days with those of its certificate.
 
     Metric and allowed loss are declared in ``monitoring.performance``. A detection is on the ledger before the task
     fails; with too few labels yet the task is skipped. Returns the ``PerformanceResult``.

@@ -80,4 +80,5 @@ def _ledger_details(request: TrainRequest, result: TrainResult) -> dict[str, Any
     origin = request.model_dump(mode="json", include={"hypothesis", "seed", "git_revision", "requested_by", "trigger"})
     digests = {"run_id", "model_digest", "folder_digest", "snapshot", "request_digest", "environment_digest"}
     facts = {*digests, "rounds", "best_round", "metrics", "device", *([] if result.seed is None else ["seed"])}
+    facts |= {"test_days"} if result.test_days else set()
     return {**origin, **result.model_dump(mode="json", include=facts)}

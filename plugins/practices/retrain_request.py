@@ -1,4 +1,4 @@
-"""Starts a model's training, once per incident, after enough consecutive monitored days with the same detection."""
+"""Starts a model's training when a detection asks for it, once per incident, and again as new rows come in."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from airflow.sdk import Context
 from airflow.sdk.exceptions import AirflowSkipException
 
 from pipelines.ports import Ports
-from pipelines.rules.retrain_request import judge_retraining, read_detections
+from pipelines.rules.retrain_request import judge_retraining, read_detections, read_requests
 from pipelines.verdict import Outcome, Verdict
 from practices._connections import installation
 from practices._operators import links, run_context
@@ -21,7 +21,9 @@ from practices._operators.record_verdict import push_verdict
 
 
 class RetrainRequest(TriggerDagRunOperator):
-    """Start ``<model>__train`` after enough consecutive monitored days with the same detection; else skip.
+    """Start ``<model>__train`` after enough consecutive detections of a declared trigger; else skip.
+
+    A loss of performance is the one trigger by default; it is followed by further trainings as new rows come in.
 
     The run's id is ``retrain_request__<day>``, so a repeated task does not start a second one; it uses labels up to the
     end of that day. It is started by name because Airflow starts no unpartitioned DAG from the event of a partitioned
@@ -97,5 +99,5 @@ def judge(ports: Ports, model: str, day: date, versions: Mapping[str, str]) -> V
     lines = ports.ledger.entries(model=model, kind="monitoring_verdict")
     history = read_detections(line.details for line in lines if line.version == versions.get(line.details["check"]))
     earlier = ports.ledger.entries(model=model, kind="retrain_request")
-    requests = [date.fromisoformat(line.details["day"]) for line in earlier]
+    requests = read_requests(line.details for line in earlier)
     return judge_retraining(history, requests, ports.catalog.model(model), day)

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import tarfile
+from datetime import date
 from importlib import import_module
 from importlib.metadata import entry_points
 from io import BytesIO
@@ -33,14 +34,17 @@ from pipelines.messages.evaluation import EvaluateResult
 from pipelines.messages.rollout import RolloutState, RolloutTicket
 from pipelines.messages.training import ModelDigests, SnapshotResult
 from pipelines.ports import LedgerEntry, VersionInfo
-from pipelines.rules.retrain_request import read_detections
+from pipelines.rules.retrain_request import Request, read_detections, read_requests
 from pipelines.rules.rollback_drill import choose_candidate
 from pipelines.serving.control_plane.state import GatewayState
 from pipelines.settings import REPOSITORY, Settings
 from pipelines.spec.catalog import Catalog
 from pipelines.spec.deployment import Deployment
+from pipelines.steps.drift.ks import ks_test
+from pipelines.steps.drift.sketch import QuantileSketch
 from pipelines.steps.models.registered_model import _verify, read_model_folder
 from pipelines.steps.training.registration import find_registered
+from pipelines.tables.profile import MAX_SKETCH_POINTS, TableProfile, merge_profiles
 from pipelines.testing.ports import FixedClock, MemoryStore
 from practices._operators import run_context
 from practices._pods.launch import Launch
@@ -266,6 +270,21 @@ def test_the_gateways_own_record_stands_where_it_stood(tmp_path: Path) -> None:
     assert route.rollout.probe == told["probe"]
 
 
+@pytest.mark.parametrize("name", ["training/flight_delay/1", "features/flight_delay/2013-01-05"])
+def test_a_profile_that_counted_no_ties_is_read_and_compared(name: str, tmp_path: Path) -> None:
+    path = f"store/profiles/{name}.json"
+    with tarfile.open(ARCHIVE) as archive:
+        archive.extract(path, tmp_path, filter="data")
+    profile = TableProfile.model_validate_json((tmp_path / path).read_bytes())
+    assert profile.version == 1
+    for column, stored in profile.numeric.items():
+        sketch = QuantileSketch.of(stored)
+        assert ks_test(sketch, sketch)[0] <= 0.0, column
+        if len(stored.points) < MAX_SKETCH_POINTS:
+            assert stored.ties == stored.weights
+    assert merge_profiles([profile, profile]).rows == 2 * profile.rows
+
+
 # ---- pods ----------------------------------------------------------------------------------------------------------
 
 
@@ -407,6 +426,7 @@ def test_days_on_which_trouble_was_detected_still_count(harness: PracticeHarness
     assert {("data_drift", "fail"), ("performance", "fail")} <= found
     [asked] = harness.ledger.entries(kind="retrain_request")
     assert asked.details["day"] == "2013-03-07"
+    assert read_requests([asked.details]) == [Request(day=date(2013, 3, 7), alarm=False)]
 
 
 def test_a_version_that_was_live_still_stands_in(lines: list[LedgerEntry]) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from pipelines.errors import Refused
-from pipelines.messages.monitoring import DriftMeasure, DriftResult
+from pipelines.messages.monitoring import ColumnFinding, DriftMeasure, DriftResult
 from practices.drift_check import DriftCheck
 from tests.practices.practice_harness import MODEL, PracticeHarness
 
@@ -32,6 +32,15 @@ def drifted(psi: float | None, prediction_psi: float = 0.01) -> DriftResult:
     )
 
 
+def broken(*columns: str) -> DriftResult:
+    """A quiet window in which these columns left their own past."""
+    findings = [
+        ColumnFinding(column=name, lane="fault", since=date(2013, 3, 6), signs=["mean 40 → 4"], moved=1, influence=0.1)
+        for name in columns
+    ]
+    return drifted(0.05).model_copy(update={"findings": findings})
+
+
 def thin(rows: int) -> DriftResult:
     """A window in which each column has too few rows to be measured."""
     result = drifted(None)
@@ -51,10 +60,16 @@ def test_a_quiet_day_passes_and_is_on_record(harness: PracticeHarness) -> None:
     assert (version, details["check"], details["outcome"]) == ("4", "drift_check", "pass")
 
 
-def test_a_detection_turns_the_task_red_with_every_drifting_column(harness: PracticeHarness) -> None:
-    with pytest.raises(Refused, match=r"(?s)temp: psi 0\.900.*dewp: psi 0\.900"):
-        check(harness, drifted(0.9))
-    assert harness.lines("monitoring_verdict")[0][1]["facts"]["data_drift"] == "fail"
+def test_a_detection_turns_the_task_red_with_every_column_that_broke(harness: PracticeHarness) -> None:
+    with pytest.raises(Refused, match=r"(?s)temp broke: since 2013-03-06 mean 40 → 4.*dewp broke"):
+        check(harness, broken("temp", "dewp"))
+    assert harness.lines("monitoring_verdict")[0][1]["facts"]["faults"] == ["temp", "dewp"]
+
+
+def test_a_window_that_differs_from_training_is_on_record_and_turns_nothing_red(harness: PracticeHarness) -> None:
+    check(harness, drifted(0.9))
+    [(_, details)] = harness.lines("monitoring_verdict")
+    assert (details["outcome"], details["facts"]["data_drift"]) == ("pass", "fail")
 
 
 def test_a_column_that_was_not_measured_is_no_pass(harness: PracticeHarness) -> None:

@@ -7,7 +7,7 @@ import pytest
 from airflow.sdk.exceptions import AirflowSkipException
 
 from pipelines.errors import Refused
-from pipelines.messages.monitoring import PerformanceResult
+from pipelines.messages.monitoring import DayComparison, PerformanceResult
 from practices.performance_check import PerformanceCheck
 from tests.practices.practice_harness import MODEL, PracticeHarness
 
@@ -27,6 +27,18 @@ def performed(value: float, labelled: int = 5000) -> PerformanceResult:
         window_labelled=labelled,
         version="4",
         reference={"roc_auc": 0.72},
+        comparison=DayComparison(
+            metric="roc_auc",
+            certificate_days=40,
+            window_days=7,
+            difference=value - 0.72,
+            half_width=0.03,
+            limit_half_width=0.05,
+            autocorrelation=0.1,
+            watched_days=20,
+            cusum=0.0,
+            cusum_limit=10.5,
+        ),
     )
 
 
@@ -37,7 +49,9 @@ def check(harness: PracticeHarness, result: PerformanceResult) -> dict[str, Any]
 
 
 def test_a_drop_turns_the_task_red_after_it_is_on_record(harness: PracticeHarness) -> None:
-    with pytest.raises(Refused, match=r"roc_auc 0\.55"):
+    with pytest.raises(
+        Refused, match=r"roc_auc is worse than the certificate's by 0\.1700, at the least 0\.1200 > 0\.08"
+    ):
         check(harness, performed(0.55))
     [(version, details)] = harness.lines("monitoring_verdict")
     assert (version, details["check"], details["outcome"]) == ("4", "performance_check", "fail")

@@ -20,10 +20,10 @@ def on(number: int) -> date:
 
 
 def saw(harness: PracticeHarness, number: int, outcome: str, version: str = "4", *, run: str = "", **more: Any) -> None:
-    """A day on which the drift check gave this outcome for its data; ``run``: the run whose check that was."""
-    facts = {"data_drift": outcome, "prediction_drift": "pass"}
-    details = {"check": "drift_check", "day": on(number).isoformat(), "outcome": outcome, "facts": facts, **more}
-    key = f"{MODEL}__monitor/{run}/check_drift/-1/0/{number}" if run else None
+    """A day on which the performance check had this outcome; ``run``: the run whose check that was."""
+    facts = {"performance": outcome}
+    details = {"check": "performance_check", "day": on(number).isoformat(), "outcome": outcome, "facts": facts, **more}
+    key = f"{MODEL}__monitor/{run}/check_performance/-1/0/{number}" if run else None
     harness.ledger.append("monitoring_verdict", MODEL, version, details, actor="test", key=key)
 
 
@@ -49,7 +49,7 @@ def test_enough_detections_in_a_row_start_one_training_as_of_that_day(harness: P
     assert (started.trigger_dag_id, started.dag_run_id) == (f"{MODEL}__train", "retrain_request__2013-03-03")
     assert started.conf is not None
     assert started.conf["as_of"] == "2013-03-03"
-    assert "data_drift detected on 3 checked days in a row" in started.conf["hypothesis"]
+    assert "performance detected on 3 checked days in a row" in started.conf["hypothesis"]
     assert started.skip_when_already_exists
     assert emitted(context, "retrain_requested")["day"] == "2013-03-03"
 
@@ -86,9 +86,9 @@ def test_a_day_monitored_late_asks_for_nothing_more(harness: PracticeHarness) ->
     stands_down(harness, 3)
 
 
-def test_too_few_detections_ask_for_nothing_and_fire_nothing(harness: PracticeHarness) -> None:
-    saw(harness, 0, "pass")
-    saw(harness, 1, "fail")
+def test_a_day_without_a_detection_asks_for_nothing_and_fires_nothing(harness: PracticeHarness) -> None:
+    saw(harness, 0, "fail")
+    saw(harness, 1, "pass")
     assert "consecutive detections" in stands_down(harness, 1)
     assert harness.lines("retrain_request") == []
 
@@ -96,7 +96,7 @@ def test_too_few_detections_ask_for_nothing_and_fire_nothing(harness: PracticeHa
 def test_what_an_earlier_champion_suffered_does_not_count(harness: PracticeHarness) -> None:
     for number in range(2):
         saw(harness, number, "fail", version="3")
-    saw(harness, 2, "fail")
+    saw(harness, 2, "pass")
     stands_down(harness, 2)
 
 
@@ -113,7 +113,7 @@ def test_a_release_or_a_lost_alias_between_a_check_and_the_request_changes_nothi
     _, started = request(harness, 2)
     assert started.dag_run_id == "retrain_request__2013-03-03"
     [(version, details)] = harness.lines("retrain_request")
-    assert (version, details["measured"]) == ("4", {"drift_check": "4"})
+    assert (version, details["measured"]) == ("4", {"performance_check": "4"})
 
 
 def test_another_run_that_measured_the_day_on_another_version_is_not_this_runs_check(harness: PracticeHarness) -> None:
@@ -136,3 +136,22 @@ def test_a_day_on_which_nothing_was_measured_is_no_answer(harness: PracticeHarne
     with pytest.raises(AirflowSkipException, match="no declared trigger was measured"):
         RetrainRequest(task_id="request_retraining", model=MODEL).execute(context)
     assert context["pushed"]["reasons"]
+
+
+def test_drift_alone_starts_no_training(harness: PracticeHarness) -> None:
+    facts = {"data_drift": "fail", "prediction_drift": "fail", "faults": ["temp"]}
+    for number in range(30):
+        details = {"check": "drift_check", "day": on(number).isoformat(), "outcome": "fail", "facts": facts}
+        harness.ledger.append("monitoring_verdict", MODEL, "4", details, actor="test")
+        saw(harness, number, "pass")
+        stands_down(harness, number)
+
+
+def test_after_a_loss_another_training_follows_two_weeks_later(harness: PracticeHarness) -> None:
+    saw(harness, 0, "fail")
+    request(harness, 0)
+    for number in range(1, 15):
+        saw(harness, number, "pass", "5")
+    stands_down(harness, 13)
+    _, started = request(harness, 14)
+    assert started.dag_run_id == "retrain_request__2013-03-15"

@@ -1,4 +1,4 @@
-"""The performance rule compares the window with the version's own test metric, whichever way the metric points."""
+"""The performance rule fails what is shown to be worse than the certificate's days, and nothing that may be chance."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pipelines.messages.monitoring import PerformanceResult
+from pipelines.messages.monitoring import DayComparison, PerformanceResult
 from pipelines.rules.performance_check import judge_performance
 from pipelines.spec.catalog import read_declaration
 from pipelines.spec.model import ModelSpec
@@ -33,29 +33,76 @@ def result(metric: str, value: float | None, reference: float | None, **changes:
     return PerformanceResult(**{**fields, **changes})
 
 
+def compared(metric: str, difference: float = 0.0, **changes: Any) -> DayComparison:
+    fields: dict[str, Any] = {
+        "metric": metric,
+        "certificate_days": 40,
+        "window_days": 28,
+        "difference": difference,
+        "half_width": 0.03,
+        "limit_half_width": 0.05,
+        "autocorrelation": 0.1,
+        "watched_days": 60,
+        "cusum": 1.0,
+        "cusum_limit": 10.5,
+    }
+    return DayComparison(**{**fields, **changes})
+
+
 @pytest.mark.parametrize(
-    ("spec", "metric", "value", "reference", "outcome"),
+    ("difference", "limit_half_width", "cusum", "alarm"),
     [
-        (CLASSIFIER, "roc_auc", 0.70, 0.70, Outcome.PASS),
-        (CLASSIFIER, "roc_auc", 0.63, 0.70, Outcome.PASS),
-        (CLASSIFIER, "roc_auc", 0.61, 0.70, Outcome.FAIL),
-        (CLASSIFIER, "roc_auc", 0.90, 0.70, Outcome.PASS),
-        (REGRESSOR, "mae", 25.0, 22.0, Outcome.PASS),
-        (REGRESSOR, "mae", 31.0, 22.0, Outcome.FAIL),
-        (REGRESSOR, "mae", 10.0, 22.0, Outcome.PASS),
+        (0.0, 0.05, 1.0, []),
+        (-0.12, 0.05, 1.0, []),  # -0.07 at the least: within the declared 0.08
+        (-0.14, 0.05, 1.0, ["interval"]),
+        (-0.14, 0.10, 1.0, []),
+        (+0.30, 0.05, 1.0, []),
+        (0.0, 0.05, 10.5, []),
+        (0.0, 0.05, 10.6, ["cusum"]),
+        (-0.14, 0.05, 10.6, ["cusum", "interval"]),
     ],
 )
-def test_only_a_drop_beyond_the_declared_one_fails(
-    spec: ModelSpec, metric: str, value: float, reference: float, outcome: Outcome
+def test_a_detection_is_a_sum_of_losses_past_its_limit_or_a_drop_that_is_shown_to_exceed_the_declared_one(
+    difference: float, limit_half_width: float, cusum: float, alarm: list[str]
 ) -> None:
-    verdict = judge_performance(result(metric, value, reference), spec)
-    assert verdict.outcome is outcome
-    assert verdict.facts["performance"] == outcome.value
+    comparison = compared("roc_auc", difference, limit_half_width=limit_half_width, cusum=cusum)
+    verdict = judge_performance(result("roc_auc", 0.7, 0.7, comparison=comparison), CLASSIFIER)
+    assert verdict.outcome is (Outcome.FAIL if alarm else Outcome.PASS)
+    assert (verdict.facts["alarm"], verdict.facts["performance"]) == (alarm, verdict.outcome.value)
+    assert len(verdict.reasons) == len(alarm)
 
 
-def test_the_reason_gives_the_value_the_reference_the_drop_and_the_limit() -> None:
-    verdict = judge_performance(result("mae", 31.0, 22.0), REGRESSOR)
-    assert verdict.reasons == ("mae 31.0000 is worse than the test's 22.0000 by 9.0000 > 8.0 (5900 labels)",)
+def test_the_reasons_give_the_sum_the_limit_the_drop_and_the_days() -> None:
+    comparison = compared("mae", -19.0, limit_half_width=10.0, cusum=12.0, cusum_since=date(2013, 4, 20))
+    verdict = judge_performance(result("mae", 41.0, 22.0, comparison=comparison), REGRESSOR)
+    assert verdict.reasons == (
+        "mae has been worse than on the 40 days of the certificate since 2013-04-20: sum of losses 12.0 > 10.5",
+        "mae is worse than the certificate's by 19.0000, at the least 9.0000 > 8.0 (28 days)",
+    )
+
+
+def test_what_was_measured_is_told_with_its_interval_whatever_the_outcome() -> None:
+    verdict = judge_performance(result("roc_auc", 0.7, 0.71, comparison=compared("roc_auc", -0.01)), CLASSIFIER)
+    assert verdict.findings == (
+        "version 3: roc_auc changed by -0.0100 ± 0.0300 (28 days against 40 of the certificate), limit -0.08",
+        "sum of losses 1.0, limit 10.5 (60 days)",
+        "5900 labels of 6000 predictions in the window",
+        "over all rows of the window roc_auc 0.7000, of its test 0.7100",
+    )
+
+
+def test_a_certificate_of_too_few_days_has_no_sum_of_losses_and_says_so() -> None:
+    few = compared("roc_auc", certificate_days=9, cusum=None, cusum_limit=None)
+    verdict = judge_performance(result("roc_auc", 0.7, 0.7, comparison=few), CLASSIFIER)
+    assert verdict.passed
+    assert "no sum of losses: the certificate has 9 days (needs 14)" in verdict.findings
+
+
+def test_a_single_day_has_no_interval_and_is_unknown() -> None:
+    verdict = judge_performance(result("roc_auc", 0.1, 0.7), CLASSIFIER)
+    assert verdict.outcome is Outcome.UNKNOWN
+    assert verdict.reasons == ("roc_auc was measured within fewer than two days of the window",)
+    assert verdict.facts["too_little_data"]
 
 
 @pytest.mark.parametrize(
@@ -80,12 +127,21 @@ def test_everything_missing_is_listed_at_once() -> None:
 
 def test_as_many_labels_as_declared_are_enough() -> None:
     labels = CLASSIFIER.monitoring.performance.minimum_labels
-    assert judge_performance(result("roc_auc", 0.7, 0.7, window_labelled=labels), CLASSIFIER).passed
+    enough = result("roc_auc", 0.7, 0.7, window_labelled=labels, comparison=compared("roc_auc"))
+    assert judge_performance(enough, CLASSIFIER).passed
 
 
-def test_a_drop_of_exactly_the_declared_one_passes() -> None:
-    assert judge_performance(result("mae", 30.0, 22.0), REGRESSOR).passed
-    assert judge_performance(result("mae", 30.0001, 22.0), REGRESSOR).outcome is Outcome.FAIL
+def test_a_drop_that_exceeds_the_declared_one_by_nothing_passes() -> None:
+    at_limit = compared("mae", -18.0, limit_half_width=10.0)
+    assert judge_performance(result("mae", 30.0, 22.0, comparison=at_limit), REGRESSOR).passed
+    beyond = compared("mae", -18.0001, limit_half_width=10.0)
+    assert judge_performance(result("mae", 30.0, 22.0, comparison=beyond), REGRESSOR).outcome is Outcome.FAIL
+
+
+def test_an_alarm_on_too_few_labels_is_unknown() -> None:
+    alarmed = result("roc_auc", 0.4, 0.7, window_labelled=3, comparison=compared("roc_auc", -0.3, cusum=99.0))
+    verdict = judge_performance(alarmed, CLASSIFIER)
+    assert (verdict.outcome, verdict.facts["alarm"]) == (Outcome.UNKNOWN, [])
 
 
 def test_a_value_of_no_known_version_is_unknown_and_has_no_drop() -> None:

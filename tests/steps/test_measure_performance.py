@@ -13,8 +13,9 @@ from sklearn.metrics import roc_auc_score
 from pipelines import store_paths
 from pipelines.adapters.store.delta import DeltaStore
 from pipelines.errors import Refused
-from pipelines.messages.monitoring import MonitorRequest
+from pipelines.messages.monitoring import DayValue, MonitorRequest
 from pipelines.steps import measure_performance
+from pipelines.tables.profile import TrainingProfile
 from tests.steps.monitored import DAY, MODEL, Flushed, MemoryStore, Versions, catalog, flights, log, ports
 
 REQUEST = MonitorRequest(model=MODEL, day=DAY)
@@ -35,6 +36,69 @@ def lived(*days: date, count: int = 60, labelled: bool = True, store: Any = None
         if labelled:
             store.replace_partition(store_paths.validated("flights"), on, about)
     return store
+
+
+def certify(store: Any, *values: float, version: str = "3", metric: str = "roc_auc") -> None:
+    """Give the version a certificate whose test days have these values."""
+    first = DAY - timedelta(days=100)
+    days = [
+        DayValue(first=first + timedelta(n), day=first + timedelta(n), rows=60, metrics={metric: value})
+        for n, value in enumerate(values)
+    ]
+    profile = TrainingProfile(version=2, rows=0, out_of_sample=True, test_days=days)
+    store.put(store_paths.training_profile(MODEL, version), profile.model_dump_json().encode())
+
+
+def test_the_days_of_the_version_are_compared_with_those_of_its_certificate() -> None:
+    store = lived(*[DAY - timedelta(days=n) for n in range(12)])
+    certify(store, *[0.93, 0.97] * 10)
+    found = measure_performance.run(REQUEST, ports(catalog(), store=store)).comparison
+    assert found is not None
+    daily = roc_auc_score([number % 3 == 0 for number in range(60)], scores(60))
+    assert found.difference == pytest.approx(daily - 0.95)
+    assert (found.certificate_days, found.window_days, found.watched_days) == (20, 7, 12)
+    assert found.half_width < found.limit_half_width
+    assert found.cusum is not None
+    assert found.cusum_limit == 14.0
+    # Twelve days, each worse by far than the certificate's noise: 2.5 less 0.3 a day.
+    assert found.cusum == pytest.approx(12 * 2.2)
+    assert found.cusum_since == DAY - timedelta(days=11)
+
+
+def test_a_metric_whose_lower_values_are_better_loses_by_rising() -> None:
+    store = lived(*[DAY - timedelta(days=n) for n in range(8)])
+    certify(store, *[0.10, 0.12] * 10, metric="log_loss")
+    lower = catalog(performance={"metric": "log_loss"})
+    found = measure_performance.run(REQUEST, ports(lower, store=store)).comparison
+    assert found is not None
+    assert (found.difference < 0, found.cusum) == (True, pytest.approx(8 * 2.2))
+
+
+def test_days_of_another_version_are_not_among_the_compared_ones() -> None:
+    store = lived(DAY, YESTERDAY)
+    certify(store, *[0.7, 0.8] * 10)
+    for n in range(2, 30):
+        on = DAY - timedelta(days=n)
+        log(store, flights(on, 60), scores(60), version="2", part=str(on))
+        store.replace_partition(store_paths.validated("flights"), on, flights(on, 60))
+    live = REQUEST.model_copy(update={"version": "3"})
+    found = measure_performance.run(live, ports(catalog(), store=store)).comparison
+    assert found is not None
+    assert found.watched_days == 2
+
+
+def test_a_certificate_without_days_is_compared_by_its_test_metric_with_a_note_and_no_sum() -> None:
+    result = measure_performance.run(REQUEST, ports(catalog(), store=lived(DAY, YESTERDAY)))
+    assert result.comparison is not None
+    assert (result.comparison.certificate_days, result.comparison.cusum) == (0, None)
+    assert result.comparison.difference == pytest.approx((result.window_metrics["roc_auc"] or 0) - 0.70)
+    assert any("has no day values" in note for note in result.notes)
+
+
+def test_a_first_day_alone_has_no_comparison() -> None:
+    store = lived(DAY)
+    certify(store, *[0.7, 0.8] * 10)
+    assert measure_performance.run(REQUEST, ports(catalog(), store=store)).comparison is None
 
 
 def test_the_window_is_measured_with_the_metric_of_the_field() -> None:

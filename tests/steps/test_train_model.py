@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +26,12 @@ from pipelines.mlflow_client import open_client
 from pipelines.rules.reproducible_training import judge_reproduction, judge_training
 from pipelines.settings import REPOSITORY
 from pipelines.steps import reproduce_model, train_model
+from pipelines.steps.drift.compare import compare
 from pipelines.steps.models.registered_model import load_model
 from pipelines.steps.training import plots, run_record
 from pipelines.steps.training.checkpoints import INDEX_FILE
 from pipelines.tables.encoding import encode
+from pipelines.tables.profile import TrainingProfile, profile_frame
 from pipelines.testing.ports import FakePorts
 from tests.steps.small_training import FolderStore, keep_snapshot, ports, request, rows, spec
 
@@ -174,12 +176,68 @@ def test_the_model_folder_has_no_pickle_and_no_code(trained: tuple[FakePorts, Tr
     assert not [name for name in names if name.endswith((".py", ".pkl", ".pickle"))]
 
 
-def test_the_training_profile_covers_features_and_own_answers(trained: tuple[FakePorts, TrainResult]) -> None:
+def reference(world: FakePorts, result: TrainResult) -> TrainingProfile:
+    stored = world.store.get(store_paths.training_profile(MODEL, result.version))
+    return TrainingProfile.model_validate_json(stored)
+
+
+def test_the_training_profile_is_of_the_fitted_rows_and_of_the_answers_about_unseen_ones(
+    trained: tuple[FakePorts, TrainResult],
+) -> None:
     world, result = trained
-    profile = json.loads(world.store.get(store_paths.training_profile(MODEL, result.version)))
-    text = json.dumps(profile)
-    for column in ("carrier", "distance", "wind_speed", "prediction"):
-        assert f'"{column}"' in text
+    profile = reference(world, result)
+    unseen = rows().filter(pl.col("part") == "test")
+    fitted = rows().filter(pl.col("part") != "test")
+    assert (profile.rows, profile.numeric["distance"].count, profile.out_of_sample) == (1020, 1020, True)
+    assert profile.categorical["carrier"].counts == dict(fitted["carrier"].value_counts().sort("count").rows())
+    answers = load_model(world.registry.get(MODEL, result.version), world, digests(result)).predict(unseen)
+    assert profile.numeric["prediction"].count == unseen.height == 180
+    assert profile.numeric["prediction"].mean == pytest.approx(answers.mean())
+
+
+def test_the_influence_of_a_feature_is_how_far_the_answers_move_without_it(
+    trained: tuple[FakePorts, TrainResult],
+) -> None:
+    influence = reference(*trained).influence
+    assert list(influence) == ["carrier", "distance", "wind_speed"]
+    assert all(0.02 < moved < 0.5 for moved in influence.values())
+
+
+def test_the_certificate_has_the_monitored_metric_of_each_test_day(trained: tuple[FakePorts, TrainResult]) -> None:
+    world, result = trained
+    days = reference(world, result).test_days
+    assert [value.metrics["roc_auc"] for value in days] == [value.metrics["roc_auc"] for value in result.test_days]
+    assert [list(value.metrics) for value in result.test_days] == [["roc_auc"]] * len(days)
+    assert [value.day for value in days] == [date(2013, 1, 8), date(2013, 1, 9)]
+    assert sum(value.rows for value in days) <= 180
+
+
+def test_a_random_forest_answers_as_its_reference_says_about_rows_of_the_same_kind(
+    tmp_path: Path, shared: Path
+) -> None:
+    """Of its own training rows it is so sure that answers about any others would always look like drift."""
+    forest = {"kind": "sklearn", "class_path": "sklearn.ensemble.RandomForestClassifier"}
+    model = spec(
+        estimator={**forest, "parameters": {"n_estimators": 60}},
+        learning_rate={"schedule": "constant", "initial": 0.1},
+        checkpointing={"enabled": False},
+    )
+    world = ports(tmp_path, shared, model)
+    frame = rows(count=6000)
+    result = train_model.run(request(keep_snapshot(world.store, frame)), world)
+    profile = reference(world, result)
+    fresh = load_model(world.registry.get(MODEL, result.version), world, digests(result))
+    unseen, fitted = (frame.filter(condition) for condition in (pl.col("part") == "test", pl.col("part") == "train"))
+
+    def psi_of(answered: pl.DataFrame) -> float:
+        answers = pl.DataFrame({"prediction": fresh.predict(answered)})
+        current = profile_frame(answers, categorical=[], numeric=["prediction"])
+        measure = compare("prediction", profile, current, 1)
+        assert measure.psi is not None
+        return measure.psi
+
+    assert psi_of(unseen.sample(450, seed=1)) < 0.1
+    assert psi_of(fitted) > 0.25
 
 
 def test_the_same_request_again_answers_with_the_version_that_is_there(trained: tuple[FakePorts, TrainResult]) -> None:

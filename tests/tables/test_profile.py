@@ -27,6 +27,8 @@ SHAPES = {
     "skewed": RNG.exponential(size=20_000) ** 3,
     "mostly_zero": np.where(RNG.random(20_000) < 0.97, 0.0, RNG.normal(size=20_000)),
     "rounded": RNG.normal(0, 100, size=20_000).round(),
+    "sentinel": np.where(RNG.random(20_000) < 0.3, 999.0, RNG.normal(size=20_000)),
+    "tied_inside": np.where(RNG.random(20_000) < 0.4, RNG.choice([-0.1, 0.0, 0.3], 20_000), RNG.normal(size=20_000)),
 }
 
 
@@ -60,6 +62,21 @@ def test_a_compressed_column_is_exact_at_its_points_and_bounded_between(shape: s
     everywhere = np.searchsorted(values, values, side="right") / len(values)
     assert np.abs(below(found, values) - everywhere).max() <= 1 / MAX_SKETCH_POINTS + 1e-12
     assert found.points[-1] == found.maximum == values[-1]
+    strictly_below = np.searchsorted(values, found.points, side="left")
+    at_or_below = np.searchsorted(values, found.points, side="right")
+    assert found.ties == (at_or_below - strictly_below).tolist()
+    assert (np.array(found.weights) - found.ties).max() <= len(values) / MAX_SKETCH_POINTS
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_of_a_stored_profile_that_counted_no_ties_no_more_rows_are_taken_for_tied_than_are(shape: str) -> None:
+    found = numeric(SHAPES[shape])
+    stored = {name: value for name, value in found.model_dump().items() if name != "ties"}
+    read = NumericProfile.model_validate(stored)
+    assert all(fewest <= exact for fewest, exact in zip(read.ties, found.ties, strict=True))
+    assert (np.array(read.weights) - read.ties).max() <= 2 * np.ceil(found.count / MAX_SKETCH_POINTS)
+    few = numeric(SHAPES[shape][:400]).model_dump(exclude={"ties"})
+    assert NumericProfile.model_validate(few).ties == few["weights"]
 
 
 def test_numbers_that_are_no_numbers_count_as_nulls() -> None:
@@ -86,6 +103,7 @@ def test_days_merged_give_the_profile_of_all_their_rows() -> None:
     assert merged.categorical == whole.categorical
     assert merged.numeric["x"].points == whole.numeric["x"].points
     assert merged.numeric["x"].weights == whole.numeric["x"].weights
+    assert merged.numeric["x"].ties == whole.numeric["x"].ties
     assert merged.numeric["x"].mean == pytest.approx(whole.numeric["x"].mean)
     assert merged.numeric["x"].std == pytest.approx(whole.numeric["x"].std)
 
@@ -95,6 +113,7 @@ def test_merged_compressed_days_stay_within_two_512ths(shape: str) -> None:
     values = SHAPES[shape]
     parts = [pl.DataFrame({"x": part}) for part in np.split(values, 8)]
     merged = merge_profiles([profile_frame(part, categorical=[], numeric=["x"]) for part in parts]).numeric["x"]
+    assert (np.array(merged.weights) - merged.ties).max() <= 2 * len(values) / MAX_SKETCH_POINTS
     exact = np.searchsorted(np.sort(values), np.sort(values), side="right") / len(values)
     assert np.abs(below(merged, np.sort(values)) - exact).max() <= 2 / MAX_SKETCH_POINTS + 1e-12
     assert merged.count == len(values)
@@ -143,6 +162,9 @@ def test_the_same_rows_in_any_order_give_the_same_json_and_it_reads_back() -> No
 
 
 def test_a_profile_whose_weights_do_not_add_up_is_refused() -> None:
-    broken = numeric([1.0, 2.0]).model_dump() | {"weights": [1, 5]}
+    whole = numeric([1.0, 2.0]).model_dump()
     with pytest.raises(ValidationError, match="not 2 rows"):
-        NumericProfile.model_validate(broken)
+        NumericProfile.model_validate(whole | {"weights": [1, 5]})
+    for ties in ([1], [1, 2], [1, -1]):
+        with pytest.raises(ValidationError, match="ties"):
+            NumericProfile.model_validate(whole | {"ties": ties})

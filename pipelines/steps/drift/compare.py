@@ -4,31 +4,39 @@ from __future__ import annotations
 
 from pipelines.messages.monitoring import DriftMeasure
 from pipelines.steps.drift.chi_squared import chi_squared_test, pooled_counts
+from pipelines.steps.drift.daily_statistics import find_column, rows_of
 from pipelines.steps.drift.ks import ks_test
 from pipelines.steps.drift.psi import psi, psi_numeric
 from pipelines.steps.drift.sketch import QuantileSketch
 from pipelines.tables.profile import CategoricalProfile, NumericProfile, TableProfile
 
 
-def compare(name: str, reference: TableProfile | None, current: TableProfile | None, minimum_rows: int) -> DriftMeasure:
+def compare(
+    name: str,
+    reference: TableProfile | None,
+    current: TableProfile | None,
+    minimum_rows: int,
+    *,
+    reference_rows: int | None = None,
+) -> DriftMeasure:
     """Measure one column of ``current``; ``rows`` counts its rows, nulls included.
 
     Statistic, p-value and PSI are None where the column is missing on either side, is of another kind there, or has
-    fewer than ``minimum_rows`` rows in either.
+    fewer than ``minimum_rows`` rows in either (``reference_rows`` in the reference, if given).
     """
-    ref = _column(reference, name)
-    cur = _column(current, name)
+    ref = find_column(reference, name)
+    cur = find_column(current, name)
     categorical = isinstance(cur if cur is not None else ref, CategoricalProfile)
     blank = DriftMeasure(
         name=name,
         kind="categorical" if categorical else "numeric",
         method="chi_squared" if categorical else "ks",
-        rows=_rows(cur),
+        rows=rows_of(cur),
         statistic=None,
         p_value=None,
         psi=None,
     )
-    if min(_rows(ref), _rows(cur)) < max(minimum_rows, 1):
+    if rows_of(cur) < max(minimum_rows, 1) or rows_of(ref) < max(reference_rows or minimum_rows, 1):
         return blank
     if isinstance(ref, NumericProfile) and isinstance(cur, NumericProfile):
         return blank.model_copy(update=_numeric(ref, cur))
@@ -38,8 +46,7 @@ def compare(name: str, reference: TableProfile | None, current: TableProfile | N
 
 
 def _numeric(reference: NumericProfile, current: NumericProfile) -> dict[str, float]:
-    ref = QuantileSketch.of(reference.points, reference.weights, reference.nulls)
-    cur = QuantileSketch.of(current.points, current.weights, current.nulls)
+    ref, cur = QuantileSketch.of(reference), QuantileSketch.of(current)
     statistic, p_value = ks_test(ref, cur)
     return {"statistic": statistic, "p_value": p_value, "psi": psi_numeric(ref, cur)}
 
@@ -48,16 +55,3 @@ def _categorical(reference: CategoricalProfile, current: CategoricalProfile) -> 
     _, ref, cur = pooled_counts(reference.counts, current.counts, (reference.nulls, current.nulls))
     statistic, p_value = chi_squared_test(ref, cur)
     return {"statistic": statistic, "p_value": p_value, "psi": psi(ref, cur)}
-
-
-def _column(profile: TableProfile | None, name: str) -> NumericProfile | CategoricalProfile | None:
-    if profile is None:
-        return None
-    return profile.numeric.get(name) or profile.categorical.get(name)
-
-
-def _rows(column: NumericProfile | CategoricalProfile | None) -> int:
-    if column is None:
-        return 0
-    valued = sum(column.weights) if isinstance(column, NumericProfile) else sum(column.counts.values())
-    return valued + column.nulls

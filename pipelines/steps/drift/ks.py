@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from math import sqrt
+from typing import Literal
 
 import numpy as np
 from scipy.special import kolmogorov
 
-from pipelines.steps.drift.sketch import QuantileSketch
+from pipelines.steps.drift.sketch import Floats, QuantileSketch
 
 
 def ks_test(reference: QuantileSketch, current: QuantileSketch) -> tuple[float, float]:
     """Statistic and p-value of the hypothesis that both come from one distribution.
 
-    The statistic is the largest distance of the two empirical distribution functions over the union of kept points.
-    Where a point of one falls between two of the other, the least possible distance is taken: the result is a lower
-    bound, short of the statistic on the rows by no more than the weight of one gap (about 1/512). Merging days
-    with more distinct values than a profile keeps adds as much uncertainty, either way.
+    The statistic is the largest distance of the two empirical distribution functions, below and at every kept point of
+    either side. There a side's own function is exact, tied values included. Where a point of one falls between two of
+    the other, the least possible distance is taken: the result is never above the statistic on the rows, and short of
+    it by no more than one gap (1/512 of the rows) of each side that has more distinct values than a profile keeps.
+    Merging days that had more adds 1/512 of uncertainty for each merged side, either way.
 
     A null counts as a value below all others, so that a failed sensor is detected, and two columns of nulls only are
     equal. Without nulls this is the plain test.
@@ -28,9 +30,19 @@ def ks_test(reference: QuantileSketch, current: QuantileSketch) -> tuple[float, 
     if not n or not m:
         raise ValueError("each side needs at least one row")
     points = np.union1d(reference.points, current.points)
-    low, high = (bound + reference.nulls for bound in reference.rank_bounds(points))
-    other_low, other_high = (bound + current.nulls for bound in current.rank_bounds(points))
-    least = np.maximum(low / n - other_high / m, other_low / m - high / n)
+    least = max(
+        _least_distance(reference, current, points, "left"), _least_distance(reference, current, points, "right")
+    )
     at_null = abs(reference.nulls / n - current.nulls / m)
-    statistic = float(max(least.max(initial=0.0), at_null, 0.0))
+    statistic = max(least, at_null)
     return statistic, float(kolmogorov(statistic * sqrt(n * m / (n + m))))
+
+
+def _least_distance(
+    reference: QuantileSketch, current: QuantileSketch, points: Floats, side: Literal["left", "right"]
+) -> float:
+    """The largest distance that the two functions have at the least, at (left: just below) any of ``points``."""
+    n, m = reference.rows, current.rows
+    low, high = (bound + reference.nulls for bound in reference.rank_bounds(points, side=side))
+    other_low, other_high = (bound + current.nulls for bound in current.rank_bounds(points, side=side))
+    return float(np.maximum(low / n - other_high / m, other_low / m - high / n).max(initial=0.0))

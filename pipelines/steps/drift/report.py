@@ -27,8 +27,8 @@ from pipelines.verdict import Outcome
 SAMPLE_ROWS = 2000
 """Rows per side at most, so that plotting takes seconds."""
 MEANINGS = {
-    Outcome.PASS: "no drift beyond the declared limits",
-    Outcome.FAIL: "drift beyond the declared limits",
+    Outcome.PASS: "no column broke",
+    Outcome.FAIL: "a column broke",
     Outcome.UNKNOWN: "not everything could be measured",
 }
 
@@ -42,9 +42,9 @@ def write_report(result: DriftResult, live: VersionInfo, names: list[str], ports
     """
     view, spec = ports.catalog.view_of(result.model), ports.catalog.model(result.model)
     psi = {measure.name: measure.psi or 0.0 for measure in result.features}
-    kinds = {
-        name: view.features[name].type for name in sorted(names, key=lambda name: psi.get(name, 0.0), reverse=True)
-    }
+    moved = {finding.column: place for place, finding in enumerate(result.findings)}
+    ordered = sorted(names, key=lambda name: (moved.get(name, len(moved)), -psi.get(name, 0.0)))
+    kinds = {name: view.features[name].type for name in ordered}
     try:
         held, reference_rows = _training_rows(live, names, ports)
         reference, _ = _sample(held, result.day)
@@ -121,12 +121,13 @@ def _heading(result: DriftResult, spec: ModelSpec, sides: str) -> str:
     rows = "".join(_table_row(measure, spec, threshold) for measure, threshold in ranked)
     remarks = [f"no profile of {day}" for day in result.missing_days] + result.notes
     listed = "".join(f"<li>{escape(remark)}</li>" for remark in remarks)
-    columns = ("column", "test", "statistic", "p-value", "limit", "PSI", "limit", "rows", "drifts")
+    columns = ("column", "test", "statistic", "p-value", "limit", "PSI", "limit", "rows", "differs")
     return (
         '<section style="font-family: sans-serif; margin: 2em">'
         f"<h1>Drift of {title}</h1>{verdict_section(verdict, MEANINGS[verdict.outcome])}"
-        "<p>Measured from the profiles of all rows. "
-        "A column drifts if its p-value is below its limit and its PSI reaches its own.</p>"
+        "<p>Measured from the profiles of all rows. A column breaks if it leaves its own past of the last weeks. "
+        "It differs from the training rows if its p-value is below its limit and its PSI reaches its own; seasons do "
+        "that, and it fails nothing.</p>"
         f"<table cellpadding='4'><tr>{''.join(f'<th>{name}</th>' for name in columns)}</tr>{rows}</table>"
         f"<ul>{listed}</ul>"
         f"<p>Below are the shapes of a random sample, by which nothing is decided: {escape(sides)}.</p></section>"

@@ -1,57 +1,65 @@
-"""A numeric column as the kept points of its profile: counts are exact at each point and bounded in between."""
+"""A numeric column as the kept points of its profile: counts are exact below and at each point, bounded in between."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.tables.profile import MAX_SKETCH_POINTS
+from pipelines.tables.profile import NumericProfile
 
 Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class QuantileSketch:
-    """``weights[i]`` rows lie in ``(points[i-1], points[i]]``; ``points`` ascend; ``nulls`` rows have no value."""
+    """``weights[i]`` rows lie in ``(points[i-1], points[i]]``, ``ties[i]`` of them at ``points[i]``.
+
+    ``points`` ascend; ``nulls`` rows have no value.
+    """
 
     points: Floats
     weights: Floats
+    ties: Floats
     nulls: int
 
     @classmethod
-    def of(cls, points: Sequence[float], weights: Sequence[int], nulls: int) -> QuantileSketch:
-        return cls(np.asarray(points, dtype=np.float64), np.asarray(weights, dtype=np.float64), nulls)
+    def of(cls, profile: NumericProfile) -> QuantileSketch:
+        points, weights, ties = (
+            np.asarray(values, dtype=np.float64) for values in (profile.points, profile.weights, profile.ties)
+        )
+        return cls(points, weights, ties, profile.nulls)
 
     @property
     def rows(self) -> int:
         """Rows with and without a value."""
         return int(self.weights.sum()) + self.nulls
 
-    def rank_bounds(self, values: Floats) -> tuple[Floats, Floats]:
-        """Rows with a value ``<= x``, for each ``x`` of ``values``: the fewest and the most there can be.
+    def rank_bounds(self, values: Floats, *, side: Literal["left", "right"] = "right") -> tuple[Floats, Floats]:
+        """Rows with a value ``<= x`` (left: ``< x``), for each ``x`` of ``values``: the fewest and the most.
 
-        Both are equal at every kept point, from the last one on, and everywhere if no value was merged.
+        Both are equal at every kept point, beyond the last one, and everywhere if no value was merged; elsewhere, just
+        below a kept point, too, they differ by the rows of the gap.
         """
         below = np.concatenate(([0.0], np.cumsum(self.weights)))
-        fewest = below[np.searchsorted(self.points, values, side="right")]
-        if len(self.points) < MAX_SKETCH_POINTS:  # fewer than a profile keeps: every distinct value is there
-            return fewest, fewest
-        # Rows merged into the next kept point may lie anywhere in the gap that `x` falls into.
-        return fewest, below[np.searchsorted(self.points, values, side="left") + (values <= self.points[-1])]
+        in_gap = np.concatenate((self.weights - self.ties, [0.0]))
+        place = np.searchsorted(self.points, values, side=side)
+        fewest = below[place]
+        if side == "right":
+            is_point = place > np.searchsorted(self.points, values, side="left")
+            return fewest, fewest + np.where(is_point, 0.0, in_gap[place])
+        return fewest, fewest + in_gap[place]
 
     def bin_counts(self, edges: Floats) -> Floats:
         """Rows in ``(-inf, edges[0]]``, ``(edges[0], edges[1]]``, ..., ``(edges[-1], inf)``.
 
-        An edge between two kept points gets the middle of the likely range: a point with more rows than the share of
-        one gap has most of them tied at the point itself.
+        An edge between two kept points gets half of the rows that lie between them.
         """
         fewest, most = self.rank_bounds(edges)
         rows = float(self.weights.sum())
-        below = fewest + np.minimum(most - fewest, 2 * rows / MAX_SKETCH_POINTS) / 2
-        return np.diff(np.concatenate(([0.0], below, [rows])))
+        return np.diff(np.concatenate(([0.0], (fewest + most) / 2, [rows])))
 
     def quantile_edges(self, bins: int) -> Floats:
         """The distinct inner quantiles that cut the values into at most ``bins`` bins of like size.

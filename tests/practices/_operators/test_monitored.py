@@ -15,14 +15,14 @@ from practices._operators.monitored import MonitoringCheck
 from practices.drift_check import DriftCheck
 from practices.performance_check import PerformanceCheck
 from tests.practices.practice_harness import MODEL, PracticeHarness
-from tests.practices.test_drift_check import drifted, thin
+from tests.practices.test_drift_check import broken, drifted, thin
 from tests.practices.test_performance_check import performed
 
 DAY = date(2013, 3, 7)
 Result = DriftResult | PerformanceResult
 CHECKS: list[tuple[type[MonitoringCheck], Result, Result]] = [
     (PerformanceCheck, performed(0.71), performed(0.55)),
-    (DriftCheck, drifted(0.05), drifted(0.9)),
+    (DriftCheck, drifted(0.05), broken("temp")),
 ]
 """Each check, what is measured on a quiet day, and what on a day with a detection."""
 

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
+import polars as pl
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import stats
 
@@ -11,19 +16,96 @@ from pipelines.steps.drift.chi_squared import chi_squared_test, pooled_counts
 from pipelines.steps.drift.ks import ks_test
 from pipelines.steps.drift.psi import psi, psi_numeric
 from pipelines.steps.drift.sketch import QuantileSketch
+from pipelines.tables.profile import MAX_SKETCH_POINTS, NumericProfile, merge_profiles, profile_frame
 
 
-def sketch(values: NDArray[np.float64], points: int = 512, nulls: int = 0) -> QuantileSketch:
-    """Every distinct value if they are few, else ``points`` near-equal-frequency ones up to the maximum."""
-    distinct, counts = np.unique(values, return_counts=True)
-    if len(distinct) > points:
-        below = np.cumsum(counts)
-        kept = np.unique(np.searchsorted(below, np.linspace(1, below[-1], points)))
-        # Padded with the smallest values, so that a compressed sketch is told by its number of points.
-        spare = np.setdiff1d(np.arange(points), kept)[: points - len(kept)]
-        kept = np.union1d(kept, spare)
-        distinct, counts = distinct[kept], np.diff(np.concatenate(([0], below[kept])))
-    return QuantileSketch.of(distinct.tolist(), counts.tolist(), nulls)
+def profile(values: NDArray[np.float64]) -> NumericProfile:
+    frame = pl.DataFrame({"x": pl.Series(values, dtype=pl.Float64)})
+    return profile_frame(frame, categorical=[], numeric=["x"]).numeric["x"]
+
+
+def sketch(values: NDArray[np.float64], nulls: int = 0) -> QuantileSketch:
+    return QuantileSketch.of(profile(values).model_copy(update={"nulls": nulls}))
+
+
+def of_version_1(values: NDArray[np.float64]) -> QuantileSketch:
+    """The sketch of a profile that was stored before ties were counted."""
+    return QuantileSketch.of(NumericProfile.model_validate(profile(values).model_dump(exclude={"ties"})))
+
+
+GAP = 1 / MAX_SKETCH_POINTS
+"""Rows that lie between two kept points at most, as a share."""
+
+
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    size=st.integers(50, 6000),
+    other_size=st.integers(50, 6000),
+    atoms=st.lists(st.floats(-4, 4), max_size=6),
+    atom_share=st.floats(0, 1),
+    other_share=st.floats(0, 1),
+    shape=st.sampled_from(["normal", "tail", "few", "whole"]),
+    moved=st.sampled_from([0.0, 0.01, 0.5]),
+)
+@settings(max_examples=60, deadline=None, derandomize=True)
+def test_ks_of_any_two_columns_is_that_of_the_rows_but_for_one_gap_of_each_side(
+    seed: int,
+    size: int,
+    other_size: int,
+    atoms: list[float],
+    atom_share: float,
+    other_share: float,
+    shape: str,
+    moved: float,
+) -> None:
+    rng = np.random.default_rng(seed)
+    draw: dict[str, Callable[[int], NDArray[np.float64]]] = {
+        "normal": lambda n: rng.normal(0, 1, n),
+        "tail": lambda n: rng.pareto(1.1, n),
+        "few": lambda n: rng.integers(0, 5, n) / 3,
+        "whole": lambda n: rng.normal(0, 300, n).round(),
+    }
+    sides = []
+    for rows, share, shift in ((size, atom_share, 0.0), (other_size, other_share, moved)):
+        values = draw[shape](rows) + shift
+        if atoms:
+            values = np.where(rng.random(rows) < share, rng.choice(atoms, rows), values)
+        sides.append(values)
+    exact = stats.ks_2samp(*sides, method="asymp").statistic
+    statistic, _ = ks_test(*(sketch(values) for values in sides))
+    compressed = sum(len(np.unique(values)) > MAX_SKETCH_POINTS for values in sides)
+    assert exact - compressed * GAP - 1e-12 <= statistic <= exact + 1e-12
+    older, _ = ks_test(*(of_version_1(values) for values in sides))
+    assert older <= exact + 1e-12
+
+
+@pytest.mark.parametrize("read", [sketch, of_version_1])
+@pytest.mark.parametrize(("share", "was", "becomes"), [(0.3, 999.0, 9999.0), (0.2, 0.95, 0.99), (0.3, -1.0, -2.0)])
+def test_a_tied_value_that_moves_is_seen_also_in_profiles_that_counted_no_ties(
+    read: Callable[[NDArray[np.float64]], QuantileSketch], share: float, was: float, becomes: float
+) -> None:
+    rng = np.random.default_rng(9)
+    reference, current = rng.uniform(0, 0.9, 20_000), rng.uniform(0, 0.9, 6_000)
+    tied, moved = rng.random(20_000) < share, rng.random(6_000) < share
+    reference, current = np.where(tied, was, reference), np.where(moved, becomes, current)
+    exact = stats.ks_2samp(reference, current).statistic
+    statistic, p_value = ks_test(read(reference), read(current))
+    assert statistic == pytest.approx(exact, abs=10 * GAP)
+    assert (statistic > share - 0.05, p_value < 1e-20) == (True, True)
+    assert psi_numeric(read(reference), read(current)) > 0.5
+
+
+def test_ks_of_merged_days_stays_within_two_gaps_of_each_merged_side() -> None:
+    rng = np.random.default_rng(10)
+    reference = np.where(rng.random(30_000) < 0.25, 999.0, rng.normal(0, 1, 30_000))
+    current = np.where(rng.random(8_000) < 0.25, 9999.0, rng.normal(0.1, 1, 8_000))
+    merged = []
+    for values in (reference, current):
+        days = [pl.DataFrame({"x": day}) for day in np.split(values, 8)]
+        profiles = [profile_frame(day, categorical=[], numeric=["x"]) for day in days]
+        merged.append(QuantileSketch.of(merge_profiles(profiles).numeric["x"]))
+    exact = stats.ks_2samp(reference, current).statistic
+    assert exact - 4 * GAP <= ks_test(*merged)[0] <= exact + 2 * GAP
 
 
 @pytest.mark.parametrize("shift", [0.0, 0.02, 0.2, 1.0])
@@ -37,12 +119,12 @@ def test_ks_of_few_distinct_values_is_the_test_on_the_rows(shift: float) -> None
 
 
 @pytest.mark.parametrize("shift", [0.0, 0.02, 0.2, 1.0])
-def test_ks_of_a_compressed_column_is_a_lower_bound_short_by_one_gap_at_most(shift: float) -> None:
+def test_ks_of_a_compressed_column_is_a_lower_bound_short_by_one_gap_of_each_side_at_most(shift: float) -> None:
     rng = np.random.default_rng(2)
     a, b = rng.normal(0, 1, 30_000), rng.normal(shift, 1, 20_000)
     statistic, p_value = ks_test(sketch(a), sketch(b))
     expected = stats.ks_2samp(a, b, method="asymp")
-    assert expected.statistic - 1.5 / 512 <= statistic <= expected.statistic + 1e-12
+    assert expected.statistic - 2 * GAP <= statistic <= expected.statistic + 1e-12
     assert p_value >= expected.pvalue * 0.9
 
 
