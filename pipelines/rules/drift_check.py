@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from pipelines.messages.monitoring import ColumnFinding, DriftMeasure, DriftResult
+from pipelines.messages.monitoring import DriftResult
+from pipelines.rules.drift_findings import finding_text, has_drifted, is_measured, matters, sort_by_psi, window_findings
 from pipelines.rules.monitoring_gap import TOO_LITTLE_DATA, WAITS_FOR_HISTORY
 from pipelines.spec.model import ModelSpec
 from pipelines.verdict import Outcome, Verdict
@@ -10,9 +11,6 @@ from pipelines.verdict import Outcome, Verdict
 RULE = "drift_check"
 SMALLEST_HISTORY_DAYS = 28
 """Days before the judged ones from which a column's past is known well enough."""
-ACT_FROM = 0.0175
-"""Weight (share of the distribution that moved, times the column's influence on the answers) from which a finding
-matters: 48 of 53 simulated faults that cost 0.01 of AUC or more weigh so much, and 1 of 95 natural shifts."""
 
 
 def judge_drift(result: DriftResult, spec: ModelSpec) -> Verdict:
@@ -36,7 +34,7 @@ def judge_drift(result: DriftResult, spec: ModelSpec) -> Verdict:
 
     predictions_differ = False
     prediction_unknowns: list[str] = []
-    if result.prediction is None or not _is_measured(result.prediction):
+    if result.prediction is None or not is_measured(result.prediction):
         rows = result.prediction.rows if result.prediction else 0
         prediction_unknowns = [f"prediction drift not measured: {rows} rows (needs {_needed(drift.minimum_rows)})"]
     else:
@@ -54,7 +52,7 @@ def judge_drift(result: DriftResult, spec: ModelSpec) -> Verdict:
         "history_days": result.history_days,
         "drifting": [m.name for m in drifting],
         "drifting_share": round(share, 6),
-        "largest_psi": {m.name: round(m.psi, 4) for m in _sort_by_psi(result.features)[:5] if m.psi is not None},
+        "largest_psi": {m.name: round(m.psi, 4) for m in sort_by_psi(result.features)[:5] if m.psi is not None},
         "prediction_psi": result.prediction.psi if result.prediction else None,
         "data_drift": _outcome(differs, data_unknowns),
         "prediction_drift": _outcome(predictions_differ, prediction_unknowns),
@@ -70,43 +68,12 @@ def judge_drift(result: DriftResult, spec: ModelSpec) -> Verdict:
     facts[TOO_LITTLE_DATA] = bool(unknowns) and lacks_rows
     facts[WAITS_FOR_HISTORY] = lacks_history
     findings = [f"watch {finding.column}: {finding_text(finding)}" for finding in watched]
-    findings += _findings(result, spec, len(drifting), share)
+    findings += window_findings(result, spec, len(drifting), share)
     return Verdict.of(RULE, failures=failures, unknowns=unknowns, findings=findings, facts=facts)
-
-
-def matters(finding: ColumnFinding) -> bool | None:
-    """Whether the answers may have moved by enough to act; None if it is not known."""
-    return None if finding.weight is None else finding.weight >= ACT_FROM
-
-
-def finding_text(finding: ColumnFinding) -> str:
-    """What shows it, since when, and whether it matters."""
-    if finding.weight is None:
-        weight = "how much the answers depend on it is not known"
-    else:
-        product = f"{finding.moved:.2f} of its values moved * influence {finding.influence:.3f} = {finding.weight:.4f}"
-        against = f">= {ACT_FROM}: act" if matters(finding) else f"< {ACT_FROM}: the answers hardly move"
-        weight = f"{product} {against}"
-    return f"since {finding.since} {'; '.join(finding.signs)}; {weight}"
 
 
 def _lacks_history(result: DriftResult) -> bool:
     return result.history_days is not None and result.history_days < SMALLEST_HISTORY_DAYS
-
-
-def _findings(result: DriftResult, spec: ModelSpec, drifting: int, share: float) -> list[str]:
-    drift = spec.monitoring.drift
-    counted = f"{drifting} of {len(result.features)} features differ from its training rows"
-    findings = [f"version {result.version}: {counted}: share {share:.3f}, limit {drift.feature_drift_threshold:g}"]
-    differing = [m for m in result.features if has_drifted(m, spec, drift.psi_threshold)]
-    findings += [_drift_text(m, drift.p_value, drift.psi_threshold) for m in _sort_by_psi(differing)]
-    if largest := [m for m in _sort_by_psi(result.features)[:3] if m.psi is not None]:
-        named = ", ".join(f"{m.name} {m.psi:.3f}" for m in largest)
-        findings.append(f"largest psi: {named}, limit {drift.psi_threshold:g}")
-    if result.prediction is not None and result.prediction.psi is not None:
-        limit = f"limit {drift.prediction_drift_threshold:g} ({result.prediction.rows} rows)"
-        findings.append(f"psi of the predictions {result.prediction.psi:.3f}, {limit}")
-    return findings
 
 
 def _unmeasured_data(result: DriftResult, minimum_rows: int) -> list[str]:
@@ -120,7 +87,7 @@ def _unmeasured_data(result: DriftResult, minimum_rows: int) -> list[str]:
     unknowns += [
         f"{m.name} not measured: {m.rows} rows (needs {_needed(minimum_rows)}, and a column of the reference profile)"
         for m in result.features
-        if not _is_measured(m)
+        if not is_measured(m)
     ]
     return unknowns
 
@@ -132,30 +99,10 @@ def _needed(minimum_rows: int) -> str:
 def _has_too_little_data(result: DriftResult, minimum_rows: int) -> bool:
     """Whether whatever was not measured has too few rows, and nothing else is missing."""
     measures = [*result.features, *([result.prediction] if result.prediction else [])]
-    unmeasured = [measure for measure in measures if not _is_measured(measure)]
+    unmeasured = [measure for measure in measures if not is_measured(measure)]
     has_reference = result.version is not None and bool(result.features) and result.day not in result.missing_days
     return has_reference and all(measure.rows < minimum_rows for measure in unmeasured)
 
 
 def _outcome(differs: bool, unknowns: list[str]) -> str:
     return (Outcome.FAIL if differs else Outcome.UNKNOWN if unknowns else Outcome.PASS).value
-
-
-def _is_measured(measure: DriftMeasure) -> bool:
-    return measure.p_value is not None and measure.psi is not None
-
-
-def has_drifted(measure: DriftMeasure, spec: ModelSpec, psi_threshold: float) -> bool:
-    """Whether a column differs from its reference; False for one that was not measured."""
-    p_value, psi = measure.p_value, measure.psi
-    return p_value is not None and psi is not None and spec.monitoring.drift.is_drift(p_value, psi, psi_threshold)
-
-
-def _sort_by_psi(measures: list[DriftMeasure]) -> list[DriftMeasure]:
-    return sorted(measures, key=lambda m: m.psi or 0.0, reverse=True)
-
-
-def _drift_text(m: DriftMeasure, p_value: float, psi_threshold: float) -> str:
-    """``temp: psi 0.912 >= 0.25, p 3.1e-40 < 0.01 (ks 0.412, 6120 rows)``"""
-    tested = f"{m.method} {m.statistic:.4g}" if m.statistic is not None else m.method
-    return f"{m.name}: psi {m.psi:.3f} >= {psi_threshold}, p {m.p_value:.2g} < {p_value} ({tested}, {m.rows} rows)"

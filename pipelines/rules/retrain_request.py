@@ -2,67 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
-from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
-
+from pipelines.rules.detections import Detection, Request
 from pipelines.spec.model import ModelSpec
 from pipelines.verdict import Outcome, Verdict
 
 RULE = "retrain_request"
-
-Kind = Literal["data_drift", "prediction_drift", "performance"]
-KINDS: dict[str, tuple[Kind, ...]] = {
-    "drift_check": ("data_drift", "prediction_drift"),
-    "performance_check": ("performance",),
-}
-"""The kinds of trouble that each monitoring check can detect."""
-
-
-class Detection(BaseModel):
-    """The outcome of one check of one data day for one kind of trouble: FAIL is a detection."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    day: date
-    kind: Kind
-    outcome: Outcome
-
-
-class Request(BaseModel):
-    """A retraining that was asked for. ``alarm``: by a loss of performance, which calls for further ones."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    day: date
-    alarm: bool = False
-
-
-def read_requests(records: Iterable[Mapping[str, Any]]) -> list[Request]:
-    """Read the details of ``retrain_request`` ledger lines; one from before 0.2.0 does not say what asked for it."""
-    return [
-        Request(day=date.fromisoformat(str(record["day"])), alarm=bool((record.get("facts") or {}).get("alarm")))
-        for record in records
-    ]
-
-
-def read_detections(records: Iterable[Mapping[str, Any]]) -> list[Detection]:
-    """Read the details of ``monitoring_verdict`` ledger lines (``check``, ``day``, ``outcome``, ``facts``), in order.
-
-    The outcome per kind is taken from the verdict's facts; without them the verdict's outcome counts for every kind
-    that the check can detect. Lines of other checks are ignored.
-    """
-    return [
-        Detection(
-            day=date.fromisoformat(str(record["day"])),
-            kind=kind,
-            outcome=Outcome((record.get("facts") or {}).get(kind, record["outcome"])),
-        )
-        for record in records
-        for kind in KINDS.get(str(record["check"]), ())
-    ]
 
 
 def judge_retraining(history: Sequence[Detection], requests: Sequence[Request], spec: ModelSpec, day: date) -> Verdict:

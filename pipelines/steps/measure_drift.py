@@ -10,7 +10,7 @@ from pipelines import store_paths
 from pipelines.errors import AirworthyError
 from pipelines.messages.monitoring import DriftMeasure, DriftResult, MonitorRequest
 from pipelines.ports import Ports
-from pipelines.rules.drift_check import has_drifted
+from pipelines.rules.drift_findings import has_drifted
 from pipelines.spec.model import Drift, ModelSpec
 from pipelines.steps.drift.compare import compare
 from pipelines.steps.drift.findings import READ_DAYS, find_moved_columns

@@ -12,7 +12,8 @@ from airflow.sdk import Context
 from airflow.sdk.exceptions import AirflowSkipException
 
 from pipelines.ports import Ports
-from pipelines.rules.retrain_request import judge_retraining, read_detections, read_requests
+from pipelines.rules.detections import read_detections, read_requests
+from pipelines.rules.retrain_request import judge_retraining
 from pipelines.verdict import Outcome, Verdict
 from practices._connections import installation
 from practices._operators import links, run_context

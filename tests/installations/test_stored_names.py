@@ -34,7 +34,7 @@ from pipelines.messages.evaluation import EvaluateResult
 from pipelines.messages.rollout import RolloutState, RolloutTicket
 from pipelines.messages.training import ModelDigests, SnapshotResult
 from pipelines.ports import LedgerEntry, VersionInfo
-from pipelines.rules.retrain_request import Request, read_detections, read_requests
+from pipelines.rules.detections import Request, read_detections, read_requests
 from pipelines.rules.rollback_drill import choose_candidate
 from pipelines.serving.control_plane.state import GatewayState
 from pipelines.settings import REPOSITORY, Settings

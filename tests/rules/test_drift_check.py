@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from pipelines.messages.monitoring import ColumnFinding, DriftMeasure, DriftResult
-from pipelines.rules.drift_check import ACT_FROM, judge_drift
+from pipelines.rules.drift_check import judge_drift
+from pipelines.rules.drift_findings import ACT_FROM
 from pipelines.spec.catalog import read_declaration
 from pipelines.spec.model import ModelSpec
 from pipelines.verdict import Outcome

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from pipelines.rules.retrain_request import Detection, Kind, Request, judge_retraining, read_detections, read_requests
+from pipelines.rules.detections import Detection, Kind, Request, read_detections, read_requests
+from pipelines.rules.retrain_request import judge_retraining
 from pipelines.spec.catalog import read_declaration
 from pipelines.spec.model import ModelSpec
 from pipelines.verdict import Outcome

@@ -130,7 +130,7 @@ def _shift_text(statistic: Statistic, shift: Shift, profiles: Profiles, unit: st
             values.append(f"{null_share(side, statistic.column):.1%}")
         elif isinstance(column, CategoricalProfile):
             values.append(f"{column.counts.get(statistic.category or '', 0) / max(rows_of(column), 1):.1%}")
-        else:
+        elif isinstance(column, NumericProfile):
             number = column.mean if statistic.kind == "mean" else column.std
             values.append("none" if number is None else f"{number:.4g}")
     names = {"nulls": "share without a value", "category": f"share of {statistic.category}"}

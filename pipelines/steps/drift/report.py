@@ -18,7 +18,8 @@ from pipelines import store_paths
 from pipelines.errors import AirworthyError, Refused
 from pipelines.messages.monitoring import DriftMeasure, DriftResult
 from pipelines.ports import Ports, VersionInfo
-from pipelines.rules.drift_check import has_drifted, judge_drift
+from pipelines.rules.drift_check import judge_drift
+from pipelines.rules.drift_findings import has_drifted
 from pipelines.spec.model import ModelSpec
 from pipelines.steps.reporting.verdict_section import verdict_section
 from pipelines.steps.snapshot.files import open_files

@@ -113,9 +113,9 @@ def find_sudden_shifts(series: Series, followed_days: int = FOLLOWED_DAYS) -> Su
                 shifted[row, statistic] = True
             else:
                 del open_shifts[statistic]
-        for statistic in np.flatnonzero(alarms):
+        for statistic in np.flatnonzero(alarms).tolist():
             shifted[row - 1 : row + 1, statistic] = True
-            open_shifts[int(statistic)] = Shift(int(statistic), row - 1, float(sizes[statistic])), past
+            open_shifts[statistic] = Shift(statistic, row - 1, float(sizes[statistic])), past
     return SuddenShifts([shift for shift, _ in open_shifts.values()], shifted)
 
 
