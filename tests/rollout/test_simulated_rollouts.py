@@ -14,11 +14,19 @@ from pipelines.statistics.e_values import (
     log_e_disagreement,
     log_e_rate_ratio,
     log_e_sample_ratio,
+    log_e_since_any_stage,
     log_e_value,
     log_e_values,
     rate_ratio_interval,
 )
-from tests.rollout.simulated import events, evidence_of_ratio, evidence_of_threshold, found_at, sticky_keys
+from tests.rollout.simulated import (
+    events,
+    evidence_of_fault,
+    evidence_of_ratio,
+    evidence_of_threshold,
+    found_at,
+    sticky_keys,
+)
 
 RUNS = 1000
 
@@ -33,6 +41,28 @@ def test_evidence_of_steps_with_different_weights_is_multiplied() -> None:
     steps = [StageEvents(0.05, 15, 95), StageEvents(0.25, 40, 90), StageEvents(0.5, 0, 0)]
     assert log_e_rate_ratio(steps) == pytest.approx(sum(log_e_rate_ratio([step]) for step in steps))
     assert log_e_rate_ratio([]) == 0.0
+
+
+def test_the_stake_is_shared_among_the_stages_with_which_a_fault_may_begin() -> None:
+    assert log_e_since_any_stage([], stages=3) == pytest.approx(0.0)
+    assert log_e_since_any_stage([2.0], stages=1) == pytest.approx(2.0)
+    good, bad = -5.0, 8.0
+    late = math.log((math.exp(good + bad) + math.exp(bad) + 1) / 3)
+    assert log_e_since_any_stage([good, bad], stages=3) == pytest.approx(late)
+    assert log_e_since_any_stage([-50.0] * 5, stages=6) == pytest.approx(-math.log(6)), "the last share is still there"
+
+
+def test_a_fault_that_begins_late_is_found_although_the_stages_before_were_good() -> None:
+    rng, needed = np.random.default_rng(21), math.log(20)
+    good = events(
+        rng, 200, rate=0.01, ratio=0.6, stages=[(weight, 15_000) for weight in (0.05, 0.15, 0.25, 0.35, 0.45)]
+    )
+    runs = [*good, *events(rng, 200, rate=0.01, ratio=2.0, stages=[(0.5, 15_000)])]
+    assert (evidence_of_ratio(runs) >= needed).any(axis=1).mean() < 0.5, "as a product over all stages"
+    found = evidence_of_fault(runs)
+    assert (found >= needed).any(axis=1).mean() >= 0.85
+    of_run = [log_e_rate_ratio([StageEvents(weight, x[7, -1], y[7, -1])]) for weight, _, x, y in runs]
+    assert found[7, -1] == pytest.approx(log_e_since_any_stage(of_run, stages=6))
 
 
 @pytest.mark.parametrize(("weight", "margin"), [(0.0, 1.0), (1.0, 1.0), (0.5, 0.0), (0.5, math.nan)])
