@@ -133,7 +133,7 @@ class Contest:
         days = self.days(frame)
         has_time = self.spec.training.split.strategy == "time_ordered" or days.n_unique() >= 2 * MINIMUM_UNITS
         if unit != "day" and not has_time:
-            return self._cross_fit(frame, unit, info, ours, theirs)
+            return replace(self._cross_fit(frame, unit, info, ours, theirs), trained_until=until)
         stretches = later_stretches(days, frame["prediction_time"], by_day=unit == "day")
         newest = time_span(self.facts.test)[1]
         lag = max(newest - end, timedelta(0)) if newest and end else timedelta(0)
@@ -194,7 +194,7 @@ class Contest:
             candidate[places] = self._chained[number]
             other[places] = train_again(theirs, others, f"version {info.version}")(frame[places])
         note = f"compared by cross-fitting: each fifth by {unit} answered by models trained on the other four"
-        return Compared(frame, self._answers(frame, candidate, other), "cross_fitting", None, [note])
+        return Compared(frame, self._answers(frame, candidate, other), "cross_fitting", notes=[note])
 
 
 def _reason(refusal: Refused) -> str:

@@ -11,6 +11,7 @@ import pytest
 
 from pipelines.messages.evaluation import EvaluateRequest, EvaluateResult
 from pipelines.messages.training import ModelDigests
+from pipelines.rules.candidate_evaluation import judge_evaluation
 from pipelines.spec.model import ModelSpec, SplitSpec
 from pipelines.steps import evaluate_model, train_model
 from pipelines.steps.snapshot.split import assign_parts
@@ -143,6 +144,7 @@ def test_a_split_that_mixes_times_compares_nothing_that_either_model_has_seen(tm
     assert result.optimism.shown == result.metrics["roc_auc"]
     first = world.evaluate(version, None)
     assert (first.comparison, first.optimism) == (None, result.optimism)
+    assert judge_evaluation(result, world.ports.catalog.model("small_delay")).passed
 
 
 def test_a_table_without_time_is_compared_by_cross_fitting(tmp_path: Path, shared: Path) -> None:
@@ -151,3 +153,4 @@ def test_a_table_without_time_is_compared_by_cross_fitting(tmp_path: Path, share
     result = world.evaluate(version, version)
     assert result.comparison is not None
     assert (result.comparison.method, result.comparison.units, result.comparison.rows) == ("cross_fitting", 400, 1200)
+    assert judge_evaluation(result, world.ports.catalog.model("small_delay")).passed
