@@ -12,7 +12,6 @@ TARGETS ?= step airflow
 KNOWN = --exclude-lines 'ecretName:|"secret_key",|AKIATESTTESTTESTTEST'
 INVENTED = --disable-plugin KeywordDetector --disable-plugin BasicAuthDetector \
   --disable-plugin HexHighEntropyString --disable-plugin Base64HighEntropyString
-BANDIT = 1.8.6
 FAST = tests/house tests/rules tests/spec tests/statistics tests/rollout tests/ledger tests/docs
 
 .PHONY: help setup demo stop status house clean test test-fast lint no-secrets spelling forms types imports unit coverage docs test-kubernetes \
@@ -136,8 +135,7 @@ audit: $(READY)  ## Look the locked packages up among known vulnerabilities; nee
 	@$(BIN)/pip-audit --requirement requirements.lock --require-hashes --disable-pip
 
 scan-code: $(READY)  ## Look for dangerous calls in the code (bandit), and for faults of Dockerfile and manifests (trivy)
-	@$(BIN)/uv tool run --quiet --from 'bandit==$(BANDIT)' bandit --quiet --recursive --severity-level medium --confidence-level medium \
-	  --configfile pyproject.toml pipelines plugins dags
+	@$(BIN)/bandit --quiet --recursive --severity-level medium --confidence-level medium pipelines plugins dags
 	@if command -v trivy >/dev/null; then trivy config --exit-code 1 --severity HIGH,CRITICAL Dockerfile && \
 	  trivy config --exit-code 1 --severity HIGH,CRITICAL deploy/kubernetes && trivy config --exit-code 1 --severity HIGH,CRITICAL docker-compose.yml; \
 	  else echo "trivy is not installed: Dockerfile and manifests are checked by tests/house alone"; fi

@@ -21,7 +21,7 @@ from pipelines.serving.__main__ import CONFIG_VARIABLE, main
 SERVE_VARIABLES = ("MODEL", "VERSION", "BUNDLE", "SHA256")
 SAGEMAKER_MODEL_FOLDER = Path("/opt/ml/model")
 """Where SageMaker puts the files of the model."""
-EVERY_ADDRESS = "0.0.0.0"  # noqa: S104 - SageMaker reaches its containers by their network
+EVERY_ADDRESS = "0.0.0.0"  # noqa: S104 # nosec B104 - SageMaker reaches its containers by their network
 ANONYMOUS_CONFIG = {"schema": 1, "authentication": {"anonymous": "the container's platform authenticates its callers"}}
 
 

@@ -45,7 +45,7 @@ _Loader.add_implicit_resolver(_BOOLEAN_TAG, re.compile("^(?:true|True|TRUE|false
 
 def load(text: str) -> Any:
     """Content of one YAML document. Raises ``yaml.YAMLError`` with the place of the fault."""
-    return yaml.load(text, Loader=_Loader)  # noqa: S506 - the safe loader, made stricter
+    return yaml.load(text, Loader=_Loader)  # noqa: S506 # nosec B506 - the safe loader, made stricter
 
 
 def with_lines(text: str, faults: Sequence[str]) -> list[str]:

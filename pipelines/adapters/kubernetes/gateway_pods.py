@@ -52,7 +52,7 @@ def gateway_pod(
     container["image"] = image
     container.setdefault("command", ["python", "-m", "pipelines.serving"])
     container["args"] = [
-        *("--host", "0.0.0.0", "--port", str(port), "--workers", str(_worker_count(resources))),  # noqa: S104 - inside its own pod
+        *("--host", "0.0.0.0", "--port", str(port), "--workers", str(_worker_count(resources))),  # noqa: S104 # nosec B104 - inside its own pod
         *("--state", STATE_FOLDER, "--store", store),
         *("--serve", model, served.version, served.bundle, served.sha256),
     ]

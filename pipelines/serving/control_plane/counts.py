@@ -123,7 +123,7 @@ class RolloutCounts:
             return 0
         before = self._connection.total_changes
         places = ", ".join("?" * len(rows[0]))
-        insert = f"INSERT OR IGNORE INTO {table} VALUES ({places})"  # noqa: S608 - one of the names above
+        insert = f"INSERT OR IGNORE INTO {table} VALUES ({places})"  # noqa: S608 # nosec B608 - a name above
         self._connection.executemany(insert, rows)
         return self._connection.total_changes - before
 
@@ -167,7 +167,7 @@ class RolloutCounts:
         for model, rollout in {key[:2] for key in self._tallies} - keep:
             for table in ("tallies", *UNIT_TABLES):
                 self._connection.execute(
-                    f"DELETE FROM {table} WHERE model = ? AND rollout = ?",  # noqa: S608 - one of the names above
+                    f"DELETE FROM {table} WHERE model = ? AND rollout = ?",  # noqa: S608 # nosec B608 - a name above
                     (model, rollout),
                 )
             self._tallies = {key: tally for key, tally in self._tallies.items() if key[:2] != (model, rollout)}

@@ -25,7 +25,7 @@ REQUESTED_SHARE_OF_LIMIT = 0.9
 GPU_RESOURCE = "nvidia.com/gpu"
 FORWARDED_VARIABLES = ("AWS_ENDPOINT_URL", "AWS_REGION", "AWS_ALLOW_HTTP", "AWS_DEFAULT_REGION")
 """Variables about the store that the pod gets from the task's environment; none is a secret."""
-LOOPBACK_HOSTS = ("127.", "localhost", "::1", "0.0.0.0")  # noqa: S104
+LOOPBACK_HOSTS = ("127.", "localhost", "::1", "0.0.0.0")  # noqa: S104 # nosec B104 - compared with
 
 
 def pod_arguments(launch: Launch, attempt: str, runner: StageRunner, settings: Settings) -> dict[str, Any]:
