@@ -94,7 +94,8 @@ def _many_nulls(past: Sequence[TableProfile], day: TableProfile, name: str) -> s
     known = [value for value in (null_share(profile, name) for profile in past) if not np.isnan(value)]
     if not known or np.isnan(share):
         return None
-    limit = max(SMALLEST_NULL_SHARE, NULL_FACTOR * max(known))
+    # Where half of the rows have no value anyway, halfway from the most there were to all of them.
+    limit = max(SMALLEST_NULL_SHARE, min(NULL_FACTOR * max(known), (1 + max(known)) / 2))
     return f"{share:.1%} of the rows have no value, at most {max(known):.1%} before" if share > limit else None
 
 

@@ -170,6 +170,22 @@ def test_a_column_that_is_nearly_always_one_value_is_not_called_stuck() -> None:
     ] == []
 
 
+def test_a_column_of_which_most_is_missing_anyway_breaks_when_all_of_it_is() -> None:
+    def sparse(number: int, share: float) -> TableProfile:
+        rng = np.random.default_rng(number)
+        value = pl.Series(rng.normal(size=ROWS))
+        frame = pl.DataFrame({"gust": value}).with_columns(
+            gust=pl.when(pl.Series(rng.random(ROWS) < share)).then(None).otherwise(pl.col("gust"))
+        )
+        return profile_frame(frame, categorical=[], numeric=["gust"])
+
+    shares = [0.05 if number % 3 else 0.6 for number in range(68)]
+    for last, columns in ((0.65, []), (1.0, ["gust"])):
+        days = [(FIRST + timedelta(days=n), sparse(n, share)) for n, share in enumerate([*shares, last, last])]
+        findings = find_moved_columns(days, ["gust"], days[0][1], {})
+        assert [finding.column for finding in findings if finding.lane == "fault"] == columns
+
+
 def test_with_too_short_a_past_nothing_is_found() -> None:
     change, _, _ = BROKEN["seconds"]
     assert faults(change, first=27, last=29) == []
