@@ -13,7 +13,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from pipelines.serving.prediction_log.masking import MaskedLogWriter, PersonalDataMask, mask
+from pipelines.serving.prediction_log.masking import MaskedLogWriter, Masking, PersonalDataMask, mask
 from pipelines.serving.prediction_log.writer import LoggedAnswer, read_segment
 from pipelines.serving.settings import GatewayConfig, LogConfig, PrivacyConfig
 from tests.serving.front_gateways import front
@@ -192,3 +192,17 @@ def test_a_column_that_the_model_does_not_have_is_warned_of_once(
         writer.columns("m", version, ["name"], ["categorical"])
     (message,) = caplog.messages
     assert "privacy.columns.m names nmae" in message
+
+
+def test_a_caller_is_named_masked_hashed_or_dropped_as_declared(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PEPPER", "p" * 32)
+
+    def logged(name: str, callers: str, *, net: bool = False) -> str | None:
+        return Masking(PrivacyConfig("env:PEPPER", {}, "keep", net, callers)).mask_caller(name)
+
+    assert logged("sub:lee@example.com", "keep") == "sub:lee@example.com"
+    assert logged("sub:lee@example.com", "keep", net=True) == "<email>"
+    assert logged("key:booking_site", "keep", net=True) == "key:booking_site"
+    assert logged("sub:lee", "drop") is None
+    hashed = logged("sub:lee", "hash")
+    assert (hashed, len(hashed or "")) == (logged("sub:lee", "hash"), 32)
