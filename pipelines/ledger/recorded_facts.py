@@ -23,3 +23,20 @@ def test_metrics(lines: Iterable[LedgerEntry]) -> dict[str, dict[str, float]]:
                 name: float(value) for name, value in metrics.items() if isinstance(value, int | float)
             }
     return {version: metrics for version, metrics in measured.items() if metrics}
+
+
+def compared_versions(lines: Iterable[LedgerEntry]) -> dict[str, list[str]]:
+    """Digest of a test part to the versions that were compared with a champion on it, by the ledger, oldest first."""
+    versions: dict[str, list[str]] = {}
+    for line in lines:
+        part = line.details.get("test_part")
+        if (
+            line.kind == "gate"
+            and line.details.get("gate") == "candidate_evaluation"
+            and part
+            and line.details.get("champion")
+        ):
+            known = versions.setdefault(str(part), [])
+            if line.version is not None and line.version not in known:
+                known.append(line.version)
+    return versions

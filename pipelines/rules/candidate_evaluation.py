@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from pipelines.messages.evaluation import EvaluateResult, Optimism
-from pipelines.ports import LedgerEntry
 from pipelines.rules.minimum_metrics_gate import is_measured
 from pipelines.spec.model import ModelSpec
 from pipelines.verdict import Verdict
@@ -55,18 +52,6 @@ def judge_evaluation(result: EvaluateResult, spec: ModelSpec) -> Verdict:
     if result.optimism:
         findings.append(optimism_text(result.optimism))
     return Verdict.of(RULE, failures=failures, unknowns=unknowns, findings=findings, facts=facts)
-
-
-def compared_versions(lines: Sequence[LedgerEntry]) -> dict[str, list[str]]:
-    """Digest of a test part to the versions that were compared with a champion on it, by the ledger, oldest first."""
-    versions: dict[str, list[str]] = {}
-    for line in lines:
-        part = line.details.get("test_part")
-        if line.kind == "gate" and line.details.get("gate") == RULE and part and line.details.get("champion"):
-            known = versions.setdefault(str(part), [])
-            if line.version is not None and line.version not in known:
-                known.append(line.version)
-    return versions
 
 
 def optimism_text(optimism: Optimism) -> str:

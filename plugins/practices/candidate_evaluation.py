@@ -11,10 +11,11 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from pipelines import store_paths
 from pipelines.errors import Refused
+from pipelines.ledger.anchor_version import anchor_versions
+from pipelines.ledger.recorded_facts import compared_versions
 from pipelines.messages.evaluation import EvaluateRequest, EvaluateResult
 from pipelines.ports import Ports
-from pipelines.rules.anchor_version import anchor_versions
-from pipelines.rules.candidate_evaluation import compared_versions, judge_evaluation
+from pipelines.rules.candidate_evaluation import judge_evaluation
 from pipelines.versions.reading import find_live_version, versions_to_evaluate
 from pipelines.versions.records import update_status
 from practices._connections import installation

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from pipelines.ledger.anchor_version import anchor_versions
 from pipelines.messages.evaluation import EvaluateResult, Interval
-from pipelines.rules.anchor_version import anchor_versions
 from pipelines.rules.champion_comparison_gate import judge_candidate
 from pipelines.rules.slice_gate import judge_slices
 from pipelines.spec.model import ComparisonSpec, ModelSpec

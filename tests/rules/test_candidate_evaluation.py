@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from pipelines.messages.evaluation import Optimism
-from pipelines.rules.candidate_evaluation import compared_versions, judge_evaluation
-from pipelines.testing.ports import MemoryLedger
+from pipelines.rules.candidate_evaluation import judge_evaluation
 from pipelines.verdict import Outcome
 
 
@@ -102,25 +101,6 @@ def test_the_optimism_of_what_was_shown_is_told(spec: Any, result: Any) -> None:
         "0.0190 ± 0.0100 too good, which may be chance"
     )
     assert verdict.facts["optimism"]["amount"] == 0.019
-
-
-def line(version: str, **details: Any) -> tuple[str, dict[str, Any]]:
-    return version, {"gate": "candidate_evaluation", "champion": "3", "test_part": "t1", **details}
-
-
-def test_the_candidates_that_were_compared_on_a_test_part_are_counted_once_each() -> None:
-    ledger = MemoryLedger()
-    for version, details in (
-        line("4"),
-        line("5"),
-        line("4"),
-        line("6", test_part="t2"),
-        line("7", champion=None),
-        line("8", test_part=None),
-        line("9", gate="slice_gate"),
-    ):
-        ledger.append("gate", "flight_delay", version, details, actor="test")
-    assert compared_versions(ledger.entries()) == {"t1": ["4", "5"], "t2": ["6"]}
 
 
 @pytest.mark.parametrize("missing", ["comparison", "compared_from"])

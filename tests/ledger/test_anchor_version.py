@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pipelines.rules.anchor_version import MAX_TRIED, anchor_versions
+from pipelines.ledger.anchor_version import MAX_TRIED, anchor_versions
 from pipelines.spec.model import ComparisonSpec
 from pipelines.testing.ports import FixedClock, MemoryLedger
 

@@ -1,0 +1,27 @@
+"""Lines of the ledger are counted as decisions read them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pipelines.ledger.recorded_facts import compared_versions
+from pipelines.testing.ports import MemoryLedger
+
+
+def line(version: str, **details: Any) -> tuple[str, dict[str, Any]]:
+    return version, {"gate": "candidate_evaluation", "champion": "3", "test_part": "t1", **details}
+
+
+def test_the_candidates_that_were_compared_on_a_test_part_are_counted_once_each() -> None:
+    ledger = MemoryLedger()
+    for version, details in (
+        line("4"),
+        line("5"),
+        line("4"),
+        line("6", test_part="t2"),
+        line("7", champion=None),
+        line("8", test_part=None),
+        line("9", gate="slice_gate"),
+    ):
+        ledger.append("gate", "flight_delay", version, details, actor="test")
+    assert compared_versions(ledger.entries()) == {"t1": ["4", "5"], "t2": ["6"]}
