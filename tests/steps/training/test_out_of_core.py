@@ -36,7 +36,7 @@ from pipelines.steps.training.checkpoints import INDEX_FILE
 from pipelines.steps.training.plan import TrainingPlan, execute_plan, open_checkpoints, plan_training
 from pipelines.steps.training.snapshot import open_snapshot
 from pipelines.tables.encoding import encode
-from pipelines.tables.profile import TableProfile, histogram, profile_frame
+from pipelines.tables.profile import TrainingProfile, histogram, profile_frame
 from pipelines.testing.ports import FakePorts, MemoryStore
 from tests.steps.flights_by_hand import model, random_days, utc
 from tests.steps.registered_models import digests
@@ -335,7 +335,7 @@ def test_a_whole_training_is_registered_profiled_and_reproduced(tmp_path: Path, 
     result = train_model.run(request(keep_batches(world.store, frame)), world)
     assert judge_training(result, world.catalog.model(MODEL)).passed
     assert result.notes == []
-    profile = TableProfile.model_validate_json(world.store.get(store_paths.training_profile(MODEL, result.version)))
+    profile = TrainingProfile.model_validate_json(world.store.get(store_paths.training_profile(MODEL, result.version)))
     seen = frame.filter(pl.col("part") != "test")
     whole = profile_frame(seen, categorical=["carrier"], numeric=["distance"])
     assert profile.rows == seen.height
