@@ -131,7 +131,7 @@ def test_a_mix_of_categories_that_jumps_is_to_watch_and_no_fault() -> None:
     assert any("share of EWR 50" in text and "→ 0.0%" in text for text in findings[0].signs)
 
 
-def test_a_finding_weighs_what_moved_times_the_influence_of_its_column() -> None:
+def test_the_weight_of_a_finding_is_what_moved_times_the_influence_of_its_column() -> None:
     change, _, _ = BROKEN["stuck"]
     [finding] = found(change)
     assert finding.moved == pytest.approx(0.5, abs=0.15)
