@@ -287,6 +287,7 @@ def template(home: Path | None = None) -> dict[str, Any]:
         "image": IMAGE,
         "command": [f"{sys.prefix}/bin/python", "-m", "pipelines"],
         "env": [{"name": "AIRWORTHY_HOME", "value": "/tmp/airworthy"}],
+        "envFrom": [{"secretRef": {"name": "registry", "optional": True}}],
         "volumeMounts": mounts,
     }
     volumes = [{"name": name, "hostPath": {"path": path}} for name, path in folders.items()]

@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from pipelines.demo.land import land
+from pipelines.mlflow_client import REGISTRY_USER
 from pipelines.settings import REPOSITORY, Settings
 from pipelines.wiring import open_ports
 from tests.e2e.installation import Installation, build_days
@@ -59,6 +60,9 @@ def flights(
         made = Installation(Settings.from_environment())
         build_days(DAYS, open_ports(made.settings))  # the ports of the stack are chosen when it starts
         made.up()
+        login = {"MLFLOW_TRACKING_USERNAME": REGISTRY_USER}
+        login["MLFLOW_TRACKING_PASSWORD"] = made.settings.registry_password_file.read_text().strip()
+        core_api.create_namespaced_secret(module_namespace, {"metadata": {"name": "registry"}, "stringData": login})
         try:
             made.until(lambda: DAG in {dag["dag_id"] for dag in made.airflow.dags()}, "parsing")
             made.airflow.unpause(DAG)
