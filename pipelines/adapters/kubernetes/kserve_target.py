@@ -71,8 +71,9 @@ class KServeTarget(AnnotatedRollouts):
 
     def release(self, model: str, version: str, bundle: str, sha256: str, *, key: str) -> LiveState:
         state = super().release(model, version, bundle, sha256, key=key)
-        self._wait_ready(model, Served(version, bundle, sha256))  # the first release makes its pods only now
-        return state
+        served = Served(version, bundle, sha256)
+        self._wait_ready(model, served)  # the first release makes its pods only now
+        return state.model_copy(update={"workers": self._ready_pods(model, served)})
 
     def load_unreleased(self, model: str, version: str, bundle: str, sha256: str, *, seconds: float) -> str:  # noqa: ARG002
         raise Refused(f"KServe cannot load version {version} of {model} without traffic; remove load_test")
