@@ -15,8 +15,8 @@ from pipelines.testing.rollout_target import FakeTarget
 
 MODELS = "there are arrival_delay_minutes, flight_delay"
 DAYS = ("--from", "2013-01-05", "--to", "2013-01-05")
-WITHOUT_NAMES = {"up", "stop", "airflow", "gateway", "demo", "completion"}
-"""Commands that take none."""
+WITHOUT_NAMES = {"up", "stop", "airflow", "gateway", "demo", "completion", "reader"}
+"""Commands that take none, or (reader) one that there is not yet."""
 CASES = [
     (("check", "nosuch"), "nothing is called nosuch; there are arrival_delay_minutes, flight_delay, flights"),
     (("verify", "nosuch", "3"), f"there is no model nosuch; {MODELS}"),

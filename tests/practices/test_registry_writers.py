@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from pipelines.messages.evaluation import EvaluateRequest, Interval
-from pipelines.messages.monitoring import MonitorRequest, PerformanceResult
+from pipelines.messages.monitoring import DayComparison, MonitorRequest, PerformanceResult
 from pipelines.messages.release import InspectionRequest
 from pipelines.ports import VersionInfo
 from pipelines.spec.deployment import Deployment
@@ -136,7 +136,17 @@ class Life:
         reference = request.test_metrics[str(request.version)]
         measured = {"window_metrics": dict(reference), "window_predictions": 5000, "window_labelled": 5000}
         window = {"window": [request.day], "version": request.version, "reference": reference}
-        return PerformanceResult(model=MODEL, day=request.day, days=[], **window, **measured)
+        comparison = DayComparison(
+            metric="roc_auc",
+            certificate_days=40,
+            window_days=7,
+            difference=0.0,
+            half_width=0.03,
+            limit_half_width=0.05,
+            autocorrelation=0.1,
+            watched_days=7,
+        )
+        return PerformanceResult(model=MODEL, day=request.day, days=[], **window, **measured, comparison=comparison)
 
     def do(self, operator: Any, stage: str, *, day: str | None = None, **arguments: Any) -> Any:
         if self.edit is not None:
