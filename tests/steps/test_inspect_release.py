@@ -263,6 +263,17 @@ def test_requests_dated_into_the_past_count_by_when_they_were_answered(ports: Fa
     assert found.per_day == pytest.approx(60)
 
 
+def test_a_load_test_of_today_hides_no_request_that_is_dated_into_the_past(ports: FakePorts) -> None:
+    moment = ports.clock() - timedelta(hours=12)
+    for day, role in ((f"{moment:%Y-%m-%d}", "probe"), ("2001-01-05", "champion")):
+        content = io.BytesIO()
+        pl.DataFrame({"logged_at": [moment] * 30, "role": [role] * 30}).write_parquet(content)
+        ports.store.put(f"{store_paths.predictions(MODEL)}date={day}/part-1.parquet", content.getvalue())
+    found = inspect_release.recent_traffic(ports, MODEL)
+    assert found is not None
+    assert found.requests == 30
+
+
 def test_a_range_that_holds_less_than_before_is_told() -> None:
     def contract(**bounds: float | None) -> BundleContract:
         return BundleContract(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
@@ -42,19 +43,21 @@ MAX_REQUESTS = 10**9
 def recent_traffic(ports: Ports, model: str) -> LoggedTraffic | None:
     """Requests that callers made in the last seven days, by the prediction log; None if there were none.
 
-    Of more than 200 files an even sample is read and scaled up.
+    The files of the last days are read, and if callers made none of their requests (a replay has the days that it
+    replays), all files. Of more than 200 an even sample is read and scaled up.
     """
     until = ports.clock()
-    requests, since, paths = 0.0, until, _log_files(ports.store, model, until)
-    read = paths[:: max(1, math.ceil(len(paths) / MAX_FILES))]
-    for path in read:
-        counted, earliest = _count_requests(ports.store.get(path), until - TRAFFIC_WINDOW)
-        if earliest is not None:
-            requests, since = requests + counted * len(paths) / len(read), min(since, earliest)
-    if not requests:
-        return None
-    observed = max(until - since, MIN_LOGGED_DURATION)
-    return LoggedTraffic(requests=requests, since=since, until=until, per_day=requests / (observed / timedelta(days=1)))
+    for paths in _log_files(ports.store, model, until):
+        requests, since = 0.0, until
+        read = paths[:: max(1, math.ceil(len(paths) / MAX_FILES))]
+        for path in read:
+            counted, earliest = _count_requests(ports.store.get(path), until - TRAFFIC_WINDOW)
+            if earliest is not None:
+                requests, since = requests + counted * len(paths) / len(read), min(since, earliest)
+        if requests:
+            per_day = requests / (max(until - since, MIN_LOGGED_DURATION) / timedelta(days=1))
+            return LoggedTraffic(requests=requests, since=since, until=until, per_day=per_day)
+    return None
 
 
 def rollout_design(spec: ModelSpec, per_day: float | None = None) -> list[StageDesign]:
@@ -257,12 +260,12 @@ def requests_to_show(rate: float, limit: float, alpha: float, *, power: float = 
     return high
 
 
-def _log_files(store: Store, model: str, until: datetime) -> list[str]:
-    """Files of the last days; if they hold none (a replay), all files."""
+def _log_files(store: Store, model: str, until: datetime) -> Iterator[list[str]]:
+    """The files of the last days, then all files."""
     root = store_paths.predictions(model)
     dates = [(until - timedelta(days=n)).date() for n in range(TRAFFIC_WINDOW.days + 1)]
-    paths = [path for day in dates for path in store.list(f"{root}date={day:%Y-%m-%d}/")] or store.list(root)
-    return [path for path in paths if path.endswith(".parquet")]
+    yield [path for day in dates for path in store.list(f"{root}date={day:%Y-%m-%d}/") if path.endswith(".parquet")]
+    yield [path for path in store.list(root) if path.endswith(".parquet")]
 
 
 def _count_requests(content: bytes, since: datetime) -> tuple[float, datetime | None]:
