@@ -25,7 +25,7 @@ from pipelines.messages.message import Message
 from pipelines.mlflow_client import PASSWORD_FILES
 from pipelines.ports import DeploymentTarget, Ledger, Ports, Registry, Store
 from pipelines.rollout import analysis
-from pipelines.rules.pod_privileges import host_access
+from pipelines.rules.pod_privileges import check_host_access
 from pipelines.settings import Settings
 from pipelines.spec.catalog import Catalog
 
@@ -157,10 +157,8 @@ class RealPorts:
         from pipelines.adapters.kubernetes.http_route_target import read_template
 
         template = read_template(self.settings.include / "pods" / name)
-        taken = [] if self.settings.allow_host_access else host_access(template["spec"])
-        if taken:
-            hint = "remove it, or set AIRWORTHY_ALLOW_HOST_ACCESS=true for the whole installation"
-            raise Refused(f"the pods of {name} would use their nodes", [*taken, hint])
+        allowed = self.settings.allow_host_access
+        check_host_access(f"the pods of {name} would use their nodes", template["spec"], allowed=allowed)
         return template
 
     def _cluster(self, connection: str | None) -> Callable[[], Any]:

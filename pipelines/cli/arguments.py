@@ -7,6 +7,9 @@ from argparse import ArgumentTypeError
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 
+MAX_DIGITS = 9
+"""Of a whole number: more than any count or version of an installation has."""
+
 
 def day(text: str) -> date:
     """A day as ``2013-03-01``."""
@@ -31,16 +34,18 @@ def last_moment(text: str) -> datetime:
 
 def count(text: str) -> int:
     """A whole number, at least 1."""
-    if not (text.isascii() and text.isdigit() and int(text[:MAX_DIGITS]) > 0 and len(text) <= MAX_DIGITS):
+    number = _whole_number(text)
+    if not number:
         raise ArgumentTypeError(f"{text!r} is not a number of at least 1")
-    return int(text)
+    return number
 
 
 def table_version(text: str) -> int:
     """A whole number, at least 0."""
-    if not (text.isascii() and text.isdigit() and len(text) <= MAX_DIGITS):
+    number = _whole_number(text)
+    if number is None:
         raise ArgumentTypeError(f"{text!r} is not a version; versions of a table are 0, 1, 2 and so on")
-    return int(text)
+    return number
 
 
 def positive(text: str) -> float:
@@ -72,8 +77,8 @@ def sentence(text: str) -> str:
     return words
 
 
-MAX_DIGITS = 9
-"""Of a whole number: more than any count or version of an installation has."""
+def _whole_number(text: str) -> int | None:
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= MAX_DIGITS else None
 
 
 def _moments(text: str) -> tuple[datetime, datetime]:

@@ -81,13 +81,13 @@ def _files_of(name: str | None, include: Path) -> list[str]:
 
 def _declared_fields(files: set[str], kind: str, include: Path) -> list[dict[str, Any]]:
     """The fields of the files of one kind, be they valid or not; without those that are no YAML."""
-    found = []
+    declarations = []
     for file in sorted(files):
         path = include / file
         if file.startswith(f"{FOLDERS[kind]}/") and path.exists():
             with suppress(yaml.YAMLError, ValueError):
-                found.append(load(path.read_text(encoding="utf-8")))
-    return [fields for fields in found if isinstance(fields, dict)]
+                declarations.append(load(path.read_text(encoding="utf-8")))
+    return [fields for fields in declarations if isinstance(fields, dict)]
 
 
 def _suite_faults(catalog: Catalog, include: Path) -> dict[str, Refused]:

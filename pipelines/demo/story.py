@@ -228,13 +228,13 @@ class Demonstration:
             self.progress.print_note(f"{model} is not live, so nothing watches the fault; it is mended all the same")
         else:
             self.progress.wait(lambda: checked(0, faulty=True), timeout=300, what=f"monitoring to find {fault.column}")
-        found = drift_verdict(lines(), days[-1])
-        for reason in found.details.get("reasons", []) if found else []:
+        verdict = drift_verdict(lines(), days[-1])
+        for reason in verdict.details.get("reasons", []) if verdict else []:
             self.progress.print_note(f"found by check_drift: {reason}")
         land(days[0], days[-1], self.ports, sources=[fault.source], force=True)
         self.progress.print_note(f"answered: {fault.source} of {days[0]} to {days[-1]} is delivered again, in per cent")
-        if found is not None:
-            after = found.number
+        if verdict is not None:
+            after = verdict.number
             self.progress.wait(
                 lambda: checked(after, faulty=False), timeout=300, what=f"{fault.column} to be well again"
             )

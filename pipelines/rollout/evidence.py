@@ -119,15 +119,15 @@ def _max_rate_evidence(
     newest = stages[-1]
     candidate, champion = ((arm.units_with(metric.event), arm.units) for arm in (newest.candidate, newest.champion))
     whole = sum(count.candidate for count in counts), sum(stage.candidate.units for stage in stages)
-    kept = candidate if plan.unit == "key" else whole
+    below_counts = candidate if plan.unit == "key" else whole
     above = log_e_value(*candidate, metric.max_rate, concentration=plan.concentration)
-    below = log_e_value(*kept, metric.max_rate, alternative="less", concentration=plan.concentration)
+    below = log_e_value(*below_counts, metric.max_rate, alternative="less", concentration=plan.concentration)
     return {
         "newest_candidate": candidate,
         "newest_champion": champion,
         "above_log_e": above - math.log(max(plan.stages, len(stages))),
         "below_log_e": below,
-        "below_counts": kept,
+        "below_counts": below_counts,
         "beyond_champion_log_e": _worse_evidence(metric, plan, counts, 1.0) if newest.champion.units else None,
     }
 

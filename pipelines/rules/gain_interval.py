@@ -63,10 +63,10 @@ def _judge_by_gain(
 def _power_findings(interval: Interval, margin: float) -> list[str]:
     findings = []
     if is_measured(interval.equal_passes):
-        wanted = f"; {WANTED_UNITS} are wanted" if interval.units < WANTED_UNITS else ""
+        shortfall = f"; {WANTED_UNITS} are wanted" if interval.units < WANTED_UNITS else ""
         findings.append(
             f"a candidate as good as it passes with {interval.equal_passes:.0%} at margin {margin:g} "
-            f"on {interval.units} {_unit_name(interval.unit)}{wanted}"
+            f"on {interval.units} {_unit_name(interval.unit)}{shortfall}"
         )
     if interval.attempt > 1:
         findings.append(

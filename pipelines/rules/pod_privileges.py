@@ -1,9 +1,11 @@
-"""Names what a pod would take of its node: folders, namespaces, ports, and rights beyond those of an ordinary user."""
+"""Refuses a pod that takes of its node: folders, namespaces, ports, and rights beyond those of an ordinary user."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
+
+from pipelines.errors import Refused
 
 HOST_NAMESPACES = {
     "hostNetwork": "the node's network",
@@ -12,6 +14,14 @@ HOST_NAMESPACES = {
 }
 CONTAINER_GROUPS = ("containers", "initContainers", "ephemeralContainers")
 HARMLESS_CAPABILITIES = {"NET_BIND_SERVICE"}
+HINT = "remove it, or set AIRWORTHY_ALLOW_HOST_ACCESS=true for the whole installation"
+
+
+def check_host_access(subject: str, spec: Mapping[str, Any], *, allowed: bool) -> None:
+    """``Refused`` with ``subject`` and everything of the node in ``spec``, unless the installation allows it."""
+    taken = [] if allowed else host_access(spec)
+    if taken:
+        raise Refused(subject, [*taken, HINT])
 
 
 def host_access(spec: Mapping[str, Any]) -> list[str]:

@@ -162,10 +162,10 @@ def dataset_faults(
     dataset: DatasetSpec, datasets: Mapping[str, DatasetSpec], suites: Mapping[str, DeclaredSuite]
 ) -> list[str]:
     """Sources that another dataset declares, too, and suites that are missing or judge columns of no source."""
-    found = []
+    faults = []
     for name, source in dataset.sources.items():
         others = [other.dataset for other in datasets.values() if name in other.sources and other != dataset]
-        found += [
+        faults += [
             f"sources.{name}: datasets/{other}.yaml has a source of this name, too, and their rows would share one "
             f"table; rename one of them, for example to {dataset.dataset}_{name}, with its landing folder"
             for other in others
@@ -173,20 +173,20 @@ def dataset_faults(
         if source.suite is None:
             continue
         if source.suite not in suites:
-            found.append(
+            faults.append(
                 f"sources.{name}.suite: {source.suite!r} is not declared, or was refused; "
                 f"write include/expectations/{source.suite}.yaml, or remove the field"
             )
             continue
         columns = source.stored_columns()
-        found += [
+        faults += [
             f"sources.{name}.suite: expectation {number} of {source.suite} judges {column!r}, which is no column of "
             f"{name}; it has {', '.join(columns)}"
             for number, expectation in enumerate(suites[source.suite].expectations, start=1)
             for column in expectation.columns
             if column not in columns
         ]
-    return found
+    return faults
 
 
 def view_faults(view: FeatureView, dataset: DatasetSpec | None) -> list[str]:
@@ -202,27 +202,27 @@ def view_faults(view: FeatureView, dataset: DatasetSpec | None) -> list[str]:
     named += [("label.column", view.label.column, NUMERIC)]
     named += [("label.known_after_columns", column, NUMERIC) for column in view.label.known_after_columns]
     named += [("outcome_columns", column, None) for column in view.outcome_columns]
-    found = [
+    faults = [
         f"{where}: {column!r} is not a column of {view.entity_source}"
         for where, column, _ in named
         if column not in own
     ]
-    found += [
+    faults += [
         f"{where}: {column!r} of {view.entity_source} is {own[column].type}; it must be {' or '.join(types)}"
         for where, column, types in named
         if types is not None and column in own and own[column].type not in types
     ]
-    found += [
+    faults += [
         f"key: {column!r} of {view.entity_source} is personal data, and the key is in every id, log and report; "
         "have the source deliver a pseudonym, or choose another key"
         for column in view.key
         if column in own and own[column].pii
     ]
     if dataset.sources[view.entity_source].cadence == "reference":
-        found.append(f"entity_source: {view.entity_source!r} is a reference source; entities need a daily source")
+        faults.append(f"entity_source: {view.entity_source!r} is a reference source; entities need a daily source")
     for name, feature in view.features.items():
-        found += _feature_faults(f"features.{name}", feature, view, dataset)
-    return list(dict.fromkeys(found))
+        faults += _feature_faults(f"features.{name}", feature, view, dataset)
+    return list(dict.fromkeys(faults))
 
 
 def _feature_faults(place: str, feature: Feature, view: FeatureView, dataset: DatasetSpec) -> list[str]:
@@ -235,24 +235,24 @@ def _feature_faults(place: str, feature: Feature, view: FeatureView, dataset: Da
     theirs = dataset.sources[source].stored_columns()
     missing = [(source, column) for column in [*columns, *groups] if column and column not in theirs]
     missing += [(view.entity_source, column) for column in groups if column not in own]
-    found = [f"{place}: {column!r} is not in {table}" for table, column in dict.fromkeys(missing)]
-    found += [
+    faults = [f"{place}: {column!r} is not in {table}" for table, column in dict.fromkeys(missing)]
+    faults += [
         f"{place}: {column!r} of {source} is personal data; no feature may use it"
         for column in columns
         if column in theirs and theirs[column].pii
     ]
-    found += [
+    faults += [
         f"{place}: {column!r} of {source} is {theirs[column].type}; it must be {' or '.join(types)}"
         for column, types in _types_needed(feature)
         if column in theirs and theirs[column].type not in types
     ]
     if isinstance(how, Lookup) and set(how.on) != set(dataset.sources[source].key):
-        found.append(f"{place}: on {how.on} is not the key {dataset.sources[source].key} of {source}")
+        faults.append(f"{place}: on {how.on} is not the key {dataset.sources[source].key} of {source}")
     for column in feature.source_columns:
         table, _, bare = column.partition(".")
         if table not in dataset.sources or bare not in dataset.sources[table].columns:
-            found.append(f"{place}.source_columns: {column!r} is not <source>.<column> of a declared source")
-    return found
+            faults.append(f"{place}.source_columns: {column!r} is not <source>.<column> of a declared source")
+    return faults
 
 
 def _types_needed(feature: Feature) -> list[tuple[str, tuple[str, ...]]]:

@@ -61,9 +61,9 @@ MAX_SHOWN = 80
 Place = tuple[int | str, ...]
 
 
-def fault_texts(error: ValidationError) -> list[str]:
-    """Each fault as ``place: what is wrong (got value)``."""
-    return [f"{dotted(place) or '(whole file)'}: {text}" for place, text in faults(error)]
+def fault_texts(error: ValidationError, whole: str = "(whole file)") -> list[str]:
+    """Each fault as ``place: what is wrong (got value)``; ``whole``: the place of what is wrong with everything."""
+    return [f"{dotted(place) or whole}: {text}" for place, text in faults(error)]
 
 
 def faults(error: ValidationError) -> list[tuple[Place, str]]:

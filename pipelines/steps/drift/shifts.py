@@ -141,10 +141,10 @@ def find_slow_shifts(series: Series, shifted: Mask) -> list[Shift]:
     variance = (phi[:, None, None] ** lags).sum(axis=(1, 2)) / WATCHED_DAYS**2
     variance += (1 + phi) / (1 - phi) / np.maximum(past.days, 1)
     sizes = mean / (marginal * np.sqrt(variance))
-    found = (abs(sizes) >= WATCH_ALARM) & (same_side >= EQUAL_SIGNS) & (past.days >= MINIMUM_HISTORY_DAYS)
+    alarms = (abs(sizes) >= WATCH_ALARM) & (same_side >= EQUAL_SIGNS) & (past.days >= MINIMUM_HISTORY_DAYS)
     moves = abs(_mean(series.levels[first:], np.isfinite(series.levels[first:])) - past.level)
-    found &= moves >= series.smallest_moves
-    return [Shift(int(statistic), first, float(sizes[statistic])) for statistic in np.flatnonzero(found)]
+    alarms &= moves >= series.smallest_moves
+    return [Shift(int(statistic), first, float(sizes[statistic])) for statistic in np.flatnonzero(alarms)]
 
 
 def _describe(series: Series, end: int, shifted: Mask) -> _Past:

@@ -131,5 +131,5 @@ def _event_day_faults(rows: pl.DataFrame, column: str, day: date, timezone: str,
         return []
     example = f", for example {other[0]:%Y-%m-%dT%H:%M:%SZ}" if shown else ""
     way_on = "deliver each row with its own day, or declare `day_columns: []` if a delivery holds rows of any day"
-    found = f"{len(other)} of {rows.height} rows are of another day than {day} by {column} in {timezone}"
-    return [f"{found}{example}; {way_on}"]
+    fault = f"{len(other)} of {rows.height} rows are of another day than {day} by {column} in {timezone}"
+    return [f"{fault}{example}; {way_on}"]

@@ -17,6 +17,7 @@ from pipelines.messages.message import Message
 from pipelines.messages.rollout import RolloutTicket
 from pipelines.messages.training import SnapshotResult
 from pipelines.ports import LedgerEntry, Ports
+from pipelines.spec.fault_text import fault_texts
 from pipelines.verdict import Outcome
 from practices._operators import run_context
 
@@ -136,8 +137,8 @@ def _parse(message: type[Result], value: Any) -> Result:
     try:
         return message.model_validate(value)
     except ValidationError as error:
-        faults = [f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()]
-        raise Refused(f"the XCom of the task before this one is no {message.__name__}", [*faults, _again()]) from error
+        subject = f"the XCom of the task before this one is no {message.__name__}"
+        raise Refused(subject, [*fault_texts(error, "(whole result)"), _again()]) from error
 
 
 def _again() -> str:

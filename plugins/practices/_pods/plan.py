@@ -12,13 +12,12 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from pipelines.errors import Refused
-from pipelines.rules.pod_privileges import host_access
+from pipelines.rules.pod_privileges import check_host_access
 from pipelines.settings import Settings
 from pipelines.spec.runner import StageRunner, Volume
 from practices._pods.launch import Launch
 
 CONTAINER = "step"
-HOST_ACCESS_HINT = "remove it, or set AIRWORTHY_ALLOW_HOST_ACCESS=true for the whole installation"
 DEFAULT_TEMPLATE = "step.yaml"
 REQUESTED_SHARE_OF_LIMIT = 0.9
 """Share of the limits that is requested."""
@@ -124,9 +123,8 @@ def check_privileges(pod: Any, settings: Settings) -> None:
     """``Refused`` if template or runner give the pod anything of its node, unless the installation allows it."""
     from kubernetes.client import ApiClient
 
-    taken = host_access(ApiClient().sanitize_for_serialization(pod.spec))
-    if taken and not settings.allow_host_access:
-        raise Refused(f"pod {pod.metadata.name} would use its node", [*taken, HOST_ACCESS_HINT])
+    spec = ApiClient().sanitize_for_serialization(pod.spec)
+    check_host_access(f"pod {pod.metadata.name} would use its node", spec, allowed=settings.allow_host_access)
 
 
 def _image(runner: StageRunner, settings: Settings) -> str:

@@ -18,6 +18,17 @@ from practices._operators.defaults import DEFAULT_ARGS, RETRY_POLICY, asset, dai
 from tests.practices.landing import dataset
 
 
+def scheduled_keys(runs: dict[str, Any]) -> tuple[Any, list[str | None]]:
+    """The timetable as Airflow stores it, and the partition keys of the runs that it schedules, in their order."""
+    timetable: Any = decode_timetable(encode_timetable(runs["schedule"]))
+    restriction = TimeRestriction(earliest=runs["start_date"], latest=runs["end_date"], catchup=True)
+    keys, last = [], None
+    while info := timetable.next_dagrun_info_v2(last_dagrun_info=last, restriction=restriction):
+        keys.append(info.partition_key)
+        last = info
+    return timetable, keys
+
+
 @pytest.mark.parametrize(
     ("error", "action"),
     [
@@ -49,13 +60,7 @@ def test_a_service_may_be_away_for_ten_minutes_before_a_task_gives_up() -> None:
 )
 def test_no_day_is_lost_or_doubled_in_a_zone_whose_clocks_skip_midnight(zone: str, start: str, end: str) -> None:
     calendar = dataset(start=start, end=end, timezone=zone).calendar
-    runs = daily_schedule(calendar)
-    timetable: Any = decode_timetable(encode_timetable(runs["schedule"]))
-    restriction = TimeRestriction(earliest=runs["start_date"], latest=runs["end_date"], catchup=True)
-    keys, last = [], None
-    while info := timetable.next_dagrun_info_v2(last_dagrun_info=last, restriction=restriction):
-        keys.append(info.partition_key)
-        last = info
+    timetable, keys = scheduled_keys(daily_schedule(calendar))
     days = (calendar.end - calendar.start).days + 1
     assert keys == [f"{calendar.start + timedelta(days=number)}" for number in range(days)]
     after = timedelta(days=0 if zone == "America/New_York" else 1)  # Airflow ends a backfill at the last day's midnight
@@ -83,12 +88,7 @@ def test_an_asset_is_named_by_subject_and_state() -> None:
 
 def test_each_day_of_the_calendar_has_one_run_and_no_other_day_has_any() -> None:
     runs = daily_schedule(dataset(start="2013-01-01", end="2013-12-31", schedule="0 6 * * *").calendar)
-    timetable: Any = decode_timetable(encode_timetable(runs["schedule"]))
-    restriction = TimeRestriction(earliest=runs["start_date"], latest=runs["end_date"], catchup=True)
-    keys, last = [], None
-    while info := timetable.next_dagrun_info_v2(last_dagrun_info=last, restriction=restriction):
-        keys.append(info.partition_key)
-        last = info
+    _, keys = scheduled_keys(runs)
     assert keys == [f"{date(2013, 1, 1) + timedelta(days=number)}" for number in range(365)]
 
 
