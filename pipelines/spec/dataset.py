@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 from pydantic import Field, field_validator, model_validator
 
 from pipelines.spec.declared import DeclarationBlock, Identifier
+from pipelines.spec.partitions import PartitionCalendar
 from pipelines.spec.runner import StageRunner
 
 ColumnType = Literal["integer", "number", "string", "timestamp"]
@@ -250,6 +251,12 @@ class DatasetSpec(DeclarationBlock):
         if runner.gpus or runner.workers > 1:
             raise ValueError("gpus and workers are for training; remove them")
         return runner
+
+    @property
+    def partition_calendar(self) -> PartitionCalendar:
+        """The partitions that the dataset has."""
+        calendar = self.calendar
+        return PartitionCalendar("day", calendar.start, calendar.end, calendar.timezone)
 
     def daily(self) -> list[str]:
         return [name for name, source in self.sources.items() if source.cadence == "daily"]
