@@ -11,7 +11,8 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from pipelines.errors import Refused, unknown_name
-from pipelines.spec.dataset import NUMERIC, DatasetSpec
+from pipelines.spec.column import NUMERIC
+from pipelines.spec.dataset import DatasetSpec
 from pipelines.spec.deployment_faults import deployment_faults
 from pipelines.spec.experiment import experiment_faults
 from pipelines.spec.fault_text import fault_texts

@@ -9,7 +9,8 @@ from typing import Any
 import polars as pl
 from pydantic import BaseModel, ConfigDict
 
-from pipelines.spec.dataset import OWN_REASONS_COLUMN, ColumnSpec, SourceSpec
+from pipelines.spec.column import ColumnSpec
+from pipelines.spec.dataset import OWN_REASONS_COLUMN, SourceSpec
 
 REASONS_COLUMN = "reasons"
 """Column of the quarantine table: the list of all reasons of a row."""

@@ -13,7 +13,8 @@ from pydantic import ValidationError
 
 from pipelines.errors import Refused
 from pipelines.spec.catalog import Catalog
-from pipelines.spec.dataset import Calendar, ColumnSpec, DatasetSpec, SourceSpec
+from pipelines.spec.column import ColumnSpec
+from pipelines.spec.dataset import Calendar, DatasetSpec, SourceSpec
 from pipelines.spec.features import FeatureView
 from pipelines.spec.model import ModelSpec
 from pipelines.spec.plain_yaml import load

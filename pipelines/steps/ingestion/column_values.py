@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import polars as pl
 
-from pipelines.spec.dataset import ColumnSpec
+from pipelines.spec.column import ColumnSpec
 from pipelines.tables.column_types import TYPES, UTC_TIMESTAMP
 
 TIMESTAMP_FORMS = (

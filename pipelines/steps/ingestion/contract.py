@@ -7,7 +7,8 @@ from datetime import date
 
 import polars as pl
 
-from pipelines.spec.dataset import OWN_DAY_COLUMN, ColumnSpec, SourceSpec
+from pipelines.spec.column import ColumnSpec
+from pipelines.spec.dataset import OWN_DAY_COLUMN, SourceSpec
 from pipelines.steps.ingestion.column_values import TIMESTAMP_FORMS, typed_columns
 from pipelines.steps.ingestion.csv_table import read_csv
 from pipelines.steps.ingestion.foreign_files import foreign_kind
