@@ -17,6 +17,7 @@ from pydantic import ValidationError
 
 from pipelines.errors import AirworthyError, Refused
 from pipelines.settings import let_waiting_threads_sleep
+from pipelines.spec.fault_text import fault_texts
 from pipelines.wiring import open_ports, run_step
 
 
@@ -52,7 +53,7 @@ def _run_file(step: str, request: Path, result: Path | None) -> int:
     try:
         answer = run_step(step, text, open_ports()).model_dump_json(by_alias=True)
     except ValidationError as error:
-        raise Refused(f"request {request} is not a request of {step}", [str(error)]) from error
+        raise Refused(f"request {request} is not a request of {step}", fault_texts(error, "(whole request)")) from error
     if result:
         result.parent.mkdir(parents=True, exist_ok=True)
         result.write_text(answer, encoding="utf-8")

@@ -77,12 +77,13 @@ def summary(ports: Ports, model: str | None = None) -> dict[str, Any]:
     no_entries: list[LedgerEntry] = []
     entries = ask("ledger", lambda: ports.ledger.entries(), default=no_entries)
     models: dict[str, dict[str, Any]] = {}
-    for name in [model] if model else [*ports.catalog.models, *_undeclared_live(entries, ports)]:
+    undeclared = {} if model else _undeclared_live(entries, ports)
+    for name in [model] if model else [*ports.catalog.models, *undeclared]:
         spec = ports.catalog.models.get(name)
         no_versions: list[VersionInfo] | None = None
         no_live: LiveState | None = None
         no_rollout: RolloutState | None = None
-        live = ask(f"endpoint ({name})", _ask_live, name, ports, default=no_live)
+        live = undeclared.get(name) or ask(f"endpoint ({name})", _ask_live, name, ports, default=no_live)
         rollout = ask(f"endpoint ({name})", _ask_rollout, name, live, ports, default=no_rollout)
         registered = ask("registry", ports.registry.versions, name, default=no_versions)
         own = [entry for entry in entries if entry.model == name]
@@ -130,12 +131,13 @@ def _source_status(source: str, ports: Ports) -> dict[str, Any]:
     }
 
 
-def _undeclared_live(entries: Sequence[LedgerEntry], ports: Ports) -> list[str]:
-    """Models that the gateway serves although their files have faults or are gone; none if it does not answer."""
+def _undeclared_live(entries: Sequence[LedgerEntry], ports: Ports) -> dict[str, LiveState]:
+    """What the gateway serves of models whose files have faults or are gone; none if it does not answer."""
     known = {*ports.catalog.declared("models"), *(entry.model for entry in entries if entry.version)}
     with suppress(Unavailable):
-        return [name for name in sorted(known - set(ports.catalog.models)) if ports.endpoint.state(name).version]
-    return []
+        states = {name: ports.endpoint.state(name) for name in sorted(known - set(ports.catalog.models))}
+        return {name: state for name, state in states.items() if state.version}
+    return {}
 
 
 def _ask_live(model: str, ports: Ports) -> LiveState:

@@ -28,6 +28,7 @@ from pipelines.pod.declarations import restore_declarations
 from pipelines.pod.log import LogCopy
 from pipelines.ports import Store
 from pipelines.settings import Settings
+from pipelines.spec.fault_text import fault_texts
 from pipelines.wiring import RealPorts, open_ports, run_step
 
 WORKER_STEP = "work"
@@ -95,7 +96,7 @@ def _run_request(ticket: RunTicket, ports: RealPorts) -> tuple[bytes | None, Air
     try:
         return run_step(ticket.step, ticket.request, ports).model_dump_json(by_alias=True).encode(), None
     except ValidationError as fault:
-        return None, Refused(f"the ticket holds no request of {ticket.step}", [str(fault)])
+        return None, Refused(f"the ticket holds no request of {ticket.step}", fault_texts(fault, "(whole request)"))
     except AirworthyError as error:
         return None, error
 
@@ -105,7 +106,7 @@ def _read_ticket(run: str, store: Store) -> RunTicket:
     try:
         return RunTicket.model_validate_json(store.get(path))
     except ValidationError as fault:
-        raise Refused(f"{path} is not a ticket; start the task again", [str(fault)]) from fault
+        raise Refused(f"{path} is not a ticket; start the task again", fault_texts(fault)) from fault
 
 
 def _manifest(

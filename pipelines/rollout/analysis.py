@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from pipelines.errors import Refused
 from pipelines.messages.message import Message
 from pipelines.messages.rollout import ArmCounts
+from pipelines.spec.fault_text import fault_texts
 
 Share = Annotated[float, Field(gt=0, lt=1)]
 
@@ -182,8 +183,7 @@ def make_analysis_plan(declared: Mapping[str, object], *, measured: Collection[s
     try:
         plan = AnalysisPlan.model_validate(declared)
     except ValidationError as error:
-        reasons = [f"{'.'.join(map(str, each['loc'])) or 'plan'}: {each['msg']}" for each in error.errors()]
-        raise Refused("the analysis of this rollout is refused", reasons) from error
+        raise Refused("the analysis of this rollout is refused", fault_texts(error, "(whole analysis)")) from error
     unknown = [metric for metric in plan.metrics if metric.event not in measured]
     if unknown:
         known = ", ".join(sorted(measured))

@@ -113,28 +113,24 @@ def load_config(path: Path | None, host: str, workers: int) -> GatewayConfig:
     """
     if path is None and is_loopback(host):
         return GatewayConfig(workers=workers)  # saves importing yaml and pydantic, about half a second
-    import yaml
-    from pydantic import ValidationError
-
+    from pipelines.spec.catalog import read_declaration
     from pipelines.spec.gateway import GatewaySpec
-    from pipelines.spec.plain_yaml import load
+    from pipelines.spec.plain_yaml import with_lines
 
     subject = f"the gateway cannot start as {path} declares it" if path else "the gateway cannot start"
     try:
-        content = load(path.read_text()) if path else {"schema": 1}
-        spec = GatewaySpec.model_validate(content)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise Refused(subject, [str(error)]) from error
-    except ValidationError as error:
-        errors = error.errors(include_url=False, include_input=False)
-        raise Refused(subject, [f"{'.'.join(map(str, detail['loc']))}: {detail['msg']}" for detail in errors]) from None
+        spec = read_declaration(path, GatewaySpec) if path else GatewaySpec(schema=1)
+    except OSError as error:
+        raise Refused(subject, [f"it cannot be read ({error.strerror}); correct its name or its rights"]) from error
+    except Refused as error:
+        raise Refused(subject, error.reasons or [error.subject]) from error
     fields = spec.model_dump(mode="python", by_alias=True, exclude={"schema_"})
     for key in (fields["authentication"] or {}).get("keys", ()):
         key["expires"] = None if key["expires"] is None else key["expires"].timestamp()
     config = msgspec.convert(fields | {"workers": workers}, GatewayConfig)
     faults = spec.exposure_faults(host) + secret_faults(config)
     if faults:
-        raise Refused(subject, faults)
+        raise Refused(subject, with_lines(path.read_text(encoding="utf-8"), faults) if path else faults)
     return config
 
 

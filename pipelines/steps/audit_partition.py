@@ -52,7 +52,7 @@ def run(request: ValidateRequest, ports: Ports) -> AuditResult:
                 reasons=findings.reasons,
                 failures=findings.failures,
                 raw_version=version or 0,
-                staged=_stage(ports, f"{folder}/{name}", landed, findings),
+                staged=_stage(ports, f"{folder}/{name}", version or 0, landed, findings),
             )
         )
         if findings.result is not None:
@@ -84,13 +84,14 @@ def _partitions_due(spec: DatasetSpec, day: date, ports: Ports) -> dict[str, dat
     return due
 
 
-def _stage(ports: Ports, prefix: str, landed: date, findings: SuiteFindings) -> dict[str, str]:
-    """Part (accepted, quarantined) to the path of its rows, which names their digest: no other audit replaces them."""
+def _stage(ports: Ports, prefix: str, version: int, landed: date, findings: SuiteFindings) -> dict[str, str]:
+    """Part (accepted, quarantined) to the path of its rows, which names the version of the raw table and their digest:
+    no other audit replaces them, and what a newer one supersedes can be told."""
     paths = {}
     for part, rows in (("accepted", findings.accepted), ("quarantined", findings.quarantined)):
         buffer = io.BytesIO()
         rows.with_columns(pl.lit(landed, pl.Date).alias("day")).write_parquet(buffer)
         content = buffer.getvalue()
-        paths[part] = f"{prefix}.{part}.{hashlib.sha256(content).hexdigest()}.parquet"
+        paths[part] = f"{prefix}.{part}.{version}.{hashlib.sha256(content).hexdigest()}.parquet"
         ports.store.put(paths[part], content)
     return paths

@@ -16,7 +16,7 @@ from pipelines.statistics.day_comparison import difference_of_days, sum_of_losse
 from pipelines.steps.evaluation.metrics import measure
 from pipelines.steps.monitoring.day_values import day_values
 from pipelines.steps.monitoring.prediction_log import flush_log, read_answers
-from pipelines.tables.entity_id import entity_id
+from pipelines.tables.entity_id import entity_id, with_former_ids
 from pipelines.tables.profile import TrainingProfile
 
 TEST_METRIC_PREFIX = "test_"
@@ -86,11 +86,10 @@ def _with_labels(spec: ModelSpec, ports: Ports, first: date, last: date, notes: 
     columns = list(dict.fromkeys([*view.key, spec.target.column]))
     value = pl.col(spec.target.column)
     label = value if spec.target.at_least is None else value >= spec.target.at_least
-    labels = ports.store.read(table, days=present, columns=columns).select(
-        entity_id(view).alias("entity_id"), label.cast(pl.Float64).alias("label"), pl.col("day").alias("own_day")
-    )
+    rows = ports.store.read(table, days=present, columns=columns)
+    labels = rows.select(entity_id(view), label.cast(pl.Float64).alias("label"), pl.col("day").alias("own_day"))
     return (
-        answers.join(labels, on="entity_id", how="left", maintain_order="left")
+        answers.join(with_former_ids(labels), on="entity_id", how="left", maintain_order="left")
         .with_columns(day=pl.coalesce("own_day", "day"))
         .drop("own_day")
         .filter(pl.col("day").is_between(first, last))

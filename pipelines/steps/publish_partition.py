@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 
 import polars as pl
 
@@ -13,13 +14,16 @@ from pipelines.ports import Ports, Store
 from pipelines.spec.dataset import SourceSpec
 from pipelines.tables.profile import profile_frame
 
+STAGED_NAME = re.compile(r"(?P<source>\w+)\.(accepted|quarantined)\.(?P<version>\d{1,18})\.[0-9a-f]{64}\.parquet")
+"""A file of staged rows; before 0.2.0 it named no version of the raw table, and such files stay."""
+
 
 def run(request: PublishRequest, ports: Ports) -> PublishResult:
     """Write what the audit staged; doing it again changes no content.
 
     Quarantine first, so that no row is ever neither published nor quarantined. With ``accept=False`` only the
     quarantine is written. Each published partition gets its profile. A table in which a newer delivery of the day was
-    published meanwhile is left as it is.
+    published meanwhile is left as it is. Once a source is published, what older audits of its day staged is deleted.
     """
     audit = request.audit
     versions: dict[str, int] = {}
@@ -30,14 +34,16 @@ def run(request: PublishRequest, ports: Ports) -> PublishResult:
         parts["accepted"] = store_paths.validated
     for part, table_of in parts.items():
         for source in audit.sources:
-            table, rows = table_of(source.source), _read_staged(request, source, part, ports)
+            table = table_of(source.source)
             try:
+                rows = _read_staged(request, source, part, ports)
                 versions[table] = _write(table, source, rows, ports.store)
             except Conflict:
                 superseded.append(table)
                 continue
             if part == "accepted":
                 profiles[table] = _write_profile(table, source, rows, audit.dataset, ports)
+                _delete_superseded(request, source, ports.store)
     return PublishResult(
         dataset=audit.dataset, day=audit.day, versions=versions, profiles=profiles, superseded=superseded
     )
@@ -66,8 +72,20 @@ def _write_profile(table: str, source: SourceAudit, rows: pl.DataFrame, dataset:
 
 
 def _read_staged(request: PublishRequest, source: SourceAudit, part: str, ports: Ports) -> pl.DataFrame:
+    """Raises ``Conflict`` if the rows were deleted because a newer delivery was published."""
     path = source.staged.get(part) or f"{request.audit.staged}/{source.source}.{part}.parquet"
+    published = ports.store.input_version(store_paths.validated(source.source), source.landed_day)
+    if not ports.store.exists(path) and published is not None and published > source.raw_version:
+        raise Conflict(f"{path} was deleted: version {published} of {source.source} {source.landed_day} is published")
     return pl.read_parquet(io.BytesIO(ports.store.get(path))).drop("day")
+
+
+def _delete_superseded(request: PublishRequest, source: SourceAudit, store: Store) -> None:
+    """Delete what audits of older versions of the raw table staged; an audit of a newer one may be under way."""
+    for path in store.list(f"{request.audit.staged}/"):
+        name = STAGED_NAME.fullmatch(path.rpartition("/")[2])
+        if name and name["source"] == source.source and int(name["version"]) < source.raw_version:
+            store.delete(path)
 
 
 def _label_expressions(source: str, dataset: str, ports: Ports) -> dict[str, pl.Expr]:

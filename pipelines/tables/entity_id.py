@@ -1,4 +1,4 @@
-"""Builds an entity's id, the same text in predictions, labels and feature tables, and the time its label is known."""
+"""Builds an entity's id, one text for one key in predictions, labels and features, and the time its label is known."""
 
 from __future__ import annotations
 
@@ -14,14 +14,31 @@ MOMENT_FORMAT = "%Y-%m-%dT%H:%M:%S%.fZ"
 
 
 def entity_id(view: FeatureView) -> pl.Expr:
-    """The key columns joined by ``|``, as in ``2013-03-01T10:00:00Z|UA|1545``; null if one of them is null."""
+    """The key columns joined by ``|``, as in ``2013-03-01T10:00:00Z|UA|1545``; null if one of them is null.
+
+    A ``|`` or ``\\`` within a value has a ``\\`` before it, so that two keys never have one id.
+    """
     parts = [
         pl.col(name).dt.convert_time_zone("UTC").dt.strftime(MOMENT_FORMAT)
         if name == view.event_hour_column
         else pl.col(name).cast(pl.String)
         for name in view.key
     ]
-    return pl.concat_str(parts, separator="|").alias("entity_id")
+    escaped = [part.str.replace_all(r"([\\|])", r"\$1") for part in parts]
+    return pl.concat_str(escaped, separator="|").alias("entity_id")
+
+
+def with_former_ids(rows: pl.DataFrame) -> pl.DataFrame:
+    """``rows`` (with ``entity_id``), and again, under their former ids, those that were logged without a ``\\``
+    before 0.2.0. A former id that several entities had is left out: it names none of them."""
+    entities = rows.select("entity_id").unique().with_columns(former=_FORMER)
+    several = entities.filter(pl.col("former").is_duplicated())["former"]
+    again = rows.with_columns(former=_FORMER).filter(pl.col("former") != pl.col("entity_id"))
+    unambiguous = again.filter(~pl.col("former").is_in(several.implode()))
+    return pl.concat([rows, unambiguous.with_columns(entity_id="former").drop("former")])
+
+
+_FORMER = pl.col("entity_id").str.replace_all(r"\\([\\|])", "$1")
 
 
 def scheduled_time(view: FeatureView) -> pl.Expr:

@@ -9,8 +9,11 @@ import pytest
 
 from pipelines.cli.main import parser
 from pipelines.errors import Refused
+from pipelines.messages.release import LiveState
+from pipelines.messages.rollout import RolloutState
 from pipelines.spec.catalog import Catalog
-from pipelines.testing.ports import FakePorts
+from pipelines.spec.strategy import FULL_SHARE
+from pipelines.testing.ports import FakeEndpoint, FakePorts
 
 FORMER, FAULTY = "former_model", "faulty_model"
 
@@ -61,6 +64,25 @@ def test_by_its_name_it_is_shown_whether_it_serves_or_not(
     assert "live: nothing" in status(ports, capsys, model)
     serve(ports, model)
     assert "live: version 1" in status(ports, capsys, model)
+
+
+def test_the_gateway_is_asked_once_what_it_serves_of_each_model(
+    ports: FakePorts, capsys: pytest.CaptureFixture[str]
+) -> None:
+    serve(ports, FORMER)
+    asked: list[str] = []
+
+    class CountingEndpoint(FakeEndpoint):
+        def state(self, model: str) -> LiveState:
+            asked.append(model)
+            return super().state(model)
+
+        def rollout(self, model: str) -> RolloutState:
+            return RolloutState(model=model, generation=1, champion="1", previous=None, split={"1": FULL_SHARE})
+
+    ports.endpoint.__class__ = CountingEndpoint
+    status(ports, capsys)
+    assert sorted(asked) == sorted([*ports.catalog.models, FORMER, FAULTY])
 
 
 def test_a_program_asks_for_one_model_and_gets_that_one(ports: FakePorts, capsys: pytest.CaptureFixture[str]) -> None:

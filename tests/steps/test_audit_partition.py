@@ -242,6 +242,25 @@ def test_the_newest_published_delivery_stays_whoever_publishes_last(ports: FakeP
     assert "validated/weather" not in published.profiles
 
 
+def test_a_published_day_keeps_what_its_audit_staged_and_newer_audits_and_nothing_of_older_ones(
+    ports: FakePorts,
+) -> None:
+    older, published, newer = (deliver_weather(ports, {"temp": temp}) for temp in (40.0, 41.0, 42.0))
+    former = f"{published.staged}/weather.accepted.{'0' * 64}.parquet"
+    ports.store.put(former, b"named no version")
+    publish(ports, published)
+    kept = [*weather_of(published).staged.values(), *weather_of(newer).staged.values(), former]
+    stored = [path for path in ports.store.list(f"{published.staged}/") if "/weather." in path]
+    assert stored == sorted(kept)
+    assert set(weather_of(older).staged.values()).isdisjoint(stored)
+
+
+def test_a_refused_delivery_deletes_nothing_of_one_that_may_still_be_published(ports: FakePorts) -> None:
+    good = deliver_weather(ports, {"temp": 40.0})
+    publish(ports, deliver_weather(ports, {"humid": 140.0}), accept=False)
+    assert all(ports.store.exists(path) for path in weather_of(good).staged.values())
+
+
 def test_an_audit_under_way_from_before_names_its_rows_by_its_folder(ports: FakePorts) -> None:
     audited = audit(ports)
     for source in audited.sources:

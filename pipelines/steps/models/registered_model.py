@@ -26,6 +26,7 @@ from pipelines.errors import Refused
 from pipelines.messages.training import ModelDigests
 from pipelines.mlflow_client import fetch_model, open_client
 from pipelines.ports import Ports, VersionInfo
+from pipelines.spec.fault_text import fault_texts
 from pipelines.tables.encoding import FeatureInput, Kind, Matrix, encode, with_vocabularies
 
 PREDICTOR_FILE = "predictor.json"
@@ -154,7 +155,7 @@ def read_predictor(folder: Path) -> PredictorFile:
     try:
         predictor = PredictorFile.model_validate_json((folder / PREDICTOR_FILE).read_bytes())
     except ValidationError as error:
-        raise Refused(f"{PREDICTOR_FILE} of the model cannot be used", [str(error)]) from error
+        raise Refused(f"{PREDICTOR_FILE} of the model cannot be used", fault_texts(error)) from error
     if Path(predictor.native).name != predictor.native:
         raise Refused(f"{PREDICTOR_FILE} names the model file {predictor.native!r} outside its folder")
     return predictor

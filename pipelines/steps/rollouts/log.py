@@ -12,7 +12,7 @@ from pipelines import store_paths
 from pipelines.errors import Refused
 from pipelines.ports import Ports, Store
 from pipelines.spec.model import ModelSpec
-from pipelines.tables.entity_id import entity_id
+from pipelines.tables.entity_id import entity_id, with_former_ids
 
 SCHEMA = pl.Schema(
     {
@@ -100,7 +100,8 @@ def with_outcomes(frame: pl.DataFrame, ports: Ports, spec: ModelSpec, columns: S
         label.cast(pl.Float64).alias("label"),
         *(pl.col(name).cast(pl.Float64).alias(alias) for name, alias in named.items()),
     )
-    return frame.join(outcomes.unique("entity_id", keep="last"), on="entity_id", how="left", maintain_order="left")
+    outcomes = with_former_ids(outcomes.unique("entity_id", keep="last"))
+    return frame.join(outcomes, on="entity_id", how="left", maintain_order="left")
 
 
 def _event_days(rows: pl.DataFrame, published: Sequence[date], lead_hours: float) -> list[date]:

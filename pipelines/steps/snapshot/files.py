@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pipelines import store_paths
 from pipelines.errors import Refused
 from pipelines.ports import Store
+from pipelines.spec.fault_text import fault_texts
 from pipelines.steps.snapshot.table_digest import table_digest
 
 FILE_LIST_NAME = "files.json"
@@ -128,7 +129,9 @@ def open_files(store: Store, model: str, digest: str) -> SnapshotFiles | None:
     try:
         file_list = FileList.model_validate_json(store.get(path))
     except ValidationError as error:
-        raise Refused(f"{path} is not a list of files; restore it or take a new snapshot", [str(error)]) from error
+        raise Refused(
+            f"{path} is not a list of files; restore it or take a new snapshot", fault_texts(error)
+        ) from error
     if file_list.digest() != digest:
         raise Refused(f"{path} was altered: its digest is {file_list.digest()}; restore it or take a new snapshot")
     return SnapshotFiles(store, model, digest, file_list)

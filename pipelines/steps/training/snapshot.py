@@ -14,6 +14,7 @@ from pipelines import store_paths
 from pipelines.errors import Refused
 from pipelines.messages.training import SnapshotResult
 from pipelines.ports import Store
+from pipelines.spec.fault_text import fault_texts
 from pipelines.steps.snapshot.files import SnapshotFiles, open_files
 from pipelines.steps.snapshot.split import PARTS
 from pipelines.steps.take_snapshot import RECORD_FILE, read_snapshot
@@ -122,7 +123,7 @@ def open_snapshot(store: Store, model: str, digest: str) -> Snapshot:
     try:
         record = SnapshotResult.model_validate_json(store.get(path))
     except ValidationError as error:
-        raise Refused(f"{path} is not a record of a snapshot; take the snapshot again", [str(error)]) from error
+        raise Refused(f"{path} is not a record of a snapshot; take the snapshot again", fault_texts(error)) from error
     return Snapshot(record, frame, files)
 
 

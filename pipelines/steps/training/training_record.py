@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from pipelines.errors import Refused
 from pipelines.mlflow_client import open_client, translate_mlflow_errors
 from pipelines.ports import Ports, VersionInfo
+from pipelines.spec.fault_text import fault_texts
 from pipelines.steps.training.environment import Environment
 from pipelines.steps.training.plan import TrainingPlan
 from pipelines.steps.training.search import Trial
@@ -29,8 +30,11 @@ def read_training_record(info: VersionInfo, ports: Ports) -> tuple[TrainingPlan,
             recorded = Environment.model_validate_json((record_folder / Path(ENVIRONMENT_FILE).name).read_bytes())
             trial_file = record_folder / Path(TRIAL_FILE).name
             trial = Trial.model_validate_json(trial_file.read_bytes()) if trial_file.exists() else None
-        except (OSError, ValidationError) as error:
+        except OSError as error:
             raise Refused(f"{info.model} version {info.version} has no record of its training", [str(error)]) from error
+        except ValidationError as error:
+            subject = f"the record of the training of {info.model} version {info.version} cannot be used"
+            raise Refused(subject, fault_texts(error)) from error
     if plan.training.search is not None and trial is None:
         raise Refused(f"{info.model} version {info.version} has a search but no record of its result")
     return plan, recorded, trial

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from pipelines.errors import Refused, Unavailable
 from pipelines.messages.pod_run import MANIFEST
 from pipelines.ports import Ports, Store
+from pipelines.spec.fault_text import fault_texts
 from pipelines.steps.training.distributed_processes import Ranks, describe_exit
 from pipelines.steps.training.distributed_rank import PEER_WAIT_SECONDS
 from pipelines.steps.training.distributed_work import INVITATION_FILE, REPORTS_FOLDER, RESUME, WORK, Invitation
@@ -49,7 +50,7 @@ def _await_invitation(run: str, store: Store, done: int, seconds: float) -> Invi
                 invitation = Invitation.model_validate_json(store.get(path))
             except ValidationError as error:
                 raise Refused(
-                    f"{path} is not an invitation; do all pods of the launch run the same image?", [str(error)]
+                    f"{path} is not an invitation; do all pods of the launch run the same image?", fault_texts(error)
                 ) from error
             if invitation.session > done:
                 return invitation
