@@ -17,7 +17,8 @@ from pipelines.spec.features import (
     Lookup,
     WindowMean,
 )
-from pipelines.steps.features.known_facts import KnownEvents, join_newest
+from pipelines.steps.features.aggregates.compute import ROW
+from pipelines.steps.features.known_facts import KnownEvents
 from pipelines.tables.entity_id import duration_of, scheduled_time
 
 Frames = Mapping[str, pl.DataFrame]
@@ -34,7 +35,7 @@ def compute_features(view: FeatureView, frames: Frames, days: Sequence[date], *,
     Scheduled event = event hour + minute. Prediction time ``t`` = scheduled - ``lead_hours``. A row's facts are
     known from its actual event = scheduled + delay; a null delay (it never happened) contributes nothing.
     """
-    entities = frames[view.entity_source].with_columns(scheduled_time(view).alias("__scheduled"))
+    entities = frames[view.entity_source].with_columns(scheduled_time(view).alias("__scheduled")).with_row_index(ROW)
     lead = duration_of(pl.lit(view.lead_hours * 60))
     rows = (
         entities.filter(pl.col("day").is_in(list(days)))
@@ -121,7 +122,9 @@ def _observation_features(view: FeatureView, rows: pl.DataFrame, frames: Frames)
             .sort("__observed", "day")
             .unique([*by, "__observed"], keep="last", maintain_order=True)
         )
-        joined = join_newest(rows.select(*by, "prediction_time"), "prediction_time", observations, "__observed", by)
+        joined = rows.select(*by, "prediction_time").join_asof(
+            observations, left_on="prediction_time", right_on="__observed", by=list(by) or None, check_sortedness=False
+        )
         age = pl.col("prediction_time") - pl.col("__observed")
         for name, spec in features.items():
             fresh = age <= duration_of(pl.lit(spec.max_age_hours * 60))
@@ -131,12 +134,6 @@ def _observation_features(view: FeatureView, rows: pl.DataFrame, frames: Frames)
 
 def _window_features(view: FeatureView, rows: pl.DataFrame, entities: pl.DataFrame) -> dict[str, pl.Series]:
     """Means and last values over the facts of other rows known in ``(t - window, t]``."""
-    facts = KnownEvents(view, entities)
-    columns: dict[str, pl.Series] = {}
-    for name, feature in view.features.items():
-        spec = feature.transformation
-        if isinstance(spec, WindowMean):
-            columns[name] = facts.mean(rows, spec)
-        elif isinstance(spec, LastValue):
-            columns[name] = facts.last(rows, spec)
-    return columns
+    specs = {name: feature.transformation for name, feature in view.features.items()}
+    windows = {name: spec for name, spec in specs.items() if isinstance(spec, WindowMean | LastValue)}
+    return KnownEvents(view, entities).features(rows, windows) if windows else {}

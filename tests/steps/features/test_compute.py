@@ -11,7 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal, assert_series_equal
 
-from pipelines.errors import Refused
 from pipelines.spec.features import FeatureView, WindowMean
 from pipelines.steps.features.compute import compute_features
 from pipelines.steps.features.source_days import days_read, first_day_read
@@ -217,10 +216,13 @@ def test_the_mean_of_fractions_is_the_same_with_huge_values_before_the_window() 
     assert_series_equal(one, other, check_exact=True)
 
 
-def test_values_too_large_to_be_summed_exactly_are_refused_by_name() -> None:
-    frames = random_days(3, date(2013, 6, 3), days=2, per_day=10)
-    with pytest.raises(Refused, match="distance"):
-        mean_distance(frames, pl.lit(1e15), [date(2013, 6, 4)])
+def test_values_beyond_any_fixed_point_are_averaged_exactly() -> None:
+    frames = random_days(3, date(2013, 6, 3), days=4, per_day=60)
+    days = [date(2013, 6, 6)]
+    small, large = (mean_distance(frames, pl.lit(value), days).drop_nulls() for value in (4e-7, 1e15 + 0.125))
+    assert small.len() > 10
+    assert small.unique().to_list() == [4e-7]
+    assert large.to_list() == [pytest.approx(1e15 + 0.125, rel=4e-16)] * large.len()
 
 
 def test_an_entity_is_named_by_its_key_with_the_hour_in_utc() -> None:

@@ -1,0 +1,204 @@
+"""Answers aggregations in groups of the same events, column and window, so that sums and searches are made once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+import polars as pl
+
+from pipelines.steps.features.aggregates.distinct import DistinctValues
+from pipelines.steps.features.aggregates.exact_sum import Numbers
+from pipelines.steps.features.aggregates.extremes import extremes
+from pipelines.steps.features.aggregates.moments import moments
+from pipelines.steps.features.aggregates.newest import newest
+from pipelines.steps.features.aggregates.timeline import (
+    NONE,
+    Flags,
+    Integers,
+    Questions,
+    RunningSums,
+    Timeline,
+    Visible,
+)
+
+Function = Literal[
+    "count", "sum", "mean", "min", "max", "std", "first", "last", "count_distinct", "share", "exists", "since_last"
+]
+MOMENTS = ("sum", "mean", "std")
+
+
+@dataclass(frozen=True)
+class Aggregation:
+    """One column of the answer.
+
+    ``column``: what is aggregated; for ``count`` none counts events, else the values that are there. ``where``: a
+    Boolean column; null counts as false. ``share`` is the part of all visible events where it is true.
+    """
+
+    name: str
+    function: Function
+    column: str | None = None
+    window: timedelta | None = None
+    where: str | None = None
+
+    @property
+    def selection(self) -> str | None:
+        """The column that selects the events; a share is over all of them."""
+        return None if self.function == "share" else self.where
+
+
+@dataclass(frozen=True)
+class OrderedEvents:
+    """Events by entity and time, and their columns in that order."""
+
+    timeline: Timeline
+    columns: pl.DataFrame
+
+    def kept(self, keep: Flags) -> OrderedEvents:
+        return OrderedEvents(self.timeline.kept(keep), self.columns.filter(pl.Series(keep)))
+
+    def true(self, column: str) -> Flags:
+        """Where a Boolean column is true; null is false."""
+        return self.columns[column].fill_null(False).to_numpy()
+
+
+def answers(events: OrderedEvents, questions: Questions, aggregations: Sequence[Aggregation]) -> list[pl.Series]:
+    """One series per aggregation, with one value per question."""
+    results: dict[str, pl.Series] = {}
+    for selection in dict.fromkeys(item.selection for item in aggregations):
+        same = [item for item in aggregations if item.selection == selection]
+        selected = events if selection is None else events.kept(events.true(selection))
+        windows = dict.fromkeys(item.window for item in same)
+        views = {window: _View(selected, questions, window) for window in windows}
+        for column in dict.fromkeys(item.column for item in same):
+            values = _Values(selected.columns[column]) if column else None
+            for window in windows:
+                of_window = [item for item in same if (item.column, item.window) == (column, window)]
+                answer = _Answer(views[window], values, [item.function for item in of_window])
+                results |= {item.name: answer.of(item).alias(item.name) for item in of_window}
+    return [results[item.name] for item in aggregations]
+
+
+class _View:
+    """What the questions see in one window, and what does not depend on a column."""
+
+    def __init__(self, events: OrderedEvents, questions: Questions, window: timedelta | None) -> None:
+        length = None if window is None else window // timedelta(microseconds=1)
+        self.events, self.visible = events, Visible(events.timeline, questions, length)
+
+    @cached_property
+    def newest(self) -> Integers:
+        return newest(self.visible)
+
+
+class _Values:
+    """A column of the events: what is there, and as numbers where it is numeric or Boolean."""
+
+    def __init__(self, series: pl.Series) -> None:
+        if series.dtype.is_float():
+            series = pl.select(pl.when(series.is_finite()).then(series)).to_series()
+        self.series = series
+        self.present: Flags = series.is_not_null().to_numpy()
+
+    @cached_property
+    def numbers(self) -> Numbers:
+        """Int64 of integers and Booleans, else Float64; 0 where there is none."""
+        kind = pl.Float64 if self.series.dtype.is_float() else pl.Int64
+        return self.series.cast(kind).fill_null(0).to_numpy()
+
+    @cached_property
+    def codes(self) -> Integers:
+        """A number for each different value; 0 where there is none."""
+        return self.series.rank("dense").cast(pl.Int64).fill_null(0).to_numpy()
+
+
+class _Answer:
+    """Answers about one column in one window."""
+
+    def __init__(self, view: _View, values: _Values | None, functions: Sequence[Function]) -> None:
+        self._view, self._visible, self._all_values = view, view.visible, values
+        self._functions = functions
+
+    def of(self, item: Aggregation) -> pl.Series:
+        """One value per question."""
+        if item.function in MOMENTS:
+            return self._moments[item.function]
+        if item.function == "share":
+            return self._share(item.where)
+        plain: dict[str, Callable[[], pl.Series]] = {
+            "count": lambda: pl.Series(self._count),
+            "exists": lambda: pl.Series(self._count > 0),
+            "min": lambda: self._extreme(highest=False),
+            "max": lambda: self._extreme(highest=True),
+            "first": self._first,
+            "last": lambda: self._values_at(self._view.newest),
+            "count_distinct": self._distinct,
+            "since_last": self._since_last,
+        }
+        return plain[item.function]()
+
+    @property
+    def _values(self) -> _Values:
+        assert self._all_values is not None
+        return self._all_values
+
+    @cached_property
+    def _present(self) -> Flags:
+        return self._visible.of_timeline(self._values.present)
+
+    @cached_property
+    def _numbers(self) -> Numbers:
+        return self._visible.of_timeline(self._values.numbers)
+
+    @cached_property
+    def _count(self) -> Integers:
+        """Visible events, or those of them that have a value."""
+        if self._all_values is None or self._all_values.present.all():
+            return self._visible.count
+        return RunningSums(self._visible, self._present.astype(np.int64)).of(slice(None))
+
+    @cached_property
+    def _moments(self) -> dict[str, pl.Series]:
+        wanted = [name for name in MOMENTS if name in self._functions]
+        return moments(self._visible, self._numbers, self._present, self._count, wanted)
+
+    def _extreme(self, *, highest: bool) -> pl.Series:
+        best = extremes(self._visible, self._numbers, self._present, highest=highest)
+        return pl.select(pl.when(pl.Series(self._count > 0)).then(pl.Series(best))).to_series()
+
+    def _share(self, where: str | None) -> pl.Series:
+        assert where is not None
+        true = self._visible.of_timeline(self._view.events.true(where)).astype(np.int64)
+        count = self._visible.count
+        share = RunningSums(self._visible, true).of(slice(None)) / np.maximum(count, 1)
+        return pl.select(pl.when(pl.Series(count > 0)).then(pl.Series(share))).to_series()
+
+    def _first(self) -> pl.Series:
+        positions = np.arange(len(self._visible.timeline), dtype=np.int64)
+        oldest = extremes(self._visible, positions, np.ones(len(positions), dtype=np.bool_), highest=False)
+        return self._values_at(np.where(self._visible.count > 0, oldest, NONE))
+
+    def _values_at(self, positions: Integers) -> pl.Series:
+        """Of each question the column's value of the event at its position; null for -1."""
+        series = self._values.series
+        if self._visible.kept is not None:
+            series = series.filter(pl.Series(self._visible.kept))
+        places = pl.Series(positions).cast(pl.Int64)
+        return series.gather(pl.select(pl.when(places >= 0).then(places)).to_series())
+
+    def _distinct(self) -> pl.Series:
+        codes = self._visible.of_timeline(self._values.codes)
+        return pl.Series(DistinctValues(self._visible.timeline, codes, self._present).count(self._visible))
+
+    def _since_last(self) -> pl.Series:
+        """The time since the newest event; null where there is none."""
+        at = self._view.newest
+        if not len(self._visible.timeline):
+            return pl.repeat(None, len(at), dtype=pl.Duration("us"), eager=True)
+        since = self._visible.questions.time - self._visible.timeline.event[at]
+        return pl.select(pl.when(pl.Series(at != NONE)).then(pl.Series(since).cast(pl.Duration("us")))).to_series()
