@@ -154,7 +154,7 @@ def _parse_columns(source: SourceSpec, text: pl.DataFrame) -> pl.DataFrame:
     """Text columns as the contract's types; a text that does not parse is null."""
     from pipelines.steps.ingestion.column_values import typed_columns
 
-    return typed_columns(text, source.columns, source.null_values)[1]
+    return typed_columns(text, source.columns, source.files)[1]
 
 
 def _batches(

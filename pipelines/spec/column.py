@@ -1,69 +1,154 @@
-"""A column declares its type, its limits, and whether it holds personal data."""
+"""A column declares its type, how its source writes it, its limits, and whether it holds personal data."""
 
 from __future__ import annotations
 
-import math
-from typing import Literal, Self
+import re
+from decimal import Decimal
+from typing import Annotated, Any, Literal, Self, get_args
+from zoneinfo import ZoneInfo
 
-from pydantic import Field, model_validator
+from pydantic import Field, GetJsonSchemaHandler, WithJsonSchema, model_validator
 
+from pipelines.spec.column_value import fits_scale, value_in_type
 from pipelines.spec.declared import DeclarationBlock
+from pipelines.spec.time_format import format_faults, says_offset
 
-ColumnType = Literal["integer", "number", "string", "timestamp"]
-NUMERIC = ("integer", "number")
+ColumnType = Literal["boolean", "date", "decimal", "integer", "number", "string", "timestamp"]
+NUMERIC = ("integer", "number", "decimal")
+ORDERED = (*NUMERIC, "date", "timestamp")
+"""Types whose values ``min`` and ``max`` limit."""
+TIMES = ("date", "timestamp")
+OR_NULL = " or null"
+NAMES_OF_SCHEMA_1 = {"minimum": "min", "maximum": "max"}
+SHORT_FORMS = [f"{kind}{ending}" for kind in get_args(ColumnType) for ending in ("", OR_NULL)]
+DEFAULT_SCALE = 9
+LARGEST_SCALE = 18
+NOT_LINEAR = re.compile(r"(?<!\\)(?:\(\?(?:[=!>(]|<[=!]|P=)|\\[1-9])")
+"""Parts of a regular expression (look-around, back-references and their like) that make a search take any time."""
+DeclaredValue = Annotated[Any, WithJsonSchema({"anyOf": [{"type": "number"}, {"type": "string"}, {"type": "boolean"}]})]
+"""A number, a text, ``true``, a date or a time; in the type of its column once it was read."""
 
 
 class ColumnSpec(DeclarationBlock):
-    """The contract of one column. ``minimum`` and ``maximum`` are inclusive."""
+    """The contract of one column: ``integer or null`` is short for ``{type: integer, nullable: true}``.
+
+    ``min`` and ``max`` are inclusive, and compare in the type.
+    """
 
     type: ColumnType
     nullable: bool = False
-    allowed: list[str | int | float] | None = Field(default=None, min_length=1)
+    allowed: list[DeclaredValue] | None = Field(default=None, min_length=1)
     """Its categories, of its type. A word that is one of ``null_values``, too, is a value of this column."""
-    minimum: int | float | None = None
-    maximum: int | float | None = None
+    min: DeclaredValue = None
+    max: DeclaredValue = None
+    pattern: str | None = None
+    """Regular expression that each text matches as a whole."""
+    scale: int | None = Field(default=None, ge=0, le=LARGEST_SCALE)
+    """Decimals of a ``decimal`` (9 if none is declared), of its 38 digits in all."""
+    format: str | None = None
+    """How texts write a date or a timestamp, as ``%Y%m%d``; none: as ISO 8601, a timestamp with its offset or Z."""
+    timezone: str | None = None
+    """Zone of timestamps that have none of their own; none: those are refused."""
+    ambiguous: Literal["refused", "earliest", "latest"] = "refused"
+    """Which of two instants a local time is that the clocks of ``timezone`` repeat."""
+    null_values: list[str] | None = None
+    """Texts that stand for no value in this column, in place of its source's."""
+    unit: str = ""
     pii: bool = False
     description: str = ""
 
+    @model_validator(mode="before")
+    @classmethod
+    def read_short_form(cls, declared: Any) -> Any:
+        fields = {"type": declared} if isinstance(declared, str) else declared
+        if isinstance(fields, dict) and str(fields.get("type")).endswith(OR_NULL):
+            fields = {**fields, "type": fields["type"].removesuffix(OR_NULL), "nullable": True}
+        if isinstance(fields, dict):
+            fields = {NAMES_OF_SCHEMA_1.get(name, name): value for name, value in fields.items()}
+        return fields
+
     @model_validator(mode="after")
-    def check_limits_suit_the_type(self) -> Self:
-        limits = [name for name in ("minimum", "maximum") if getattr(self, name) is not None]
-        if limits and self.type not in NUMERIC:
-            raise ValueError(f"{' and '.join(limits)} limit integers and numbers, not {self.type}; remove them")
-        if not all(math.isfinite(getattr(self, name)) for name in limits):
-            raise ValueError(f"{' and '.join(limits)} must be finite numbers")
-        if self.minimum is not None and self.maximum is not None and self.minimum > self.maximum:
-            raise ValueError(f"minimum {self.minimum} is above maximum {self.maximum}; no value satisfies both")
+    def read_values_in_the_type(self) -> Self:
+        """``allowed: ["1", "2"]`` of an integer column are the integers 1 and 2; a limit of a decimal is a decimal."""
+        limits = {name: value for name in ("min", "max") if (value := getattr(self, name)) is not None}
+        if limits and self.type not in ORDERED:
+            raise ValueError(f"{' and '.join(limits)} limit {', '.join(ORDERED)}, not {self.type}; remove them")
         if self.allowed is not None and self.type == "timestamp":
             raise ValueError("allowed lists categories, and a timestamp has none; remove it")
+        read = {name: self._in_type(name, [value])[0] for name, value in limits.items()}
+        if len(read) == 2 and read["min"] > read["max"]:
+            raise ValueError(f"min {self.min} is above max {self.max}; no value satisfies both")
+        if self.allowed is not None:
+            read["allowed"] = self._in_type("allowed", self.allowed)
+        for name, value in read.items():
+            object.__setattr__(self, name, value)
         return self
+
+    def _in_type(self, name: str, values: list[Any]) -> list[Any]:
+        read = [value_in_type(value, self.type) for value in values]
+        wrong = [value for value, in_type in zip(values, read, strict=True) if in_type is None]
+        if wrong:
+            hints = {
+                "string": "write each in quotes",
+                "date": "write each as 2013-01-31",
+                "timestamp": "write each as 2013-01-31T10:00:00Z",
+            }
+            hint = hints.get(self.type, f"write each as {self.type}")
+            raise ValueError(f"{name} has values that are no {self.type}: {', '.join(map(repr, wrong))}; {hint}")
+        if any(isinstance(value, Decimal) and not fits_scale(value, self.decimals) for value in read):
+            raise ValueError(
+                f"{name} has values that 38 digits, {self.decimals} of them decimals, do not hold; change scale"
+            )
+        return read
 
     @model_validator(mode="after")
-    def read_categories_in_the_type(self) -> Self:
-        """``allowed: ["1", "2"]`` of an integer column are the integers 1 and 2."""
-        if self.allowed is None or self.type == "timestamp":
-            return self
-        wrong = [value for value in self.allowed if _in_type(value, self.type) is None]
-        if wrong:
-            hint = "write each in quotes" if self.type == "string" else f"write each as {self.type}"
-            raise ValueError(f"allowed has values that are no {self.type}: {', '.join(map(repr, wrong))}; {hint}")
-        object.__setattr__(self, "allowed", [_in_type(value, self.type) for value in self.allowed])
+    def check_fields_suit_the_type(self) -> Self:
+        of_types = {"pattern": ("string",), "scale": ("decimal",), "format": TIMES, "timezone": ("timestamp",)}
+        faults = [
+            f"{name} is for {' and '.join(kinds)}, not {self.type}; remove it"
+            for name, kinds in of_types.items()
+            if getattr(self, name) is not None and self.type not in kinds
+        ]
+        if self.format is not None and self.type in TIMES:
+            faults += format_faults(self.format, self.type)
+            zoned = self.type == "date" or says_offset(self.format)
+            if not zoned and self.timezone is None:
+                faults.append("format says no offset (%z), so declare the timezone of the times")
+        if self.timezone is not None:
+            faults += _timezone_faults(self.timezone)
+        if self.ambiguous != "refused" and self.timezone is None:
+            faults.append("ambiguous is for times of a timezone; declare it, or remove ambiguous")
+        if self.pattern is not None:
+            faults += _pattern_faults(self.pattern)
+        if faults:
+            raise ValueError("; ".join(faults))
         return self
 
+    @property
+    def decimals(self) -> int:
+        """Digits after the point of a decimal."""
+        return DEFAULT_SCALE if self.scale is None else self.scale
 
-def _in_type(value: str | int | float, kind: str) -> str | int | float | None:
-    """The category as a value of its column; None if it is none."""
-    if kind == "string":
-        return value if isinstance(value, str) else None
-    if isinstance(value, bool):
-        return None
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: Any, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        block = handler(core_schema)
+        handler.resolve_ref_schema(block)["properties"]["type"] = {"enum": SHORT_FORMS}
+        return {"anyOf": [{"enum": SHORT_FORMS}, block]}
+
+
+def _timezone_faults(name: str) -> list[str]:
     try:
-        number = float(value)
-        whole = int(value) if kind == "integer" else 0
-    except (ValueError, OverflowError):
-        return None
-    if not math.isfinite(number):
-        return None
-    if kind == "number":
-        return number
-    return whole if isinstance(value, str) or whole == value else None
+        ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        return [f"unknown timezone {name!r}; use a name such as America/New_York"]
+    return []
+
+
+def _pattern_faults(pattern: str) -> list[str]:
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        return [f"pattern is no regular expression ({error}); correct it"]
+    if NOT_LINEAR.search(pattern):
+        return ["pattern has look-around, a condition or a back-reference; write it without"]
+    return []

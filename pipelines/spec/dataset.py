@@ -13,6 +13,7 @@ from pydantic import Field, field_validator, model_validator
 
 from pipelines.spec.column import ColumnSpec
 from pipelines.spec.declared import DeclarationBlock, Identifier
+from pipelines.spec.file_format import FileFormat
 from pipelines.spec.partitions import PartitionCalendar
 from pipelines.spec.runner import StageRunner
 
@@ -100,6 +101,11 @@ class SourceSpec(DeclarationBlock):
             )
         return columns
 
+    @property
+    def files(self) -> FileFormat:
+        """How its files are written."""
+        return FileFormat(format=self.format, null_values=self.null_values)
+
     def stored_columns(self) -> dict[str, ColumnSpec]:
         """The columns by their names in the raw and validated tables."""
         names = {name: self.stored_name(name) for name in self.columns}
@@ -112,7 +118,7 @@ class SourceSpec(DeclarationBlock):
     def contract_digest(self, timezone: str, event_column: str | None) -> str:
         """sha256 of all that decides whether a delivery is accepted and how its rows are read, 64 hex digits."""
         columns = {
-            name: column.model_dump(mode="json", exclude={"pii", "description"})
+            name: column.model_dump(mode="json", exclude={"pii", "description", "unit"})
             for name, column in self.columns.items()
         }
         fields = self.model_dump(mode="json", include={"file", "format", "null_values", "key", "minimum_rows"})

@@ -6,10 +6,21 @@ from collections.abc import Mapping
 
 import polars as pl
 
+from pipelines.spec.column import DEFAULT_SCALE, ColumnSpec
+from pipelines.spec.column_value import DECIMAL_DIGITS
+
 UTC_TIMESTAMP = pl.Datetime("us", "UTC")
 TYPES: Mapping[str, pl.DataType] = {
+    "boolean": pl.Boolean(),
+    "date": pl.Date(),
+    "decimal": pl.Decimal(DECIMAL_DIGITS, DEFAULT_SCALE),
     "integer": pl.Int64(),
     "number": pl.Float64(),
     "string": pl.String(),
     "timestamp": UTC_TIMESTAMP,
 }
+
+
+def stored_column_type(column: ColumnSpec) -> pl.DataType:
+    """That of ``TYPES``; a decimal's with the declared number of decimals."""
+    return pl.Decimal(DECIMAL_DIGITS, column.decimals) if column.type == "decimal" else TYPES[column.type]

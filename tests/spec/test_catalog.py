@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import shutil
+from datetime import UTC, date, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -136,7 +138,7 @@ def with_columns(**changes: dict[str, Any]) -> dict[str, Any]:
         (
             with_columns(gate={"type": "string"}),
             {"label": {"name": "late", "column": "gate", "at_least": 1}},
-            "label.column: 'gate' of trips is string; it must be integer or number",
+            "label.column: 'gate' of trips is string; it must be integer or number or decimal",
         ),
         (trips(), {"key": ["hour", "train"]}, "key: 'train' is not a column of trips"),
     ],
@@ -169,10 +171,42 @@ def test_a_view_of_a_source_with_its_own_column_day_names_it_as_it_is_stored(tmp
 @pytest.mark.parametrize(
     ("column", "reason"),
     [
-        ({"type": "timestamp", "minimum": 3}, "minimum limit integers and numbers, not timestamp"),
-        ({"type": "string", "minimum": 3, "maximum": 4}, "minimum and maximum limit integers and numbers, not string"),
-        ({"type": "number", "minimum": float("nan")}, "minimum must be finite"),
-        ({"type": "integer", "minimum": 3, "maximum": 2}, "minimum 3 is above maximum 2"),
+        (
+            {"type": "timestamp", "min": 3},
+            "min has values that are no timestamp: 3; write each as 2013-01-31T10:00:00Z",
+        ),
+        ({"type": "timestamp", "min": "2013-01-31T10:00:00"}, "min has values that are no timestamp"),
+        (
+            {"type": "date", "max": "2013-02-30"},
+            "max has values that are no date: '2013-02-30'; write each as 2013-01-31",
+        ),
+        ({"type": "date", "min": "2013-02-01", "max": "2013-01-01"}, "min 2013-02-01 is above max 2013-01-01"),
+        (
+            {"type": "string", "min": 3, "max": 4},
+            "min and max limit integer, number, decimal, date, timestamp, not string",
+        ),
+        ({"type": "boolean", "min": False}, "min limit integer, number, decimal, date, timestamp, not boolean"),
+        ({"type": "number", "min": float("nan")}, "min has values that are no number: nan"),
+        ({"type": "integer", "min": 3, "max": 2}, "min 3 is above max 2"),
+        (
+            {"type": "decimal", "scale": 2, "max": 0.125},
+            "max has values that 38 digits, 2 of them decimals, do not hold",
+        ),
+        ({"type": "decimal", "max": "1e40"}, "max has values that 38 digits, 9 of them decimals, do not hold"),
+        ({"type": "integer", "scale": 2}, "scale is for decimal, not integer; remove it"),
+        ({"type": "integer", "pattern": "a"}, "pattern is for string, not integer; remove it"),
+        ({"type": "string", "pattern": "("}, "pattern is no regular expression"),
+        ({"type": "string", "pattern": "(?=a)b"}, "pattern has look-around"),
+        ({"type": "string", "format": "%Y"}, "format is for date and timestamp, not string; remove it"),
+        ({"type": "date", "format": "%Y-%m"}, "format must say the year (%Y), the month (%m) and the day (%d)"),
+        ({"type": "date", "format": "%Y-%m-%d %H:%M"}, "format has %H, %M, and a date has no time of day"),
+        ({"type": "date", "format": "%Y-%m-%d%Q"}, "format has %Q; the directives are %Y, "),
+        ({"type": "timestamp", "format": "%Y-%m-%d"}, "format has no time of day; declare the type date"),
+        ({"type": "timestamp", "format": "%Y-%m-%d %H:%M"}, "so declare the timezone of the times"),
+        ({"type": "timestamp", "format": "%Y-%m-%d %H"}, "format must say the hour (%H, or %I with %p) and the minute"),
+        ({"type": "timestamp", "timezone": "Mars/Olympus"}, "unknown timezone 'Mars/Olympus'"),
+        ({"type": "date", "timezone": "UTC"}, "timezone is for timestamp, not date"),
+        ({"type": "timestamp", "ambiguous": "latest"}, "ambiguous is for times of a timezone"),
         ({"type": "integer", "allowed": ["1", "two"]}, "allowed has values that are no integer: 'two'"),
         ({"type": "integer", "allowed": [1.5]}, "allowed has values that are no integer: 1.5"),
         ({"type": "string", "allowed": [1]}, "allowed has values that are no string: 1; write each in quotes"),
@@ -183,12 +217,33 @@ def test_a_view_of_a_source_with_its_own_column_day_names_it_as_it_is_stored(tmp
         ({"type": "string", "allowed": []}, "allowed: "),
     ],
 )
-def test_a_limit_that_does_not_suit_its_type_is_refused(column: dict[str, Any], reason: str) -> None:
+def test_a_field_that_does_not_suit_the_type_of_its_column_is_refused(column: dict[str, Any], reason: str) -> None:
     with pytest.raises(ValidationError) as refused:
         ColumnSpec.model_validate(column)
     from pipelines.spec.fault_text import fault_texts
 
     assert any(reason in text for text in fault_texts(refused.value)), fault_texts(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("declared", "fields"),
+    [
+        ("integer or null", {"type": "integer", "nullable": True}),
+        ("date", {"type": "date", "nullable": False}),
+        ({"type": "decimal or null", "min": 0.01}, {"type": "decimal", "nullable": True, "min": Decimal("0.01")}),
+        ({"type": "integer", "allowed": ["1", 2.0]}, {"allowed": [1, 2]}),
+        ({"type": "boolean", "allowed": [True]}, {"allowed": [True]}),
+        ({"type": "date", "min": date(2013, 1, 1), "max": "2013-12-31"}, {"max": date(2013, 12, 31)}),
+        ({"type": "timestamp", "min": "2013-01-01T00:00:00+01:00"}, {"min": datetime(2012, 12, 31, 23, tzinfo=UTC)}),
+    ],
+)
+def test_a_column_is_read_from_its_short_form_with_its_limits_in_its_type(
+    declared: Any, fields: dict[str, Any]
+) -> None:
+    column = ColumnSpec.model_validate(declared)
+    assert {name: getattr(column, name) for name in fields} == fields
+    assert ColumnSpec.model_validate(column.model_dump()) == column
+    assert ColumnSpec.model_validate(column.model_dump(mode="json")) == column
 
 
 @pytest.mark.parametrize(

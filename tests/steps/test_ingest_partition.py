@@ -290,11 +290,11 @@ def test_a_held_day_is_checked_again_when_its_contract_has_changed(ports: FakePo
     if gone:
         for path in ports.store.list("landing/flights/"):
             ports.store.delete(path)
-    with_column(ports, "distance", maximum=2000)
+    with_column(ports, "distance", max=2000)
     [fault] = failures(ingest(ports))
     assert fault.startswith("column 'distance': ")
     assert ("deliver it again" in fault) == gone
-    with_column(ports, "distance", maximum=9000)
+    with_column(ports, "distance", max=9000)
     again = ingest(ports)
     assert failures(again) == []
     assert not again.sources[0].unchanged
@@ -326,7 +326,7 @@ def test_an_integer_that_becomes_a_number_keeps_the_held_days(ports: FakePorts, 
 def test_another_change_of_type_names_the_way_on(ports: FakePorts) -> None:
     ingest(ports)
     with_column(ports, "carrier", pii=True)
-    with_column(ports, "distance", type="string", minimum=None)
+    with_column(ports, "distance", type="string", min=None)
     with pytest.raises(Refused, match="declare the source under another name and deliver its days again"):
         ingest(ports)
 

@@ -12,7 +12,7 @@ from pipelines.ports import Store
 from pipelines.spec.dataset import DatasetSpec, SourceSpec
 from pipelines.spec.features import FeatureView
 from pipelines.steps.features.source_days import days_read, is_affected, is_looked_up, sources_of
-from pipelines.tables.column_types import TYPES
+from pipelines.tables.column_types import stored_column_type
 
 Versions = dict[str, int | None]
 
@@ -86,5 +86,5 @@ class ViewInputs:
 
 def _empty_frame(source: SourceSpec) -> pl.DataFrame:
     return pl.DataFrame(
-        schema={name: TYPES[column.type] for name, column in source.stored_columns().items()} | {"day": pl.Date}
+        schema={name: stored_column_type(column) for name, column in source.stored_columns().items()} | {"day": pl.Date}
     )

@@ -2,76 +2,164 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 
 import polars as pl
 
 from pipelines.spec.column import ColumnSpec
-from pipelines.tables.column_types import TYPES, UTC_TIMESTAMP
+from pipelines.spec.file_format import FileFormat
+from pipelines.spec.time_format import DATE_FORMAT, says_offset, text_pattern
+from pipelines.tables.column_types import TYPES, UTC_TIMESTAMP, stored_column_type
 
+INTEGER = r"^[+-]?[0-9]+(\.0*)?$"
+NUMBER = r"^[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?$"
+EXPONENT = r"[eE][+-]?[0-9]{1,2}$"
+TRAILING_ZEROS = r"(\.[0-9]*?)0+$"
+BOOLEANS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
+ISO_DATE = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"
+ISO_TIME = r"([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]{1,6}0*)?"
+"""Microseconds are what a table holds; an instant with finer digits would not stay the same."""
+ISO_TIMESTAMP = rf"^[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}T{ISO_TIME}(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$"
+ISO_LOCAL_TIME = rf"^[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}[T ]{ISO_TIME}$"
+ISO_FORMAT = "%Y-%m-%dT%H:%M:%S%.f"
 TIMESTAMP_FORMS = (
     "2013-01-05T10:00:00Z, 2013-01-05T10:00:00.750Z (up to six decimals) or with an offset, 2013-01-05T05:00:00-05:00"
 )
-INTEGER = r"^[+-]?[0-9]+$"
-NUMBER = r"^[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?$"
-TIMESTAMP = (
-    r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]"
-    r"(\.[0-9]{1,6}0*)?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$"
-)
-"""Microseconds are what a table holds; an instant with finer digits would not stay the same."""
-ISO_TIMESTAMP = "%Y-%m-%dT%H:%M:%S%.f%:z"
+
+
+def forms_of(column: ColumnSpec) -> str:
+    """How values of a column are written, for whoever wrote another form; empty where its type says it."""
+    if column.type == "boolean":
+        return "written as true or false"
+    if column.type == "date":
+        return f"written as {column.format or '2013-01-05'}"
+    if column.type == "decimal":
+        return f"of 38 digits, {column.decimals} of them decimals"
+    if column.type != "timestamp":
+        return ""
+    if column.format is not None:
+        return f"written as {column.format}"
+    if column.timezone is None:
+        return f"written as {TIMESTAMP_FORMS}; of times without a zone declare the timezone"
+    return f"written as 2013-01-05T10:00:00 or 2013-01-05 10:00:00, in {column.timezone}, or as {TIMESTAMP_FORMS}"
 
 
 def typed_columns(
-    delivered: pl.DataFrame, columns: Mapping[str, ColumnSpec], null_values: Sequence[str]
+    delivered: pl.DataFrame, columns: Mapping[str, ColumnSpec], files: FileFormat
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The named columns as delivered, with nulls, and in the types of the contract.
 
     A text of ``null_values`` is null in both, unless ``allowed`` of its column lists it. A value that its type cannot
     hold is null in the second alone.
     """
-    given = [_without_null_values(delivered[name], column, null_values) for name, column in columns.items()]
-    typed = [typed_values(values, columns[values.name].type) for values in given]
+    given = [
+        _without_null_values(
+            delivered[name], column, words if (words := column.null_values) is not None else files.null_values
+        )
+        for name, column in columns.items()
+    ]
+    typed = [typed_values(_plain_number(values, columns[values.name], files), columns[values.name]) for values in given]
     return pl.DataFrame(given), pl.DataFrame(typed)
 
 
 def _without_null_values(values: pl.Series, column: ColumnSpec, null_values: Sequence[str]) -> pl.Series:
-    if isinstance(values.dtype, pl.Binary | pl.Categorical | pl.Enum):  # some writers do not mark text as text
-        values = values.cast(pl.String, strict=False)
+    if isinstance(values.dtype, pl.Categorical | pl.Enum):
+        values = values.cast(pl.String)
     words = [word for word in null_values if word not in map(str, column.allowed or ())]
     if values.dtype != pl.String or not words:
         return values
     return values.to_frame().select(pl.when(~pl.first().is_in(words)).then(pl.first())).to_series()
 
 
-def typed_values(values: pl.Series, kind: str) -> pl.Series:
-    """``values`` in the type of ``kind``; null where the type does not hold the value."""
-    return pl.select(_typed(values, kind).alias(values.name)).to_series()
+def _plain_number(values: pl.Series, column: ColumnSpec, files: FileFormat) -> pl.Series:
+    """Texts of numbers without their groups of thousands, and with a decimal point."""
+    numeric = column.type in ("decimal", "integer", "number")
+    if values.dtype != pl.String or not numeric or (files.thousands, files.decimal) == ("", "."):
+        return values
+    group, point = re.escape(files.thousands), re.escape(files.decimal)
+    whole = rf"(?:[0-9]{{1,3}}(?:{group}[0-9]{{3}})+|[0-9]+)" if files.thousands else "[0-9]+"
+    number = rf"^[+-]?(?:{whole}(?:{point}[0-9]*)?|{point}[0-9]+)(?:[eE][+-]?[0-9]+)?$"
+    plain = pl.first()
+    if files.thousands:
+        plain = plain.str.replace_all(files.thousands, "", literal=True)
+    plain = plain.str.replace(files.decimal, ".", literal=True)
+    return values.to_frame().select(pl.when(pl.first().str.contains(number)).then(plain)).to_series()
 
 
-def _typed(values: pl.Series, kind: str) -> pl.Expr:
-    dtype, given = values.dtype, pl.lit(values)
-    nothing = pl.lit(pl.Series([None] * len(values), dtype=TYPES[kind]))
-    if isinstance(dtype, pl.Null) or dtype.is_nested():
-        return nothing
-    if isinstance(dtype, pl.Decimal) and kind != "string":
-        given, dtype = given.cast(pl.String).str.replace(r"\.0*$", ""), pl.String()
+def typed_values(values: pl.Series, column: ColumnSpec) -> pl.Series:
+    """``values`` in the type of a column; null where the type does not hold the value."""
+    kind, dtype = column.type, values.dtype
+    if kind != "string" and (isinstance(dtype, pl.Decimal) or (kind == "decimal" and dtype.is_numeric())):
+        values = values.cast(pl.String)
+    typed = _typed(pl.lit(values), values.dtype, column)
+    if typed is None:
+        return pl.Series(values.name, [None] * len(values), dtype=stored_column_type(column))
+    if kind == "decimal":
+        return _decimals(values, column)
+    return pl.select(typed.alias(values.name)).to_series()
+
+
+def _typed(given: pl.Expr, dtype: pl.DataType, column: ColumnSpec) -> pl.Expr | None:
+    """None: values of this type are none of the column's."""
+    kind = column.type
+    if isinstance(dtype, pl.Null | pl.Duration | pl.Object | pl.Binary) or dtype.is_nested():
+        return None
     if kind == "string":
         return _as_text(given, dtype)
+    if isinstance(dtype, pl.Time):
+        return None
+    if kind == "timestamp" and isinstance(dtype, pl.Datetime):
+        return _as_instant(given, dtype, column)
+    if kind == "date" and isinstance(dtype, pl.Date | pl.Datetime):
+        return _as_date(given, dtype)
+    if kind == "boolean" and dtype == pl.Boolean:
+        return given
+    if kind in ("integer", "number") and dtype.is_numeric():
+        return _as_integer(given, dtype) if kind == "integer" else _as_number(given, dtype)
+    return _parsed(given, column) if dtype == pl.String else None
+
+
+def _parsed(given: pl.Expr, column: ColumnSpec) -> pl.Expr:
+    kind = column.type
+    if kind == "boolean":
+        return given.replace_strict(BOOLEANS, default=None, return_dtype=pl.Boolean)
+    if kind == "date":
+        return _parsed_date(given, column.format)
     if kind == "timestamp":
-        if isinstance(dtype, pl.Datetime):
-            return _as_instant(given, dtype)
-        return _parsed_instant(given) if dtype == pl.String else nothing
-    if dtype == pl.String:
-        pattern = INTEGER if kind == "integer" else NUMBER
-        number = pl.when(given.str.contains(pattern)).then(given).cast(TYPES[kind], strict=False)
-        return number if kind == "integer" else pl.when(number.is_finite()).then(number)
-    if not dtype.is_numeric():
-        return nothing
-    if kind == "integer" and dtype.is_float():
-        return pl.when(given == given.floor()).then(given).cast(pl.Int64, strict=False)
-    number = given.cast(TYPES[kind], strict=False)
-    return number if kind == "integer" else pl.when(number.is_finite()).then(number)
+        return _parsed_instant(given, column)
+    if kind == "integer":
+        whole = given.str.replace(r"\..*$", "")
+        return pl.when(given.str.contains(INTEGER)).then(whole).cast(pl.Int64, strict=False)
+    number = pl.when(given.str.contains(NUMBER)).then(given).cast(TYPES["number"], strict=False)
+    return pl.when(number.is_finite()).then(number)
+
+
+def _as_integer(given: pl.Expr, dtype: pl.DataType) -> pl.Expr:
+    if dtype.is_float():
+        given = pl.when(given == given.floor()).then(given)
+    return given.cast(pl.Int64, strict=False)
+
+
+def _as_number(given: pl.Expr, dtype: pl.DataType) -> pl.Expr:
+    number = given.cast(pl.Float64, strict=False)
+    if dtype.is_integer():  # beyond 2^53 not every integer is a double
+        number = pl.when(number.cast(pl.Int128, strict=False) == given.cast(pl.Int128)).then(number)
+    return pl.when(number.is_finite()).then(number)
+
+
+def _decimals(values: pl.Series, column: ColumnSpec) -> pl.Series:
+    """Texts of numbers as decimals; null where one has more digits than the type. Polars alone would round it."""
+    text = pl.first()
+    plain = values.to_frame().select(pl.when(text.str.contains(NUMBER)).then(text)).to_series()
+    if plain.str.contains(EXPONENT).any():
+        written = [f"{Decimal(item):f}" if item is not None and re.search(EXPONENT, item) else item for item in plain]
+        plain = pl.Series(values.name, written, dtype=pl.String)
+    digits = rf"^[+-]?[0-9]*(\.[0-9]{{0,{column.decimals}}})?$"
+    shortest = text.str.replace(TRAILING_ZEROS, "$1")
+    held = pl.when(shortest.str.contains(digits)).then(shortest)
+    return plain.to_frame().select(held.cast(stored_column_type(column), strict=False)).to_series()
 
 
 def _as_text(given: pl.Expr, dtype: pl.DataType) -> pl.Expr:
@@ -81,22 +169,64 @@ def _as_text(given: pl.Expr, dtype: pl.DataType) -> pl.Expr:
 
 
 def _in_utc(given: pl.Expr, dtype: pl.Datetime) -> pl.Expr:
-    """A time without a zone is UTC."""
     return given.dt.replace_time_zone("UTC") if dtype.time_zone is None else given.dt.convert_time_zone("UTC")
 
 
-def _as_instant(given: pl.Expr, dtype: pl.Datetime) -> pl.Expr:
-    instant = _in_utc(given, dtype)
-    stored = instant.cast(UTC_TIMESTAMP)
-    same = stored.cast(pl.Datetime(dtype.time_unit, "UTC")) == instant
-    return pl.when(same & _has_four_digit_year(stored)).then(stored)
+def _as_date(given: pl.Expr, dtype: pl.DataType) -> pl.Expr:
+    """A time is a date where it is a midnight of its own clock, as pandas writes dates."""
+    if isinstance(dtype, pl.Datetime):
+        local = given.dt.replace_time_zone(None)
+        given = pl.when(local == local.dt.truncate("1d")).then(local.dt.date())
+    return pl.when(_has_four_digit_year(given)).then(given)
 
 
-def _parsed_instant(given: pl.Expr) -> pl.Expr:
-    text = pl.when(given.str.contains(TIMESTAMP)).then(given).str.replace("Z$", "+00:00")
-    instant = text.str.to_datetime(ISO_TIMESTAMP, time_unit="us", time_zone="UTC", strict=False)
+def _as_instant(given: pl.Expr, dtype: pl.Datetime, column: ColumnSpec) -> pl.Expr:
+    """An instant finer than a microsecond is none, nor is a time without a zone where none is declared."""
+    stored = given.cast(pl.Datetime("us", dtype.time_zone))
+    stored = pl.when(stored.cast(dtype) == given).then(stored)
+    if dtype.time_zone is not None:
+        instant = stored.dt.convert_time_zone("UTC")
+    elif column.timezone is not None:
+        instant = _local_instant(stored, column)
+    else:
+        instant = pl.lit(None, UTC_TIMESTAMP)
+    return pl.when(given.is_not_null() & _has_four_digit_year(instant)).then(instant)
+
+
+def _local_instant(local: pl.Expr, column: ColumnSpec) -> pl.Expr:
+    """Null where the clocks of the zone skip the time, or repeat it and nothing says which of both it is."""
+    which = "null" if column.ambiguous == "refused" else column.ambiguous
+    zoned = local.dt.replace_time_zone(column.timezone, ambiguous=which, non_existent="null")
+    return zoned.dt.convert_time_zone("UTC")
+
+
+def _parsed_date(given: pl.Expr, form: str | None) -> pl.Expr:
+    pattern = ISO_DATE if form is None else text_pattern(form)
+    day = pl.when(given.str.contains(pattern)).then(given).str.to_date(form or DATE_FORMAT, strict=False)
+    return pl.when(_has_four_digit_year(day)).then(day)
+
+
+def _parsed_instant(given: pl.Expr, column: ColumnSpec) -> pl.Expr:
+    if column.format is None:
+        instant = _zoned_instant(given, ISO_TIMESTAMP, f"{ISO_FORMAT}%z")
+        if column.timezone is not None:
+            instant = pl.coalesce(instant, _local_text(given.str.replace(" ", "T"), ISO_LOCAL_TIME, ISO_FORMAT, column))
+    elif says_offset(column.format):
+        instant = _zoned_instant(given, text_pattern(column.format), column.format)
+    else:
+        instant = _local_text(given, text_pattern(column.format), column.format, column)
     return pl.when(_has_four_digit_year(instant)).then(instant)
 
 
-def _has_four_digit_year(instant: pl.Expr) -> pl.Expr:
-    return instant.dt.year().is_between(1, 9999)
+def _zoned_instant(given: pl.Expr, pattern: str, form: str) -> pl.Expr:
+    text = pl.when(given.str.contains(pattern)).then(given).str.replace("Z$", "+00:00")
+    return text.str.to_datetime(form, time_unit="us", time_zone="UTC", strict=False)
+
+
+def _local_text(given: pl.Expr, pattern: str, form: str, column: ColumnSpec) -> pl.Expr:
+    text = pl.when(given.str.contains(pattern)).then(given)
+    return _local_instant(text.str.to_datetime(form, time_unit="us", strict=False), column)
+
+
+def _has_four_digit_year(time: pl.Expr) -> pl.Expr:
+    return time.dt.year().is_between(1, 9999)

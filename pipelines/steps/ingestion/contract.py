@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import io
-from datetime import date
+from datetime import date, datetime
+from typing import Any
 
 import polars as pl
 
 from pipelines.spec.column import ColumnSpec
 from pipelines.spec.dataset import OWN_DAY_COLUMN, SourceSpec
-from pipelines.steps.ingestion.column_values import TIMESTAMP_FORMS, typed_columns
-from pipelines.steps.ingestion.csv_table import read_csv
-from pipelines.steps.ingestion.foreign_files import foreign_kind
+from pipelines.steps.ingestion.column_values import forms_of, typed_columns
+from pipelines.steps.ingestion.delivered_file import read_file
 
 MAX_EXAMPLES = 3
+MAX_FAILURES = 50
+"""Of one delivery; more are counted."""
 
 
 def read_delivery(
@@ -25,23 +26,37 @@ def read_delivery(
     ``event_column``. The partition column has the name ``day``, so the source's own is stored as ``source_day``; if it
     is one of ``day_columns`` it says what the partition says and is dropped.
     """
-    delivered, failures = _read(content, source)
-    if delivered is None:
-        return pl.DataFrame(), failures
-    return check_rows(delivered, source, day, timezone=timezone, event_column=event_column)
+    file = read_file(source.file, content, source.files, list(source.columns))
+    if file.rows is None:
+        missing = _column_faults(file.columns, list(source.columns)) if file.columns else []
+        return pl.DataFrame(), limited([*file.failures, *missing])
+    rows, failures = check_rows(file.rows, source, day, timezone=timezone, event_column=event_column, lines=file.lines)
+    return rows, limited(failures)
+
+
+def limited(failures: list[str]) -> list[str]:
+    """The first of the failures, and how many there are besides."""
+    more = len(failures) - MAX_FAILURES
+    return failures if more <= 0 else [*failures[:MAX_FAILURES], f"and {more:,} more"]
 
 
 def check_rows(
-    delivered: pl.DataFrame, source: SourceSpec, day: date, *, timezone: str = "UTC", event_column: str | None = None
+    delivered: pl.DataFrame,
+    source: SourceSpec,
+    day: date,
+    *,
+    timezone: str = "UTC",
+    event_column: str | None = None,
+    lines: pl.Series | None = None,
 ) -> tuple[pl.DataFrame, list[str]]:
-    """As ``read_delivery``, of rows that were read: text of a CSV, or typed columns."""
+    """As ``read_delivery``, of rows that were read: texts, or typed columns. ``lines``: of each row in its file."""
     failures = _column_faults(delivered.columns, list(source.columns))
     present = {name: column for name, column in source.columns.items() if name in delivered.columns}
     if delivered.height < source.minimum_rows:
         failures.append(f"{delivered.height} rows delivered, fewer than {source.minimum_rows}; deliver the whole file")
-    given, typed = typed_columns(delivered, present, source.null_values)
+    given, typed = typed_columns(delivered, present, source.files)
     for name, column in present.items():
-        failures += _value_faults(given[name], typed[name], column)
+        failures += _value_faults(given[name], typed[name], column, lines)
     if all(name in present for name in source.key):
         failures += _key_faults(typed, source.key, shown=not any(source.columns[name].pii for name in source.key))
     if source.day_columns and all(name in present for name in source.day_columns):
@@ -55,22 +70,6 @@ def check_rows(
     return typed.rename({"day": OWN_DAY_COLUMN}, strict=False), failures
 
 
-def _read(content: bytes, source: SourceSpec) -> tuple[pl.DataFrame | None, list[str]]:
-    if not content:
-        return None, ["the file is empty; deliver it again"]
-    if source.format == "parquet":
-        if foreign := foreign_kind(content, "parquet"):
-            return None, [f"the file is not readable as Parquet: {foreign}"]
-        try:
-            return pl.read_parquet(io.BytesIO(content)), []
-        except (pl.exceptions.PolarsError, OSError) as error:
-            return None, [
-                f"the file is not readable as Parquet; deliver it again: {' '.join(str(error).split())[:200]}"
-            ]
-    rows, header, failures = read_csv(content, source.columns)
-    return rows, failures + (_column_faults(header, list(source.columns)) if header and rows is None else [])
-
-
 def _column_faults(header: list[str], declared: list[str]) -> list[str]:
     missing = [f"column {name!r} is missing" for name in declared if name not in header]
     extra = [
@@ -79,31 +78,48 @@ def _column_faults(header: list[str], declared: list[str]) -> list[str]:
     return missing + extra
 
 
-def _value_faults(given: pl.Series, typed: pl.Series, column: ColumnSpec) -> list[str]:
-    """Faults of one column: type, null, category and range, each with its number of rows and examples."""
-    name = given.name
-    forms = f" (written as {TIMESTAMP_FORMS})" if column.type == "timestamp" else ""
-    faults = [(given.is_not_null() & typed.is_null(), f"not of type {column.type}{forms}")]
+def _value_faults(given: pl.Series, typed: pl.Series, column: ColumnSpec, lines: pl.Series | None) -> list[str]:
+    """Faults of one column: type, null, category, range and form, each with its number of rows and examples."""
+    name, dtype = given.name, typed.dtype
+    forms = forms_of(column)
+    faults = [(given.is_not_null() & typed.is_null(), f"not of type {column.type}{forms and f' ({forms})'}")]
     if not column.nullable:
         faults.append((given.is_null(), "null, which the contract does not allow"))
     if column.allowed is not None:
-        listed = ", ".join(map(str, column.allowed))
-        faults.append((typed.is_not_null() & ~typed.is_in(column.allowed), f"not one of {listed}"))
-    if column.minimum is not None:
-        faults.append(((typed < column.minimum).fill_null(value=False), f"below {column.minimum}"))
-    if column.maximum is not None:
-        faults.append(((typed > column.maximum).fill_null(value=False), f"above {column.maximum}"))
+        categories = pl.Series(column.allowed, dtype=dtype)
+        faults.append(
+            (typed.is_not_null() & ~typed.is_in(categories.implode()), f"not one of {_listed(column.allowed)}")
+        )
+    if column.min is not None:
+        faults.append((typed < pl.Series([column.min], dtype=dtype), f"below {_shown(column.min)}"))
+    if column.max is not None:
+        faults.append((typed > pl.Series([column.max], dtype=dtype), f"above {_shown(column.max)}"))
+    if column.pattern is not None:
+        faults.append((~typed.str.contains(f"^(?:{column.pattern})$"), f"not of the form {column.pattern}"))
     return [
-        f"column {name!r}: {bad.sum()} of {len(given)} values {what}"
-        + ("" if column.pii else _examples(given.filter(bad)))
+        f"column {name!r}: {bad.sum()} of {len(given)} values {what}{_examples(given, bad, column, lines)}"
         for bad, what in faults
         if bad.any()
     ]
 
 
-def _examples(values: pl.Series) -> str:
-    shown = list(dict.fromkeys(repr(str(value)) for value in values.drop_nulls().head(100)))[:MAX_EXAMPLES]
-    return f", for example {', '.join(shown)}" if shown else ""
+def _examples(given: pl.Series, bad: pl.Series, column: ColumnSpec, lines: pl.Series | None) -> str:
+    """The first values that are bad, unless they are personal, and the line of the first."""
+    values = given.filter(bad).drop_nulls().head(0 if column.pii else 100)
+    shown = list(dict.fromkeys(repr(_shown(value)) for value in values))[:MAX_EXAMPLES]
+    examples = f", for example {', '.join(shown)}" if shown else ""
+    first = "" if lines is None else f" (line {lines.filter(bad)[0]})"
+    return f"{examples}{first}"
+
+
+def _listed(values: list[Any]) -> str:
+    return ", ".join(map(_shown, values))
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, datetime):
+        return value.isoformat().replace("+00:00", "Z")
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _key_faults(rows: pl.DataFrame, key: list[str], *, shown: bool) -> list[str]:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
-from collections.abc import Collection
+from collections.abc import Sequence
+
+from pipelines.spec.file_format import FileFormat
 
 COMPRESSIONS = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd", b"BZh": "bzip2", b"\xfd7zXZ\x00": "xz"}
+READ_COMPRESSIONS = ("gzip", "zstd")
 CONTAINERS = {b"PK\x03\x04": "a zip archive or an Excel workbook", b"\xd0\xcf\x11\xe0": "an old Excel workbook"}
 PARQUET = b"PAR1"
 BYTE_ORDER_MARKS = {
@@ -13,41 +17,69 @@ BYTE_ORDER_MARKS = {
     b"\x00\x00\xfe\xff": "UTF-32",
     b"\xff\xfe": "UTF-16",
     b"\xfe\xff": "UTF-16",
+    b"\xef\xbb\xbf": "UTF-8",
 }
 """The longer marks first: that of UTF-32 begins like that of UTF-16."""
-DELIMITERS = {";": "semicolons", "\t": "tabs", "|": "vertical bars", " ": "spaces"}
+DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars", " ": "spaces"}
+DECLARED_AS = {"\t": "tab", " ": "whitespace"}
+NAMES = {"csv": "CSV", "jsonl": "JSON lines", "parquet": "Parquet"}
 SAMPLE_BYTES = 4096
 
 
-def foreign_kind(content: bytes, declared: str) -> str | None:
-    """Why ``content`` cannot be of the ``declared`` format (``csv`` or ``parquet``); None if it looks like it."""
+def foreign_kind(content: bytes, files: FileFormat) -> str | None:
+    """Why ``content``, once decompressed, cannot be of the declared format; None if it looks like it."""
     for magic, name in COMPRESSIONS.items():
         if content.startswith(magic):
-            return f"the file is compressed with {name}; deliver it uncompressed"
+            way_on = f", or declare `compression: {name}`" if name in READ_COMPRESSIONS else ", or with gzip"
+            return f"the file is compressed with {name}; deliver it uncompressed{way_on}"
     for magic, name in CONTAINERS.items():
         if content.startswith(magic):
-            return f"the file is {name}; deliver it as {declared.upper()}"
-    if declared == "parquet":
+            return f"the file is {name}; deliver it as {NAMES[files.format]}"
+    if files.format == "parquet":
         return None if content.startswith(PARQUET) else "the file is not Parquet, which begins with PAR1"
     if content.startswith(PARQUET):
-        return "the file is Parquet, the contract declares csv; declare `format: parquet`, or deliver CSV"
-    for mark, encoding in BYTE_ORDER_MARKS.items():
+        kind = NAMES[files.format]
+        return f"the file is Parquet, the contract declares {kind}; declare `format: parquet`, or deliver {kind}"
+    return _foreign_encoding(content, files.encoding)
+
+
+def _foreign_encoding(content: bytes, encoding: str) -> str | None:
+    declared = codecs.lookup(encoding).name.upper()
+    for mark, name in BYTE_ORDER_MARKS.items():
         if content.startswith(mark):
-            return f"the file is {encoding}, by the byte order mark on line 1; deliver the file as UTF-8"
+            if declared.startswith(name):
+                return None
+            return (
+                f"the file is {name}, by the byte order mark on line 1; deliver the file as {declared}, or declare "
+                f"`encoding: {name.lower()}`"
+            )
     sample = content[:SAMPLE_BYTES]
-    if sample.count(0) > len(sample) // 4:
-        return "the file is UTF-16 or UTF-32: line 1 has a zero byte beside its letters; deliver the file as UTF-8"
+    if not declared.startswith(("UTF-16", "UTF-32")) and sample.count(0) > len(sample) // 4:
+        return (
+            f"the file is UTF-16 or UTF-32: line 1 has a zero byte beside its letters; deliver the file as {declared}, "
+            "or declare its encoding"
+        )
     return None
 
 
-def foreign_delimiter(first_line: str, declared: Collection[str]) -> str | None:
-    """Why the header is no comma-separated one, if another delimiter gives more of the ``declared`` columns."""
-    by_comma = _columns_named(first_line, ",", declared)
+def foreign_delimiter(first_line: str, declared: Sequence[str], files: FileFormat) -> str | None:
+    """Why line 1 is not separated as declared, if another delimiter gives more of the ``declared`` columns."""
+    by_declared = _columns_given(first_line, files.separator, declared, header=files.header)
     for delimiter, name in DELIMITERS.items():
-        if _columns_named(first_line, delimiter, declared) > max(by_comma, 1):
-            return f"line 1 separates the columns by {name}; deliver the file separated by commas"
+        if delimiter == files.separator:
+            continue
+        if _columns_given(first_line, delimiter, declared, header=files.header) > max(by_declared, 1):
+            own = DELIMITERS.get(files.separator, repr(files.separator))
+            return (
+                f"line 1 separates the columns by {name}; deliver the file separated by {own}, or declare "
+                f"`delimiter: {DECLARED_AS.get(delimiter, repr(delimiter))}`"
+            )
     return None
 
 
-def _columns_named(line: str, delimiter: str, declared: Collection[str]) -> int:
-    return len(set(next(csv.reader([line], delimiter=delimiter), [])) & set(declared))
+def _columns_given(line: str, delimiter: str, declared: Sequence[str], *, header: bool) -> int:
+    """Columns that a line names; without a header all of the declared ones, if it has as many values, or none."""
+    values = line.split() if delimiter == " " else next(csv.reader([line], delimiter=delimiter), [])
+    if header:
+        return len(set(values) & set(declared))
+    return len(declared) if len(values) == len(declared) else 0

@@ -22,7 +22,7 @@ def source(**changes: Any) -> SourceSpec:
     columns = {
         "id": {"type": "integer"},
         "at": {"type": "timestamp"},
-        "score": {"type": "number", "nullable": True, "minimum": 0},
+        "score": {"type": "number", "nullable": True, "min": 0},
         "kind": {"type": "string", "nullable": True},
     }
     return SourceSpec.model_validate({"file": "data.csv", "key": ["id"], "columns": columns, **changes})
@@ -54,7 +54,10 @@ def test_a_good_file_is_typed_as_declared() -> None:
             GOOD + "3,2013-01-05T12:00:00Z,1,a,b\n",
             "the file is not readable as CSV: 1 lines do not have the header's 4 fields, for example line 4 with 5",
         ),
-        (GOOD + '3,2013-01-05T12:00:00Z,1,"a\n', f"the file is not readable as CSV: line 4 {OPEN_QUOTE}"),
+        (
+            GOOD + '3,2013-01-05T12:00:00Z,1,"a\n',
+            f"the file is not readable as CSV: line 4 {OPEN_QUOTE.format(chr(34))}",
+        ),
         (GOOD.replace("kind", "id"), "column 'id' is in the header more than once"),
     ],
 )
@@ -76,11 +79,11 @@ def test_quotes_commas_and_foreign_line_ends_are_plain_csv() -> None:
 @pytest.mark.parametrize("value", ["nan", "inf", "-inf", "1_000", "0x1", "1,5"])
 def test_what_is_no_plain_number_is_refused(value: str) -> None:
     text = GOOD.replace("0.5", f'"{value}"')
-    assert failures(text)[0] == f"column 'score': 1 of 2 values not of type number, for example {value!r}"
+    assert failures(text)[0] == f"column 'score': 1 of 2 values not of type number, for example {value!r} (line 2)"
 
 
 def test_personal_data_are_not_shown_in_failures() -> None:
-    columns = {"id": {"type": "string", "pii": True}, "age": {"type": "integer", "pii": True, "maximum": 120}}
+    columns = {"id": {"type": "string", "pii": True}, "age": {"type": "integer", "pii": True, "max": 120}}
     text = "id,age\nAnna,200\nAnna,x\n"
     found = failures(text, columns=columns)
     assert len(found) == 3
@@ -101,7 +104,7 @@ def test_a_parquet_file_is_held_to_the_same_contract() -> None:
     buffer = io.BytesIO()
     frame.with_columns(pl.col("at").dt.convert_time_zone("America/New_York")).write_parquet(buffer)
     rows, found = read_delivery(buffer.getvalue(), source(format="parquet", file="data.parquet"), DAY)
-    assert found == ["column 'score': 1 of 2 values below 0, for example '-1.0'"]
+    assert found == ["column 'score': 1 of 2 values below 0, for example '-1.0' (line 2)"]
     assert rows["at"].to_list() == [datetime(2013, 1, 5, 11, tzinfo=UTC)] * 2
     assert read_delivery(b"PAR1", source(format="parquet"), DAY)[1][0].startswith("the file is not readable as Parquet")
 
@@ -203,7 +206,7 @@ def test_categories_are_compared_in_the_type_of_their_column(kind: str, allowed:
         (gzip.compress(GOOD.encode(), mtime=0), "the file is compressed with gzip; deliver it uncompressed"),
         (b"\x28\xb5\x2f\xfd\x04", "the file is compressed with zstd"),
         (b"PK\x03\x04....", "a zip archive or an Excel workbook"),
-        (b"PAR1....PAR1", "the file is Parquet, the contract declares csv"),
+        (b"PAR1....PAR1", "the file is Parquet, the contract declares CSV"),
         (GOOD.encode("utf-16"), "the file is UTF-16, by the byte order mark on line 1"),
         (GOOD.encode("utf-16-le"), "the file is UTF-16 or UTF-32: line 1"),
         (GOOD.encode("utf-32"), "the file is UTF-32"),

@@ -1,0 +1,45 @@
+"""Reads a Parquet file with its own types, or says which of its columns hold what no contract takes."""
+
+from __future__ import annotations
+
+import io
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipelines.steps.ingestion.file_rows import FileRows, no_rows
+
+FEWEST_BYTES_PER_VALUE = 8
+"""In memory; a column of one value repeated has next to none in the file."""
+
+
+def read_parquet(content: bytes, max_bytes: int) -> FileRows:
+    """Rows in the file's own types, bytes as text."""
+    try:
+        metadata = pq.ParquetFile(io.BytesIO(content)).metadata
+        groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
+        stored = sum(group.total_byte_size for group in groups)
+        expanded = max(stored, metadata.num_rows * metadata.num_columns * FEWEST_BYTES_PER_VALUE)
+        if expanded > max_bytes:
+            return no_rows(
+                f"the file has {expanded:,} bytes, decompressed, more than {max_bytes:,}; deliver it in parts, or "
+                "raise `max_bytes` of its source"
+            )
+        rows = pl.read_parquet(io.BytesIO(content))
+    except (pl.exceptions.PolarsError, pa.ArrowException, OSError, pl.exceptions.PanicException) as error:
+        reason = " ".join(str(error).split())[:200]
+        return no_rows(f"the file is not readable as Parquet; deliver it again: {reason}")
+    failures: list[str] = []
+    for name, dtype in rows.schema.items():
+        if isinstance(dtype, pl.Duration | pl.Object) or dtype.is_nested():
+            failures.append(f"column {name!r} holds {dtype}, which no type of a contract takes; deliver it as text")
+        elif isinstance(dtype, pl.Binary):  # some writers do not mark text as text
+            text = rows[name].cast(pl.String, strict=False)
+            lost = text.null_count() - rows[name].null_count()
+            if lost:
+                failures.append(f"column {name!r}: {lost} of {rows.height} values are bytes that are no UTF-8 text")
+            rows = rows.with_columns(text)
+    if failures:
+        return no_rows(*failures, columns=rows.columns)
+    return FileRows(rows, pl.int_range(1, rows.height + 1, dtype=pl.Int64, eager=True), rows.columns)
