@@ -35,11 +35,18 @@ def read_parquet(content: bytes, max_bytes: int) -> FileRows:
         if isinstance(dtype, pl.Duration | pl.Object) or dtype.is_nested():
             failures.append(f"column {name!r} holds {dtype}, which no type of a contract takes; deliver it as text")
         elif isinstance(dtype, pl.Binary):  # some writers do not mark text as text
-            text = rows[name].cast(pl.String, strict=False)
-            lost = text.null_count() - rows[name].null_count()
+            text = [_text(value) for value in rows[name]]
+            lost = text.count(None) - rows[name].null_count()
             if lost:
                 failures.append(f"column {name!r}: {lost} of {rows.height} values are bytes that are no UTF-8 text")
-            rows = rows.with_columns(text)
+            rows = rows.with_columns(pl.Series(name, text, dtype=pl.String))
     if failures:
         return no_rows(*failures, columns=rows.columns)
     return FileRows(rows, pl.int_range(1, rows.height + 1, dtype=pl.Int64, eager=True), rows.columns)
+
+
+def _text(value: bytes | None) -> str | None:
+    try:
+        return None if value is None else value.decode()
+    except UnicodeDecodeError:
+        return None
