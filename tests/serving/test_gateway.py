@@ -229,6 +229,14 @@ def test_metrics_count_requests_rows_and_latency_in_the_text_that_prometheus_rea
     assert after[unseen] - before.get(unseen, 0) == 1
     without = ("airworthy_requests_without_ids_total", (("model", "flight_delay"),))
     assert after[without] - before.get(without, 0) == 1
+    assert after["airworthy_prediction_count", labels] - before.get(("airworthy_prediction_count", labels), 0) == 4
+    assert after["airworthy_request_rows_sum", labels] == after["airworthy_predictions_total", labels]
+    assert 0 < after["airworthy_request_seconds_max", labels] < 60
+    assert after["airworthy_way_back", (("model", "flight_delay"),)] == 0
+    for process in ("supervisor", "worker-0"):
+        assert after["airworthy_process_resident_bytes", (("process", process),)] > 1e6
+        assert after["airworthy_process_cpu_seconds_total", (("process", process),)] > 0
+    assert after["airworthy_memory_limit_bytes", ()] > 1e8
     assert after["airworthy_generation", ()] == 1
     assert after["airworthy_log_dropped_total", ()] == 0
 

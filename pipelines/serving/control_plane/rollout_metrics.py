@@ -1,10 +1,10 @@
-"""Prometheus text about the newest rollout of each model: traffic, phase, bad events and shadow coverage."""
+"""Prometheus text about each model's traffic, its way back, and its newest rollout."""
 
 from __future__ import annotations
 
 from pipelines.rollout.transitions import FULL_SHARE, RoutingTable
 from pipelines.serving.control_plane.counts import RolloutCounts
-from pipelines.serving.ipc.metrics import format_labels
+from pipelines.serving.ipc.metrics import format_labels, metric_head
 
 
 def rollout_lines(table: RoutingTable, counts: RolloutCounts) -> str:
@@ -13,6 +13,7 @@ def rollout_lines(table: RoutingTable, counts: RolloutCounts) -> str:
     for model, route in table.routes.items():
         for version, share in (route.split or {route.live.version: FULL_SHARE}).items():
             gauges["airworthy_traffic_basis_points"].append(f"{format_labels(model=model, version=version)} {share}")
+        gauges["airworthy_way_back"].append(f"{format_labels(model=model)} {int(route.previous is not None)}")
         record = route.rollout
         if record is None:
             continue
@@ -35,12 +36,13 @@ def rollout_lines(table: RoutingTable, counts: RolloutCounts) -> str:
     lines = []
     for name, values in gauges.items():
         if values:
-            lines += [f"# HELP {name} {HELP[name]}", f"# TYPE {name} gauge", *(f"{name}{value}" for value in values)]
+            lines += [*metric_head(name, "gauge", HELP[name]), *(f"{name}{value}" for value in values)]
     return "".join(f"{line}\n" for line in lines)
 
 
 HELP = {
     "airworthy_traffic_basis_points": "Share of the traffic, 10000 is all.",
+    "airworthy_way_back": "1 if a former version is loaded, to which a rollback goes within a second.",
     "airworthy_rollout_phase": "1 for the phase of the newest rollout.",
     "airworthy_rollout_step": "Step of the newest rollout.",
     "airworthy_arm_requests": "Requests sent to a version since the step began.",

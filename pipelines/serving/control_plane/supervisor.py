@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import fcntl
 import logging
+import os
 import socket
 import time
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from pipelines.errors import Refused, Unavailable
 from pipelines.rollout.transitions import Served
 from pipelines.serving.control_plane.counts import RolloutCounts
 from pipelines.serving.control_plane.guard_loop import GuardLoop
+from pipelines.serving.control_plane.process_metrics import process_lines
 from pipelines.serving.control_plane.releases import Releases
 from pipelines.serving.control_plane.rollout_metrics import rollout_lines
 from pipelines.serving.control_plane.rollouts import Rollouts
@@ -309,5 +311,13 @@ class Supervisor:
                 float(self.side_file_counts.total()),
             ),
         }
-        lines = rollout_lines(self.releases.table, self.counts)
+        lines = rollout_lines(self.releases.table, self.counts) + process_lines(self._process_ids())
         return render(merge([self._ended_counters, *snapshots]), gauges) + lines
+
+    def _process_ids(self) -> dict[str, int]:
+        """Name to process id of this process and of its children."""
+        workers = {f"worker-{number}": child for number, child in self._workers.items()}
+        shadows = {f"shadow-{number}": child for number, child in enumerate(self._shadow_supervisor.live_children())}
+        compactor = {"compactor": self._compactor} if self._compactor is not None else {}
+        children = {**workers, **shadows, **compactor}
+        return {"supervisor": os.getpid()} | {name: child.process.pid for name, child in children.items()}

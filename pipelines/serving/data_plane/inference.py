@@ -181,6 +181,10 @@ class DataPlane:
     def _record_answer(self, entry: PendingLogEntry) -> None:
         routed = entry.routed
         self.counters.count_request(entry.model, routed.version, 200, routed.rows.count, entry.seconds)
+        output = entry.live.predictor.manifest.output
+        self.counters.count_predictions(entry.model, routed.version, output, routed.predictions)
+        if entry.logged.cache_hit:
+            self.counters.count_cache_hit(entry.model, routed.version)
         if (routed.rows.ids is None or routed.rows.unseen is not None) and routed.columns.role != "probe":
             self.counters.count_odd_rows(entry.model, has_ids=routed.rows.ids is not None, unseen=routed.rows.unseen)
         if entry.live.split is not None:

@@ -7,6 +7,7 @@ import contextlib
 import signal
 import socket
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -108,7 +109,11 @@ class Worker:
     def _counters(self) -> Message:
         lag = {"dropped": self._log.dropped, "log_age": self._log.segment_age()}
         shares = self._listener.shares
-        return self.data_plane.counters.snapshot() | lag | {"connections": shares.connections, "bytes": shares.bytes}
+        return (
+            self.data_plane.counters.snapshot(time.monotonic())
+            | lag
+            | {"connections": shares.connections, "bytes": shares.bytes}
+        )
 
     async def _handle(self, message: Message) -> Message:
         if message["ask"] == "prepare":

@@ -312,7 +312,7 @@ def test_the_questions_meet_every_kind_of_answer(tmp_path: Path) -> None:
         "JSON in so many words",
     ]
     assert left["rows"] == {(MODEL, "1"): 14}
-    assert left["without_ids"] == {MODEL: 8}
+    assert left["without_ids"] == {(MODEL,): 8}
     assert left["unseen"] == {(MODEL, "carrier"): 3}
     known, unknown = {200: 10, 400: 12, 404: 1, 413: 1, 500: 1}, {400: 1, 404: 2, 413: 1, 415: 2}
     assert left["requests"] == {(MODEL, "1", str(code)): count for code, count in known.items()} | {
