@@ -47,6 +47,11 @@ class AirflowApi:
         """All DAGs that have been parsed, paused ones included."""
         return self._list_all("/dags", "dags", exclude_stale=True)
 
+    def health(self) -> dict[str, Any]:
+        """Part of Airflow to its status and its last heartbeat."""
+        facts: dict[str, Any] = self._call("GET", "/monitor/health")
+        return facts
+
     def import_errors(self) -> list[dict[str, Any]]:
         return self._list_all("/importErrors", "import_errors")
 
@@ -84,7 +89,7 @@ class AirflowApi:
         return self._list_all("/backfills", "backfills", dag_id=dag_id)
 
     def runs(self, dag_id: str, **filters: Any) -> list[dict[str, Any]]:
-        """All runs, newest first."""
+        """All runs of a DAG, or with ``~`` of all DAGs, newest first."""
         return self._list_all(f"/dags/{dag_id}/dagRuns", "dag_runs", order_by="-run_after", **filters)
 
     def tasks(self, dag_id: str, run_id: str) -> list[dict[str, Any]]:
@@ -96,7 +101,7 @@ class AirflowApi:
         self._call("PATCH", path, json={"new_state": state})
 
     def unanswered_requests(self, dag_id: str) -> list[dict[str, Any]]:
-        """Unanswered human-in-the-loop requests in all runs of a DAG."""
+        """Unanswered human-in-the-loop requests in all runs of a DAG, or with ``~`` of all DAGs."""
         return self._list_all(f"/dags/{dag_id}/dagRuns/~/hitlDetails", "hitl_details", response_received=False)
 
     def answer_request(self, request: dict[str, Any], option: str, comment: str = "") -> None:

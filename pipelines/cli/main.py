@@ -34,7 +34,11 @@ COMMAND_GROUPS = {
         "restore": "pipelines.cli.restore",
         "quarantine": "pipelines.cli.quarantine",
     },
-    "serving": {"gateway": "pipelines.cli.gateway"},
+    "serving": {
+        "gateway": "pipelines.cli.gateway",
+        "exporter": "pipelines.cli.exporter",
+        "alert-rules": "pipelines.cli.alert_rules",
+    },
     "the demonstration": {
         "demo": "pipelines.demo.story",
         "land": "pipelines.demo.land",

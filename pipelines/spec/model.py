@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from pipelines.spec.declared import DeclarationBlock, Identifier
 from pipelines.spec.deployment import Deployment
 from pipelines.spec.runner import STAGES, StageRunner
+from pipelines.spec.serving_objective import ServingObjective
 
 CLASSIFICATION_METRICS = ("accuracy", "precision", "recall", "f1", "roc_auc", "pr_auc", "log_loss", "brier")
 REGRESSION_METRICS = ("mae", "rmse", "r2", "mape")
@@ -308,6 +309,8 @@ class Retraining(DeclarationBlock):
 class Monitoring(DeclarationBlock):
     drift: Drift = Drift()
     performance: Performance
+    serving: ServingObjective = ServingObjective()
+    """Limits of errors and latency, from which `airworthy alert-rules` writes rules for Prometheus."""
     retraining: Retraining = Retraining()
     label_horizon_days: int = Field(default=3, ge=0)
     """Predictions of this many earlier days are joined with labels again every day, so that late labels count."""

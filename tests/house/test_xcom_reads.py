@@ -137,9 +137,11 @@ def test_a_ticket_is_used_unchecked_only_where_a_candidate_can_but_lose_its_traf
 
 
 def test_every_template_has_a_reason() -> None:
+    """Those of Prometheus and Grafana are never read by Airflow."""
     found = {
         node.value
         for path in SOURCES
+        if not name_of(path).startswith("pipelines/observability/")
         for node, _ in with_parents(path)
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and "{{" in node.value
     }

@@ -1,0 +1,117 @@
+"""`airworthy exporter` serves metrics of Airflow and the ledger to Prometheus, beside the gateway's own `/metrics`."""
+
+from __future__ import annotations
+
+import argparse
+import hmac
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+from wsgiref.simple_server import WSGIRequestHandler, make_server
+
+from pipelines.cli import arguments
+from pipelines.errors import Refused
+from pipelines.loopback import is_loopback
+from pipelines.ports import Ports
+from pipelines.settings import Settings, embedded_ports
+
+PORT = 9109
+SHORTEST_TOKEN = 20
+READER = "viewer"
+"""The user of the embedded Airflow that reads for the exporter: it may look and change nothing."""
+Wsgi = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
+
+
+def add_parser(subparsers: Any) -> None:
+    parser = subparsers.add_parser("exporter", help="serve metrics of Airflow and the ledger", description=__doc__)
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen at (%(default)s)")
+    parser.add_argument("--port", type=arguments.count, default=PORT, help="port to listen at (%(default)s)")
+    parser.add_argument("--token-file", type=Path, help="file with the bearer token that a scrape has to send")
+    parser.set_defaults(run=_run)
+
+
+def _run(options: argparse.Namespace, ports: Ports) -> int:
+    """Serve until SIGTERM or SIGINT."""
+    token = _read_token(options.token_file)
+    if token is None and not is_loopback(options.host):
+        raise Refused(f"others reach {options.host}, so that a scrape has to prove who it is; name a --token-file")
+    application = metrics_application(ports, token)
+    with make_server(options.host, options.port, application, handler_class=_QuietHandler) as server:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: threading.Thread(target=server.shutdown).start())
+        print(f"metrics are at http://{options.host}:{server.server_port}/metrics", flush=True)
+        server.serve_forever(poll_interval=0.2)
+    return 0
+
+
+def metrics_application(ports: Ports, token: str | None) -> Wsgi:
+    """The WSGI application: ``GET /metrics``, with ``Authorization: Bearer <token>`` if there is a token."""
+    from prometheus_client import CollectorRegistry, make_wsgi_app
+
+    from pipelines.observability.collector import InstallationCollector
+
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(InstallationCollector(ports.ledger, open_airflow(ports.settings)))
+    metrics = make_wsgi_app(registry)
+
+    def application(environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
+        if environ["PATH_INFO"] != "/metrics" or environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
+            start("404 Not Found", [("Content-Type", "text/plain")])
+            return [b"there is GET /metrics\n"]
+        given = environ.get("HTTP_AUTHORIZATION", "").encode("latin-1", "replace")  # WSGI reads bytes so
+        if token is not None and not hmac.compare_digest(given, f"Bearer {token}".encode()):
+            start("401 Unauthorized", [("Content-Type", "text/plain"), ("WWW-Authenticate", "Bearer")])
+            return [b"send the token of the exporter as Authorization: Bearer ...\n"]
+        answer: Iterable[bytes] = metrics(environ, start)
+        return answer
+
+    return application
+
+
+def open_airflow(settings: Settings, environment: Mapping[str, str] = os.environ) -> Any:
+    """The client of Airflow's API: by the account that the environment declares, or as the embedded stack's viewer.
+
+    ``AIRWORTHY_AIRFLOW`` (address), ``AIRWORTHY_AIRFLOW_USER`` and ``AIRWORTHY_AIRFLOW_PASSWORD_FILE`` declare it.
+    Returns None if there is neither.
+    """
+    from pipelines.adapters.airflow_rest import AirflowApi
+    from pipelines.cli.components import passwords
+
+    names = ("AIRWORTHY_AIRFLOW", "AIRWORTHY_AIRFLOW_USER", "AIRWORTHY_AIRFLOW_PASSWORD_FILE")
+    declared = [environment.get(name) for name in names]
+    if all(declared):
+        address, user, file = map(str, declared)
+        return AirflowApi(address, user, _read_secret(Path(file), "the exporter's password of Airflow"))
+    if any(declared):
+        missing = ", ".join(name for name, value in zip(names, declared, strict=True) if not value)
+        raise Refused(f"the exporter's account of Airflow is not complete; set {missing}")
+    known = passwords(settings)
+    if READER not in known:
+        return None
+    return AirflowApi(f"http://127.0.0.1:{embedded_ports(settings.home)['airflow']}", READER, known[READER])
+
+
+def _read_token(path: Path | None) -> str | None:
+    if path is None:
+        return None
+    token = _read_secret(path, "the exporter's token")
+    if len(token) < SHORTEST_TOKEN:
+        raise Refused(f"the token in {path} has {len(token)} characters; it needs at least {SHORTEST_TOKEN}")
+    return token
+
+
+def _read_secret(path: Path, what: str) -> str:
+    try:
+        return path.read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise Refused(f"{what} cannot be read: {error}") from error
+
+
+class _QuietHandler(WSGIRequestHandler):
+    """Writes no line for a scrape, of which there are thousands a day."""
+
+    def log_request(self, *_: Any) -> None:
+        return

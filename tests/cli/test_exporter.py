@@ -1,0 +1,75 @@
+"""`airworthy exporter` answers whom it should, and says what its account of Airflow lacks."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipelines.cli import exporter
+from pipelines.errors import Refused
+from pipelines.testing.ports import FakePorts
+
+TOKEN = "a-token-of-the-tests-exporter"
+
+
+def answer(application: exporter.Wsgi, path: str = "/metrics", method: str = "GET", token: str | None = None) -> str:
+    """The status line of an answer."""
+    statuses: list[str] = []
+    environ: dict[str, Any] = {"PATH_INFO": path, "REQUEST_METHOD": method, "QUERY_STRING": ""}
+    if token is not None:
+        environ["HTTP_AUTHORIZATION"] = token
+    b"".join(application(environ, lambda status, headers: statuses.append(status)))
+    return statuses[0]
+
+
+@pytest.mark.parametrize(
+    ("declared", "given", "status"),
+    [
+        (None, None, "200 OK"),
+        (TOKEN, f"Bearer {TOKEN}", "200 OK"),
+        (TOKEN, None, "401 Unauthorized"),
+        (TOKEN, f"Bearer {TOKEN}x", "401 Unauthorized"),
+        (TOKEN, TOKEN, "401 Unauthorized"),
+        (TOKEN, "Bearer \xe9", "401 Unauthorized"),
+    ],
+)
+def test_a_scrape_needs_the_token_where_there_is_one(
+    declared: str | None, given: str | None, status: str, tmp_path: Path
+) -> None:
+    """Nothing but the whole token opens it."""
+    assert answer(exporter.metrics_application(FakePorts.make(tmp_path), declared), token=given) == status
+
+
+@pytest.mark.parametrize(("path", "method"), [("/", "GET"), ("/metrics/", "GET"), ("/metrics", "POST")])
+def test_there_is_nothing_but_the_metrics(path: str, method: str, tmp_path: Path) -> None:
+    """Any other path or method is not found."""
+    assert answer(exporter.metrics_application(FakePorts.make(tmp_path), None), path, method) == "404 Not Found"
+
+
+@pytest.mark.parametrize(
+    ("token", "fault"),
+    [
+        (None, "name a --token-file"),
+        ("short", "has 5 characters; it needs at least 20"),
+        ("\0missing", "cannot be read"),
+    ],
+)
+def test_it_does_not_serve_others_without_a_good_token(token: str | None, fault: str, tmp_path: Path) -> None:
+    """A listener that other machines reach asks for proof."""
+    path = tmp_path / "token"
+    if token == "short":
+        path.write_text(token)
+    options = argparse.Namespace(host="0.0.0.0", port=9109, token_file=path if token else None)
+    with pytest.raises(Refused, match=fault):
+        exporter._run(options, FakePorts.make(tmp_path))
+
+
+def test_an_account_of_airflow_is_declared_whole_or_not_at_all(tmp_path: Path) -> None:
+    """The refusal names the variables that are missing."""
+    settings = FakePorts.make(tmp_path).settings
+    with pytest.raises(Refused, match="set AIRWORTHY_AIRFLOW_USER, AIRWORTHY_AIRFLOW_PASSWORD_FILE"):
+        exporter.open_airflow(settings, {"AIRWORTHY_AIRFLOW": "https://airflow.example"})
+    assert exporter.open_airflow(settings, {}) is None

@@ -1,0 +1,41 @@
+"""Programs that Debian packages: from the path, else unpacked once from the package into the user's cache."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+import pytest
+
+
+def debian_program(name: str, package: str) -> str:
+    """Path of the program; skips the test where it is not installed and apt has no such package."""
+    installed = shutil.which(name)
+    if installed is not None:
+        return installed
+    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "airworthy-tests"
+    program = cache / package / "usr" / "bin" / name
+    if not program.exists() and shutil.which("apt-get") and shutil.which("dpkg-deb"):
+        _unpack(package, cache)
+    if not program.exists():
+        pytest.skip(f"{name} is not installed; on Debian: apt-get install {package}")
+    return str(program)
+
+
+def _unpack(package: str, cache: Path) -> None:
+    """Other processes see the whole package or none of it."""
+    cache.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=cache) as folder:
+        download = subprocess.run(
+            ["apt-get", "download", package], cwd=folder, capture_output=True, timeout=300, check=False
+        )
+        files = list(Path(folder).glob("*.deb"))
+        if download.returncode or not files:
+            return
+        unpacked = Path(folder) / "unpacked"
+        subprocess.run(["dpkg-deb", "-x", str(files[0]), str(unpacked)], check=True, timeout=300)
+        if not (cache / package).exists():
+            unpacked.rename(cache / package)
