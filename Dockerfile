@@ -11,7 +11,7 @@ COPY bootstrap.lock /build/
 RUN pip install --no-cache-dir --require-hashes -r /build/bootstrap.lock
 WORKDIR /build
 RUN uv venv --quiet /opt/airworthy
-COPY pyproject.toml requirements.lock step.lock ./
+COPY pyproject.toml requirements.lock step.lock demo.lock ./
 
 FROM builder AS step-environment
 ARG UV_DEFAULT_INDEX
@@ -21,7 +21,7 @@ RUN uv pip sync --python /opt/airworthy/bin/python --no-cache --compile-bytecode
 FROM builder AS airflow-environment
 ARG UV_DEFAULT_INDEX
 ARG SSL_CERT_FILE
-RUN uv pip sync --python /opt/airworthy/bin/python --no-cache --compile-bytecode --require-hashes requirements.lock
+RUN uv pip sync --python /opt/airworthy/bin/python --no-cache --compile-bytecode --require-hashes requirements.lock demo.lock
 
 FROM builder AS code
 ARG UV_DEFAULT_INDEX

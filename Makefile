@@ -25,13 +25,13 @@ help:  ## Show what can be made
 
 setup: $(READY)  ## Install everything from the lock file into .venv
 
-$(READY): requirements.lock bootstrap.lock pyproject.toml
+$(READY): requirements.lock bootstrap.lock demo.lock pyproject.toml
 	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is not installed; on Debian: apt-get install python3 python3-venv"; exit 1; }
 	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "$(PYTHON) lacks venv; on Debian: apt-get install python3-venv"; exit 1; }
 	@echo "Installing the locked environment into $(VENV) (about a minute) ..."
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r bootstrap.lock
-	@$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes --compile-bytecode bootstrap.lock requirements.lock
+	@$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes --compile-bytecode bootstrap.lock requirements.lock demo.lock
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@touch $@
 
@@ -140,9 +140,10 @@ scan-code: $(READY)  ## Look for dangerous calls in the code (bandit), and for f
 	  trivy config --exit-code 1 --severity HIGH,CRITICAL deploy/kubernetes && trivy config --exit-code 1 --severity HIGH,CRITICAL docker-compose.yml; \
 	  else echo "trivy is not installed: Dockerfile and manifests are checked by tests/house alone"; fi
 
-lock: $(READY)  ## Resolve the lock files anew: of everything, and of what a step needs
+lock: $(READY)  ## Resolve the lock files anew: of everything, of what a step needs, and of the data of the demo
 	@$(BIN)/uv pip compile --quiet pyproject.toml --all-extras --python-version 3.11 --python-platform linux --generate-hashes --no-header --no-annotate --upgrade --output-file requirements.lock
 	@$(BIN)/uv pip compile --quiet pyproject.toml --constraint requirements.lock --python-version 3.11 --python-platform linux --generate-hashes --no-header --no-annotate --output-file step.lock
+	@$(BIN)/uv pip compile --quiet --group pyproject.toml:demo --no-deps --python-version 3.11 --python-platform linux --generate-hashes --no-header --no-annotate --output-file demo.lock
 
 schemas: $(READY)  ## Write the JSON schemas that editors read
 	@$(BIN)/python -m pipelines.spec.schemas

