@@ -44,7 +44,7 @@ class Refused(AirworthyError):
 
 
 def unknown_name(subject: str, known: Iterable[str]) -> Refused:
-    """``there is no model nosuch; there are flight_delay, late``: ``subject`` says what there is not."""
+    """``there is no model nosuch; there are churn, demand``: ``subject`` says what there is not."""
     names = list(known)
     return Refused(f"{subject}; there {'is' if len(names) == 1 else 'are'} {', '.join(names) or 'none yet'}")
 

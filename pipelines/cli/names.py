@@ -8,7 +8,8 @@ from datetime import date
 from pipelines import store_paths
 from pipelines.errors import Refused, Unavailable, unknown_name
 from pipelines.ports import Ports
-from pipelines.spec.dataset import DatasetSpec, SourceSpec
+from pipelines.spec.dataset import DatasetSpec
+from pipelines.spec.source import SourceSpec
 
 
 def check_model(name: str, ports: Ports) -> None:

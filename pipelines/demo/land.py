@@ -14,7 +14,8 @@ from pipelines.demo.planted import UnitChange
 from pipelines.errors import Refused, unknown_name
 from pipelines.messages.delivery import DeliveryManifest, LandedFile
 from pipelines.ports import Ports, Store
-from pipelines.spec.dataset import DatasetSpec, SourceSpec
+from pipelines.spec.dataset import DatasetSpec
+from pipelines.spec.source import SourceSpec
 from pipelines.store_paths import MANIFEST
 
 if TYPE_CHECKING:
@@ -64,12 +65,13 @@ def land(
         landed += (
             _land_reference(name, source, first, ports.store, force=force)
             if source.cadence == "reference"
-            else _land_daily(name, source, first, last, ports.store, force=force, fault=fault)
+            else _land_daily(name, spec, first, last, ports.store, force=force, fault=fault)
         )
     return landed
 
 
 def _selected_sources(spec: DatasetSpec, first: date, last: date, sources: Sequence[str] | None) -> list[str]:
+    partition = spec.partition
     faults = [
         str(unknown_name(f"{spec.dataset} has no source {name}", spec.sources))
         for name in sources or []
@@ -77,8 +79,8 @@ def _selected_sources(spec: DatasetSpec, first: date, last: date, sources: Seque
     ]
     if first > last:
         faults.append(f"the first day {first} is later than the last day {last}")
-    if first < spec.calendar.start or (spec.calendar.end is not None and last > spec.calendar.end):
-        faults.append(f"{first} to {last} lies outside of {spec.calendar.start} to {spec.calendar.end}")
+    if first < partition.first_date or (partition.end is not None and last > partition.end):
+        faults.append(f"{first} to {last} lies outside of {partition.first_date} to {partition.end}")
     if faults:
         raise Refused(f"nothing of {spec.dataset} was landed", faults)
     return list(sources or spec.sources)
@@ -94,20 +96,19 @@ def _land_reference(name: str, source: SourceSpec, day: date, store: Store, *, f
 
 
 def _land_daily(
-    name: str, source: SourceSpec, first: date, last: date, store: Store, *, force: bool, fault: UnitChange | None
+    name: str, spec: DatasetSpec, first: date, last: date, store: Store, *, force: bool, fault: UnitChange | None
 ) -> list[DeliveryManifest]:
+    from pipelines.demo.event_days import event_days
     from pipelines.demo.nycflights import source_text
 
+    source = spec.sources[name]
     days = [first + timedelta(days=number) for number in range((last - first).days + 1)]
     missing = [day for day in days if force or not store.exists(store_paths.landing(name, day, MANIFEST))]
     if not missing:
         return []
     text = source_text(name)
-    parts = {
-        date(*(int(part) for part in key)): rows
-        for key, rows in text.partition_by(source.day_columns or [], as_dict=True, maintain_order=True).items()
-    }
-    rows = {day: parts.get(day, text.clear()) for day in missing}
+    day_of_row = event_days(source, text, spec.partition.timezone)
+    rows = {day: text.filter(day_of_row == day) for day in missing}
     delivered = {day: fault.apply(name, part) if fault else part for day, part in rows.items()}
     return [_write_delivery(name, source, day, part, store) for day, part in delivered.items()]
 
@@ -115,9 +116,9 @@ def _land_daily(
 def _write_delivery(name: str, source: SourceSpec, day: date, rows: pl.DataFrame, store: Store) -> DeliveryManifest:
     """Deletes an earlier manifest first, so that no manifest ever lies beside a file that it does not describe."""
     content = rows.write_csv(None).encode()
-    file = LandedFile(name=source.file, rows=rows.height, sha256=hashlib.sha256(content).hexdigest())
+    file = LandedFile(name=source.files.name, rows=rows.height, sha256=hashlib.sha256(content).hexdigest())
     manifest = DeliveryManifest(source=name, day=day, files=[file])
     store.delete(store_paths.landing(name, day, MANIFEST))
-    store.put(store_paths.landing(name, day, source.file), content)
+    store.put(store_paths.landing(name, day, source.files.name), content)
     store.put(store_paths.landing(name, day, MANIFEST), manifest.model_dump_json(by_alias=True).encode())
     return manifest

@@ -15,8 +15,9 @@ from pipelines.cli import arguments
 from pipelines.cli.names import check_order
 from pipelines.errors import Refused, Unavailable
 from pipelines.ports import Endpoint, Ports
-from pipelines.spec.dataset import DatasetSpec, SourceSpec
+from pipelines.spec.dataset import DatasetSpec
 from pipelines.spec.features import FeatureView
+from pipelines.spec.source import SourceSpec
 
 if TYPE_CHECKING:
     import polars as pl
@@ -130,7 +131,7 @@ def live_features(view: FeatureView, dataset: DatasetSpec, days: Sequence[date])
     from pipelines.tables.entity_id import entity_id
 
     frames = {name: _source_frame(name, view, dataset, days) for name in sources_of(view)}
-    features = compute_features(view, frames, days, timezone=dataset.calendar.timezone)
+    features = compute_features(view, frames, days, timezone=dataset.partition.timezone)
     return features.with_columns(entity_id(view))
 
 
@@ -138,16 +139,17 @@ def _source_frame(name: str, view: FeatureView, dataset: DatasetSpec, days: Sequ
     """Rows of one source that the features of ``days`` may read, typed as the contract says, each with its ``day``."""
     import polars as pl
 
+    from pipelines.demo.event_days import event_days
     from pipelines.demo.nycflights import source_text
     from pipelines.steps.features.source_days import first_day_read
 
     source, text = dataset.sources[name], source_text(name)
     if source.cadence == "reference":
-        return _parse_columns(source, text).with_columns(day=pl.lit(dataset.calendar.start))
-    parts = [pl.col(column).cast(pl.Int32) for column in source.day_columns or []]
-    reached = first_day_read(view, name, min(days), dataset.calendar.timezone) or min(days)
-    within = text.with_columns(pl.date(*parts).alias("__day")).filter(pl.col("__day").is_between(reached, max(days)))
-    return _parse_columns(source, within.drop("__day")).with_columns(within["__day"].alias("day"))
+        return _parse_columns(source, text).with_columns(day=pl.lit(dataset.partition.first_date))
+    reached = first_day_read(view, name, min(days), dataset.partition.timezone) or min(days)
+    day_of_row = event_days(source, text, dataset.partition.timezone)
+    within = day_of_row.is_between(reached, max(days))
+    return _parse_columns(source, text.filter(within)).with_columns(day_of_row.filter(within).alias("day"))
 
 
 def _parse_columns(source: SourceSpec, text: pl.DataFrame) -> pl.DataFrame:

@@ -9,7 +9,7 @@ from pipelines.ports import LedgerEntry
 
 
 def answer_texts(lines: Sequence[LedgerEntry]) -> list[str]:
-    """``ada approved as ml_lead on 2013-03-02 10:11 UTC: "watch JFK" (line 12)``, one per answer, oldest first."""
+    """``ada approved as ml_lead on 2013-03-02 10:11 UTC: "watch Berlin" (line 12)``, one per answer, oldest first."""
     return [f"{answer_text(line)} (line {line.number})" for line in lines if line.kind == "approval_answer"]
 
 

@@ -59,7 +59,7 @@ class TrainedFacts(BaseModel):
 
     @property
     def target(self) -> Markup | None:
-        """``classification of arr_delay ≥ 15``."""
+        """``classification of amount ≥ 15``."""
         target = self.declared.get("target") or {}
         if not target.get("column"):
             return None

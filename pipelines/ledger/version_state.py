@@ -128,7 +128,7 @@ class VersionState(BaseModel):
 
     @property
     def text(self) -> str:
-        """``rolled back since 2013-03-01 06:00 UTC by ann: late flights look punctual``"""
+        """``rolled back since 2013-03-01 06:00 UTC by ann: late orders look punctual``"""
         why = f": {self.reason}" if self.reason else ""
         return f"{self.state.replace('_', ' ')} since {self.since:%Y-%m-%d %H:%M} UTC by {self.by}{why}"
 

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 from pipelines.errors import Refused, unknown_name
 from pipelines.spec.column import NUMERIC
 from pipelines.spec.dataset import DatasetSpec
+from pipelines.spec.dataset_schema_1 import SCHEMA_1, schema_1_faults
 from pipelines.spec.deployment_faults import deployment_faults
 from pipelines.spec.experiment import experiment_faults
 from pipelines.spec.fault_text import fault_texts
@@ -40,7 +41,11 @@ def read_declaration(path: Path, kind: type[Spec]) -> Spec:
     except FileNotFoundError as error:
         raise Refused(f"{path} does not exist; create it or correct the name") from error
     if not isinstance(content, dict):
-        raise Refused(f"{path.name} contains {type(content).__name__}, not fields; start it with `schema: 1`")
+        schema = 2 if kind is DatasetSpec else 1
+        raise Refused(f"{path.name} contains {type(content).__name__}, not fields; start it with `schema: {schema}`")
+    if kind is DatasetSpec and content.get("schema") == SCHEMA_1:
+        reasons = with_lines(text, schema_1_faults(content))
+        raise Refused(f"{path.name} is written for schema 1; rewrite {len(reasons)} line(s) and save again", reasons)
     try:
         return kind.model_validate(content)
     except ValidationError as error:

@@ -25,7 +25,7 @@ CLASSIFICATION_ONLY = frozenset({"accuracy", "brier"})
 
 
 def better_direction(metric: str) -> Better:
-    """The better direction of a metric; for an outcome column higher, or lower with a minus: ``-arr_delay``."""
+    """The better direction of a metric; for an outcome column higher, or lower with a minus: ``-refunds``."""
     return BUILT_IN_METRICS.get(metric, "lower" if metric.startswith("-") else "higher")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -61,6 +61,14 @@ MAX_SHOWN = 80
 Place = tuple[int | str, ...]
 
 
+class FieldFaults(ValueError):
+    """Faults that a check over several fields finds, each with the place of its field below the block: ``a.b``."""
+
+    def __init__(self, faults: Sequence[tuple[str, str]]) -> None:
+        super().__init__("; ".join(f"{place}: {text}" for place, text in faults))
+        self.faults = tuple(faults)
+
+
 def fault_texts(error: ValidationError, whole: str = "(whole file)") -> list[str]:
     """Each fault as ``place: what is wrong (got value)``; ``whole``: the place of what is wrong with everything."""
     return [f"{dotted(place) or whole}: {text}" for place, text in faults(error)]
@@ -75,9 +83,16 @@ def faults(error: ValidationError) -> list[tuple[Place, str]]:
         if place and place[-1] in KINDS_OF_UNIONS:
             alternatives.setdefault(place[:-1], []).append(KINDS_OF_UNIONS[str(place[-1])])
             texts[place[:-1]] = f"must be {' or '.join(alternatives[place[:-1]])} (got {shown(item['input'])})"
+        elif isinstance(raised := (item.get("ctx") or {}).get("error"), FieldFaults):
+            for below, text in raised.faults:
+                _add(texts, (*place, *filter(None, below.split("."))), text)
         else:
-            texts[place] = "; ".join(filter(None, [texts.get(place), _text(item)]))
+            _add(texts, place, _text(item))
     return list(texts.items())
+
+
+def _add(texts: dict[Place, str], place: Place, text: str) -> None:
+    texts[place] = "; ".join(filter(None, [texts.get(place), text]))
 
 
 def dotted(place: Iterable[int | str]) -> str:

@@ -160,7 +160,7 @@ class FeatureView(DeclarationBlock):
                 problems.append(f"feature name {name!r} is not lower_snake_case")
             elif VAGUE_NAME_PATTERN.match(name) and name != getattr(feature.transformation, "column", None):
                 problems.append(
-                    f"feature name {name!r} is too vague; name entity, measure and window, as in tail_delay_mean_24h"
+                    f"feature name {name!r} is too vague; name entity, measure and window, as in city_delay_mean_24h"
                 )
             windowed = isinstance(feature.transformation, WindowMean | LastValue)
             suffix = WINDOW_SUFFIX.search(name)

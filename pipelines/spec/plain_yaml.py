@@ -10,14 +10,20 @@ import yaml
 
 _Safe: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _BOOLEAN_TAG = "tag:yaml.org,2002:bool"
+_INTEGER_TAG = "tag:yaml.org,2002:int"
+_FLOAT_TAG = "tag:yaml.org,2002:float"
+_REPLACED_TAGS = (_BOOLEAN_TAG, _INTEGER_TAG, _FLOAT_TAG)
 _MERGE_TAG = "tag:yaml.org,2002:merge"
 
 
 class _Loader(_Safe):  # type: ignore[misc, valid-type]
-    """The safe loader with the booleans of YAML 1.2 (``on``, ``no`` and ``NO`` are words) and unique keys."""
+    """The safe loader with the booleans and numbers of YAML 1.2, and unique keys.
+
+    ``on``, ``no`` and ``NO`` are words, ``22:30`` and ``007`` are texts and not 1350 and 7, ``1e-3`` is a number.
+    """
 
     yaml_implicit_resolvers = {
-        first: [(tag, pattern) for tag, pattern in resolvers if tag != _BOOLEAN_TAG]
+        first: [(tag, pattern) for tag, pattern in resolvers if tag not in _REPLACED_TAGS]
         for first, resolvers in _Safe.yaml_implicit_resolvers.items()
     }
 
@@ -41,6 +47,17 @@ def _refuse_duplicates(node: yaml.MappingNode) -> None:
 
 
 _Loader.add_implicit_resolver(_BOOLEAN_TAG, re.compile("^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF"))
+_Loader.add_implicit_resolver(
+    _INTEGER_TAG, re.compile(r"^(?:0x[0-9a-fA-F]+|[-+]?(?:0|[1-9][0-9]*))$"), list("-+0123456789")
+)
+_Loader.add_implicit_resolver(
+    _FLOAT_TAG,
+    re.compile(
+        r"^(?:[-+]?(?:[0-9]+\.[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?|[-+]?[0-9]+[eE][-+]?[0-9]+"
+        r"|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$"
+    ),
+    list("-+0123456789."),
+)
 
 
 def load(text: str) -> Any:

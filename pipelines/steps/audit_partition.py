@@ -72,10 +72,10 @@ def _partitions_due(spec: DatasetSpec, day: date, ports: Ports) -> dict[str, dat
     missing = []
     for name, source in spec.sources.items():
         landed = [other for other in ports.store.days(store_paths.raw(name)) if other <= day]
-        may_be_empty = source.cadence == "daily" and source.minimum_rows == 0
+        may_be_empty = source.cadence == "partition" and source.empty == "allowed"
         if may_be_empty and ports.store.version(store_paths.raw(name)) is not None:
             due[name] = day  # a day without rows has no partition
-        elif not landed or (source.cadence == "daily" and landed[-1] != day):
+        elif not landed or (source.cadence == "partition" and landed[-1] != day):
             missing.append(f"{name}: {store_paths.raw(name)} has no partition of {day}")
         elif landed[-1] == day or landed[-1] not in ports.store.days(store_paths.validated(name)):
             due[name] = landed[-1]

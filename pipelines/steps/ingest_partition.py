@@ -15,32 +15,24 @@ from pipelines.errors import Unavailable
 from pipelines.messages.delivery import DeliveryManifest, RawReceipt
 from pipelines.messages.ingestion import IngestRequest, IngestResult, SourceIngest
 from pipelines.ports import Ports, Store
-from pipelines.spec.catalog import Catalog
-from pipelines.spec.dataset import OWN_DAY_COLUMN, DatasetSpec, SourceSpec
+from pipelines.spec.dataset import DatasetSpec
 from pipelines.spec.fault_text import fault_texts
+from pipelines.spec.partitions import PartitionCalendar
+from pipelines.spec.source import OWN_DAY_COLUMN, SourceSpec
 from pipelines.steps.ingestion.contract import check_rows, read_delivery
 from pipelines.store_paths import MANIFEST
 
 
 @dataclass(frozen=True)
 class Contract:
-    """What one source promises, with what its dataset and its views say about the day of a row."""
+    """What one source promises, with the calendar by which the rows of a day are told."""
 
     source: SourceSpec
-    timezone: str
-    event_column: str | None
-
-    @classmethod
-    def of(cls, spec: DatasetSpec, name: str, catalog: Catalog) -> Contract:
-        source = spec.sources[name]
-        if source.cadence == "reference":
-            return cls(source, spec.calendar.timezone, None)
-        of_views = [view.event_hour_column for view in catalog.views_of(spec.dataset) if view.entity_source == name]
-        return cls(source, spec.calendar.timezone, source.event_column() or next(iter(of_views), None))
+    calendar: PartitionCalendar
 
     @property
     def digest(self) -> str:
-        return self.source.contract_digest(self.timezone, self.event_column)
+        return self.source.contract_digest(self.calendar)
 
 
 @dataclass(frozen=True)
@@ -67,7 +59,7 @@ def run(request: IngestRequest, ports: Ports) -> IngestResult:
     folders = _landing_days(spec, request.day, ports.store)
     deliveries: list[SourceIngest | Delivery] = []
     for name, day in folders.items():
-        contract = Contract.of(spec, name, ports.catalog)
+        contract = Contract(spec.sources[name], spec.partition_calendar)
         deliveries.append(_ingested_before(name, contract, day, ports.store))
     failed = any(isinstance(item, Delivery) and item.failures for item in deliveries)
     sources = [
@@ -142,17 +134,12 @@ def _read_manifest(name: str, day: date, store: Store) -> DeliveryManifest:
 def _read_held(name: str, contract: Contract, day: date, receipt: RawReceipt, store: Store) -> Delivery:
     """The held rows of a day under a contract that has changed since they were written."""
     held = store.read(store_paths.raw(name), days=[day], version=receipt.version).drop("day")
-    columns = contract.source.columns
-    if "day" in (contract.source.day_columns or ()):
-        held = held.with_columns(pl.lit(day.day, pl.Int64).alias("day"))
-    else:
-        held = held.rename({OWN_DAY_COLUMN: "day"}, strict=False)
+    held, columns = held.rename({OWN_DAY_COLUMN: "day"}, strict=False), contract.source.columns
     rows, failures = check_rows(
         held.select(column for column in held.columns if column in columns),
         contract.source,
         day,
-        timezone=contract.timezone,
-        event_column=contract.event_column,
+        timezone=contract.calendar.timezone,
     )
     hint = "; the contract has changed since this day was ingested, and its files are gone: deliver it again"
     return Delivery(name, day, rows, [f"{failure}{hint}" for failure in failures], receipt.sha256, contract.digest)
@@ -179,27 +166,28 @@ def _read_delivery(name: str, contract: Contract, day: date, store: Store) -> De
         if times > 1
     ]
     failures += [
-        f"{MANIFEST} lists {other!r}, which the contract does not know" for other in listed.keys() - {source.file}
+        f"{MANIFEST} lists {other!r}, which the contract does not know" for other in listed.keys() - {source.files.name}
     ]
 
     def unread(failure: str) -> Delivery:
         return Delivery(name, day, no_rows, [*failures, failure], digests, contract.digest)
 
-    if source.file not in listed:
-        return unread(f"{MANIFEST} does not list {source.file}")
-    path = store_paths.landing(name, day, source.file)
+    file = source.files.name
+    if file not in listed:
+        return unread(f"{MANIFEST} does not list {file}")
+    path = store_paths.landing(name, day, file)
     if not store.exists(path):
         return unread(f"{path} is listed but missing; deliver it again")
     content = store.get(path)
     digest = hashlib.sha256(content).hexdigest()
-    if digest != listed[source.file].sha256:
+    if digest != listed[file].sha256:
         failures.append(
-            f"{source.file} has sha256 {digest[:12]}…, its manifest says {listed[source.file].sha256[:12]}…; "
+            f"{file} has sha256 {digest[:12]}…, its manifest says {listed[file].sha256[:12]}…; "
             "it was truncated or changed, deliver it again"
         )
-    rows, broken = read_delivery(content, source, day, timezone=contract.timezone, event_column=contract.event_column)
-    if not broken and rows.height != listed[source.file].rows:
-        broken.append(f"{source.file} has {rows.height} rows, its manifest says {listed[source.file].rows}")
+    rows, broken = read_delivery(content, source, day, timezone=contract.calendar.timezone)
+    if not broken and rows.height != listed[file].rows:
+        broken.append(f"{file} has {rows.height} rows, its manifest says {listed[file].rows}")
     return Delivery(name, day, rows, failures + broken, digests, contract.digest)
 
 

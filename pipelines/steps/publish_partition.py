@@ -11,7 +11,7 @@ from pipelines import store_paths
 from pipelines.errors import Conflict
 from pipelines.messages.validation import PublishRequest, PublishResult, SourceAudit
 from pipelines.ports import Ports, Store
-from pipelines.spec.dataset import SourceSpec
+from pipelines.spec.source import SourceSpec
 from pipelines.tables.profile import profile_frame
 
 STAGED_NAME = re.compile(r"(?P<source>\w+)\.(accepted|quarantined)\.(?P<version>\d{1,18})\.[0-9a-f]{64}\.parquet")

@@ -10,7 +10,7 @@ import polars as pl
 from pydantic import BaseModel, ConfigDict
 
 from pipelines.spec.column import ColumnSpec
-from pipelines.spec.dataset import OWN_REASONS_COLUMN, SourceSpec
+from pipelines.spec.source import OWN_REASONS_COLUMN, SourceSpec
 
 REASONS_COLUMN = "reasons"
 """Column of the quarantine table: the list of all reasons of a row."""

@@ -292,7 +292,7 @@ class FakeEndpoint(_FakeAdapter):
     def __init__(self, answer: float = 0.5) -> None:
         self.answer = answer
         self.calls: list[tuple[str, dict[str, Any]]] = []
-        """All calls, oldest first: ``("release", {"model": "flight_delay", "version": "3", ...})``."""
+        """All calls, oldest first: ``("release", {"model": "churn", "version": "3", ...})``."""
         self._states: dict[str, LiveState] = {}
         self._answers: dict[str, LiveState] = {}
 

@@ -21,7 +21,7 @@ OUTAGE = timedelta(minutes=15)
 class PartitionArrival(BaseOperator):
     """Wait until each source's manifest of the day is in the landing folder.
 
-    Defers, without a worker, until ``calendar.wait_minutes`` after the time at which the files are due, also while the
+    Defers, without a worker, until ``partition.wait`` after the time at which the files are due, also while the
     store does not answer; then (at once for a past day) raises ``Unavailable`` with the missing sources. ``Refused`` if
     a manifest cannot be read. Returns the rows by source, from the manifests.
     """
@@ -47,7 +47,7 @@ class PartitionArrival(BaseOperator):
         """
         ports, day = installation.open_ports(), day_of(self.day, context)
         spec = ports.catalog.dataset(self.dataset)
-        until: datetime = deliveries.wait_end(spec.calendar, day)
+        until: datetime = deliveries.wait_end(spec.partition, day)
         try:
             arrived = deliveries.delivered_manifests(ports.store, spec, day)
         except Unavailable as error:

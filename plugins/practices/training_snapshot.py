@@ -27,7 +27,7 @@ class TrainingSnapshot(ModelPractice):
     def execute(self, context: Context) -> dict[str, Any]:
         ports = installation.open_ports()
         spec = ports.catalog.model(self.model)
-        as_of = run_context.as_of(context, ports.catalog.dataset_of(self.model).calendar.timezone)
+        as_of = run_context.as_of(context, ports.catalog.dataset_of(self.model).partition.timezone)
         request = SnapshotRequest(model=self.model, as_of=as_of)
         result = step_runner.run_step(
             "take_snapshot", request, SnapshotResult, runner=spec.stage_runner("train").without_gpus()

@@ -78,8 +78,8 @@ def test_a_name_is_checked_with_all_that_it_rests_on_and_nothing_else(
 
 def test_the_faults_are_objects_for_a_program(tmp_path: Path, include: Path, capsys: Any) -> None:
     path = include / "datasets" / "flights.yaml"
-    line = replace(path, 'schedule: "0 6 * * *"', 'schedule: "@hourly"')
+    line = replace(path, "due: 6h", "due: 22:30")
     assert check(tmp_path, include, "flights", "--json") == 65
     [found] = [json.loads(text) for text in capsys.readouterr().out.splitlines()]
     assert (found["file"], found["line"]) == (str(path), line)
-    assert found["fault"].startswith("calendar.schedule: a day's files are due at one minute and hour")
+    assert found["fault"] == ("partition.due: a duration is not written as a time of day; write 22h30m (got '22:30')")

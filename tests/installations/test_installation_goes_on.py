@@ -15,6 +15,7 @@ from typing import Any
 
 import httpx
 import pytest
+import yaml
 from rich.console import Console
 
 from pipelines import store_paths
@@ -24,7 +25,8 @@ from pipelines.demo.land import land
 from pipelines.errors import AirworthyError
 from pipelines.messages.rollout import RolloutState
 from pipelines.messages.training import ModelDigests
-from pipelines.settings import Settings
+from pipelines.settings import REPOSITORY, Settings
+from pipelines.spec.durations import MAX_DAYS
 from pipelines.steps.models.registered_model import load_model
 from tests.e2e.conftest import unmeasured  # noqa: F401 - the stack runs at its own speed
 from tests.e2e.installation import Installation
@@ -94,6 +96,9 @@ class InFlight(Installation):
 def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InFlight]:
     kept = KeptInstallation.unpack(tmp_path_factory.mktemp("in_flight"))
     named = {"AIRWORTHY_HOME": str(kept.home), "AIRWORTHY_INCLUDE": str(kept.home / "include")}
+    dataset = yaml.safe_load((REPOSITORY / "include" / "datasets" / f"{DATASET}.yaml").read_text())
+    dataset["partition"]["wait"] = f"{MAX_DAYS}d"
+    (kept.home / "include" / "datasets" / f"{DATASET}.yaml").write_text(yaml.safe_dump(dataset, sort_keys=False))
     made = InFlight(Settings.from_environment(named))
     made.told = kept.facts
     try:

@@ -38,7 +38,8 @@ from pipelines.rules.detections import Request, read_detections, read_requests
 from pipelines.rules.rollback_drill import choose_candidate
 from pipelines.serving.control_plane.state import GatewayState
 from pipelines.settings import REPOSITORY, Settings
-from pipelines.spec.catalog import Catalog
+from pipelines.spec.catalog import Catalog, read_declaration
+from pipelines.spec.dataset import DatasetSpec
 from pipelines.spec.deployment import Deployment
 from pipelines.steps.drift.ks import ks_test
 from pipelines.steps.drift.sketch import QuantileSketch
@@ -178,7 +179,19 @@ def test_a_variable_of_the_environment_sets_what_it_set(variable: str, field: st
     assert str(found) == {"no": "False"}.get(value, value)
 
 
-def test_declarations_written_for_it_are_all_read() -> None:
+def test_its_dataset_is_refused_with_what_to_write_in_each_line_that_is_written_otherwise_now() -> None:
+    with pytest.raises(Refused, match="is written for schema 1; rewrite 64 line") as error:
+        read_declaration(TEXTS / "flights_schema_1.yaml", DatasetSpec)
+    lines = (TEXTS / "flights_schema_1.yaml").read_text(encoding="utf-8").splitlines()
+    for reason in error.value.reasons:
+        place, _, line = (
+            reason.removesuffix(")").partition(": ")[0],
+            *reason.removesuffix(")").rpartition(" (line ")[1:],
+        )
+        assert place.rpartition(".")[2] in lines[int(line) - 1]
+
+
+def test_declarations_written_for_it_are_all_read_once_its_dataset_is_rewritten() -> None:
     catalog = Catalog.read(TEXTS / "include")
     assert catalog.refused == {}
     deployed = {dag.removesuffix("__deploy") for dag in read("dags.json")["dags"] if dag.endswith("__deploy")}

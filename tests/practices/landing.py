@@ -15,21 +15,22 @@ DAY = date(2013, 1, 5)
 """Its files are due on the 6th at 06:00 in New York (11:00 UTC) and waited for until 06:30."""
 
 
-def dataset(**calendar: Any) -> DatasetSpec:
+def dataset(**partition: Any) -> DatasetSpec:
     columns = {"id": {"type": "integer"}}
-    source = {"file": "rows.csv", "key": ["id"], "columns": columns}
+    source = {"files": "{source}/{partition}/rows.csv", "key": ["id"], "columns": columns}
     return DatasetSpec.model_validate(
         {
-            "schema": 1,
+            "schema": 2,
             "dataset": "flights",
             "description": "Departures",
             "owner": "data-platform",
-            "calendar": {
+            "partition": {
+                "every": "day",
                 "start": "2013-01-01",
                 "end": "2013-12-31",
                 "timezone": "America/New_York",
-                "wait_minutes": 30,
-                **calendar,
+                "wait": "30m",
+                **partition,
             },
             "sources": {"flights": source, "weather": source, "planes": {**source, "cadence": "reference"}},
         }

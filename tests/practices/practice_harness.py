@@ -192,13 +192,17 @@ def _catalog() -> Catalog:
     spec = spec.model_copy(update={"deployment": Deployment()})
     dataset = DatasetSpec.model_validate(
         {
-            "schema": 1,
+            "schema": 2,
             "dataset": "flights",
             "description": "Departures",
             "owner": "flight-operations",
-            "calendar": {"start": "2013-01-01", "timezone": "America/New_York"},
+            "partition": {"every": "day", "start": "2013-01-01", "timezone": "America/New_York"},
             "sources": {
-                "flights": {"file": "flights.csv", "key": ["flight"], "columns": {"flight": {"type": "integer"}}}
+                "flights": {
+                    "files": "{source}/{partition}/flights.csv",
+                    "key": ["flight"],
+                    "columns": {"flight": {"type": "integer"}},
+                }
             },
         }
     )

@@ -85,16 +85,16 @@ def test_a_manifest_that_cannot_be_read_is_refused_by_its_path(harness: Practice
 
 
 @pytest.mark.parametrize(
-    ("schedule", "day", "ends"),
+    ("due", "day", "ends"),
     [
-        ("0 6 * * *", date(2013, 1, 5), datetime(2013, 1, 6, 11, 30, tzinfo=UTC)),
-        ("0 6 * * *", date(2013, 3, 9), datetime(2013, 3, 10, 10, 30, tzinfo=UTC)),
-        ("0 0 * * *", date(2013, 1, 5), datetime(2013, 1, 6, 5, 30, tzinfo=UTC)),
-        ("0 6 * * 1-5", date(2013, 1, 4), datetime(2013, 1, 7, 11, 30, tzinfo=UTC)),
+        ("6h", date(2013, 1, 5), datetime(2013, 1, 6, 11, 30, tzinfo=UTC)),
+        ("0m", date(2013, 1, 5), datetime(2013, 1, 6, 5, 30, tzinfo=UTC)),
+        ("3d", date(2013, 1, 5), datetime(2013, 1, 9, 5, 30, tzinfo=UTC)),
+        ("6h", date(2013, 3, 9), datetime(2013, 3, 10, 11, 30, tzinfo=UTC)),  # six hours, whatever the clocks do
     ],
 )
-def test_a_day_is_waited_for_from_its_local_turn_on(schedule: str, day: date, ends: datetime) -> None:
-    assert deliveries.wait_end(dataset(schedule=schedule).calendar, day) == ends
+def test_a_day_is_waited_for_from_its_local_turn_on(due: str, day: date, ends: datetime) -> None:
+    assert deliveries.wait_end(dataset(due=due).partition, day) == ends
 
 
 # ---- waiting ---------------------------------------------------------------------------------------------------------

@@ -16,10 +16,11 @@ from pydantic import ValidationError
 from pipelines.errors import Refused
 from pipelines.spec.catalog import Catalog
 from pipelines.spec.column import ColumnSpec
-from pipelines.spec.dataset import Calendar, DatasetSpec, SourceSpec
+from pipelines.spec.dataset import DatasetSpec
 from pipelines.spec.features import FeatureView
 from pipelines.spec.model import ModelSpec
 from pipelines.spec.plain_yaml import load
+from pipelines.spec.source import SourceSpec
 from pipelines.spec.suite import DeclaredSuite
 from tests.steps.flights_by_hand import INCLUDE
 
@@ -47,13 +48,13 @@ def include_with(tmp_path: Path, **files: dict[str, Any]) -> Path:
 def trips(name: str = "trips", **source: Any) -> dict[str, Any]:
     columns = {"hour": {"type": "timestamp"}, "minute": {"type": "integer"}, "trip": {"type": "integer"}}
     columns |= {"carrier": {"type": "string"}, "delay": {"type": "integer", "nullable": True}}
-    declared = {"file": "trips.csv", "key": ["hour", "trip"], "columns": columns, **source}
+    declared = {"files": "{source}/{partition}/trips.csv", "key": ["hour", "trip"], "columns": columns, **source}
     return {
-        "schema": 1,
+        "schema": 2,
         "dataset": name,
         "description": "Trips",
         "owner": "data",
-        "calendar": {"start": "2013-01-01"},
+        "partition": {"every": "day", "start": "2013-01-01"},
         "sources": {"trips": declared},
     }
 
@@ -96,7 +97,7 @@ def test_a_suite_that_is_missing_is_found_when_the_dataset_is_read(tmp_path: Pat
     catalog = Catalog.read(include_with(tmp_path, datasets__trips=trips(suite="no_such_suite")))
     [reason] = catalog.refused["datasets/trips.yaml"].reasons
     assert reason.startswith("sources.trips.suite: 'no_such_suite' is not declared")
-    assert reason.endswith(" (line 25)")
+    assert reason.endswith(" (line 26)")
     assert "write include/expectations/no_such_suite.yaml" in reason
 
 
@@ -254,11 +255,11 @@ def test_a_column_is_read_from_its_short_form_with_its_limits_in_its_type(
             {"columns": {"day": {"type": "integer"}, "source_day": {"type": "string"}}, "key": ["day"]},
             "columns ['day'] are stored as ['source_day']",
         ),
-        ({"file": "../trips.csv"}, "is no name of a data file"),
-        ({"file": "_manifest.json"}, "is no name of a data file"),
+        ({"files": "../trips.csv"}, "must be `{source}/{partition}/` and the name of a data file"),
+        ({"files": "{source}/{partition}/_manifest.json"}, "that does not begin with _"),
+        ({"files": "{source}/{partition}/part/trips.csv"}, "the name of a data file"),
+        ({"files": "{source}/{partition}/*.csv"}, "the name of a data file"),
         ({"key": ["trip", "trip"]}, "key names ['trip'] more than once"),
-        ({"day_columns": ["trip"]}, "must be three integer columns: year, month and day"),
-        ({"day_columns": ["trip", "minute", "carrier"]}, "must be three integer columns: year, month and day"),
     ],
 )
 def test_a_source_that_cannot_be_stored_is_refused(changes: dict[str, Any], reason: str) -> None:
@@ -321,22 +322,6 @@ def test_each_fault_of_a_file_has_its_line(tmp_path: Path) -> None:
             continue
         assert number is not None
         assert any(part in lines[int(number[1]) - 1] for part in place.split(".")[-2:]), reason
-
-
-@pytest.mark.parametrize("schedule", ["0 * * * *", "@hourly", "hello", "0 6,18 * * *", "*/5 6 * * *", "", "0 24 * * *"])
-def test_a_schedule_that_is_due_more_than_once_a_day_is_refused(schedule: str) -> None:
-    with pytest.raises(ValidationError, match="minute and hour"):
-        Calendar.model_validate({"start": "2013-01-01", "schedule": schedule})
-
-
-@pytest.mark.parametrize("schedule", ["0 6 * * *", "30 23 * * 1-5", "0 0 1,15 * MON"])
-def test_a_schedule_that_is_due_once_a_day_is_taken(schedule: str) -> None:
-    assert Calendar.model_validate({"start": "2013-01-01", "schedule": schedule}).schedule == schedule
-
-
-def test_a_calendar_that_ends_before_it_starts_is_refused() -> None:
-    with pytest.raises(ValidationError, match="end 2012-12-31 is before start 2013-01-01"):
-        Calendar.model_validate({"start": "2013-01-01", "end": "2012-12-31"})
 
 
 def test_the_declarations_of_this_repository_are_taken_with_their_suites() -> None:

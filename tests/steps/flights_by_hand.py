@@ -180,19 +180,19 @@ def _source(schema: dict[str, Any], key: list[str], cadence: str) -> dict[str, A
     columns = {name: _column(dtype, name) for name, dtype in schema.items() if name != "day"}
     for name in key:
         columns[name]["nullable"] = False
-    return {"file": "rows.csv", "cadence": cadence, "key": key, "columns": columns}
+    return {"files": "{source}/{partition}/rows.csv", "cadence": cadence, "key": key, "columns": columns}
 
 
 DATASET = DatasetSpec.model_validate(
     {
-        "schema": 1,
+        "schema": 2,
         "dataset": "flights",
         "description": "Flights by hand",
         "owner": "tests",
-        "calendar": {"start": "2013-01-01", "timezone": NEW_YORK},
+        "partition": {"every": "day", "start": "2013-01-01", "timezone": NEW_YORK},
         "sources": {
-            "flights": _source(FLIGHT_SCHEMA, ["time_hour", "carrier", "flight"], "daily"),
-            "weather": _source(WEATHER_SCHEMA, ["origin", "time_hour"], "daily"),
+            "flights": _source(FLIGHT_SCHEMA, ["time_hour", "carrier", "flight"], "partition"),
+            "weather": _source(WEATHER_SCHEMA, ["origin", "time_hour"], "partition"),
             "planes": _source(PLANE_SCHEMA, ["tailnum"], "reference"),
         },
     }

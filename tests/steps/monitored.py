@@ -104,12 +104,18 @@ def catalog(**monitoring: Any) -> Catalog:
     column = {"type": "string"}
     dataset = DatasetSpec.model_validate(
         {
-            "schema": 1,
+            "schema": 2,
             "dataset": "flights",
             "description": "flights",
             "owner": "test",
-            "calendar": {"start": "2013-01-01", "timezone": "America/New_York"},
-            "sources": {"flights": {"file": "flights.csv", "key": ["carrier"], "columns": {"carrier": column}}},
+            "partition": {"every": "day", "start": "2013-01-01", "timezone": "America/New_York"},
+            "sources": {
+                "flights": {
+                    "files": "{source}/{partition}/flights.csv",
+                    "key": ["carrier"],
+                    "columns": {"carrier": column},
+                }
+            },
         }
     )
     view = FeatureView.model_validate(

@@ -20,9 +20,9 @@ from pipelines.messages.training import SnapshotResult, SplitPart, TrainRequest
 from pipelines.mlflow_client import open_client
 from pipelines.settings import Settings
 from pipelines.spec.catalog import Catalog
-from pipelines.spec.dataset import Calendar
 from pipelines.spec.features import FeatureView
 from pipelines.spec.model import ModelSpec
+from pipelines.spec.partitioning import Partitioning
 from pipelines.steps.snapshot.table_digest import table_digest
 from pipelines.testing.ports import FakePorts, MemoryStore
 
@@ -35,7 +35,7 @@ FEATURES = ["carrier", "distance", "wind_speed"]
 class Dataset:
     """As much of a dataset as the steps after a training ask for: its days, and no declared sources."""
 
-    calendar: Calendar = field(default_factory=lambda: Calendar(start=START.date()))
+    partition: Partitioning = field(default_factory=lambda: Partitioning(every="day", start=START.date()))
     sources: dict[str, Any] = field(default_factory=dict)
 
 

@@ -19,7 +19,7 @@ from pipelines.messages.evaluation import EvaluateRequest, EvaluateResult
 from pipelines.ports import VersionInfo
 from pipelines.settings import Settings
 from pipelines.spec.catalog import Catalog
-from pipelines.spec.dataset import Calendar
+from pipelines.spec.partitioning import Partitioning
 from pipelines.steps import evaluate_model
 from pipelines.steps.snapshot.table_digest import table_digest
 from pipelines.testing.ports import MemoryStore
@@ -183,7 +183,7 @@ def _view() -> Any:
 def _dataset() -> Any:
     @dataclass
     class Dataset:
-        calendar: Calendar = field(default_factory=lambda: Calendar(start=START.date()))
+        partition: Partitioning = field(default_factory=lambda: Partitioning(every="day", start=START.date()))
 
     return Dataset()
 

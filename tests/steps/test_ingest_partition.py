@@ -141,7 +141,10 @@ def test_a_reference_copy_is_read_once_for_all_days(ports: FakePorts) -> None:
             ["column 'origin': 1 of 720 values not one of EWR, JFK, LGA, for example 'BOS'"],
         ),
         (set_cell(3, "minute", "75"), ["column 'minute': 1 of 720 values above 59, for example '75'"]),
-        (set_cell(3, "day", "6"), ["1 of 720 rows are of another day than 2013-01-05, for example 2013-1-6"]),
+        (
+            set_cell(3, "time_hour", "2013-01-06T10:00:00Z"),
+            ["1 of 720 rows are of another day than 2013-01-05 by time_hour + minute in America/New_York"],
+        ),
         (lambda lines: [*lines, lines[1]], ["key (time_hour, carrier, flight): 2 rows share their key"]),
         (lambda lines: lines[:1], ["0 rows delivered, fewer than 1"]),
     ],

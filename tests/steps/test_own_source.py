@@ -27,17 +27,17 @@ from pipelines.testing.ports import FakePorts
 FIRST, SECOND = date(2024, 4, 26), date(2024, 4, 27)
 """In Cairo the first of them has no midnight."""
 DATASET: dict[str, Any] = {
-    "schema": 1,
+    "schema": 2,
     "dataset": "city",
     "description": "Trips",
     "owner": "mobility",
-    "calendar": {"start": f"{FIRST}", "timezone": "Africa/Cairo"},
+    "partition": {"every": "day", "start": f"{FIRST}", "timezone": "Africa/Cairo"},
     "max_quarantined_share": 0.5,
     "sources": {
         "trips": {
-            "file": "trips.csv",
+            "files": "{source}/{partition}/trips.csv",
             "key": ["hour", "trip"],
-            "minimum_rows": 0,
+            "empty": "allowed",
             "suite": "trips",
             "columns": {
                 "hour": {"type": "timestamp"},

@@ -13,7 +13,8 @@ from great_expectations.render.view.view import DefaultJinjaPageView
 
 from pipelines.messages.validation import AuditResult, SourceAudit
 from pipelines.rules.quarantine import judge_audit
-from pipelines.spec.dataset import DatasetSpec, SourceSpec
+from pipelines.spec.dataset import DatasetSpec
+from pipelines.spec.source import SourceSpec
 from pipelines.spec.suite import judged_columns
 from pipelines.steps.reporting.verdict_section import verdict_section
 from pipelines.tables.quarantined_rows import QuarantinedRow

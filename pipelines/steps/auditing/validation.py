@@ -14,7 +14,7 @@ from great_expectations.core import ExpectationSuiteValidationResult
 from great_expectations.data_context.types.base import DataContextConfig, InMemoryStoreBackendDefaults
 
 from pipelines.errors import Refused
-from pipelines.spec.dataset import OWN_REASONS_COLUMN
+from pipelines.spec.source import OWN_REASONS_COLUMN
 from pipelines.tables.quarantined_rows import REASONS_COLUMN
 
 

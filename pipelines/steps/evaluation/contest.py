@@ -118,7 +118,7 @@ class Contest:
     def days(self, rows: pl.DataFrame) -> pl.Series:
         """The local day of each row's event."""
         view, dataset = self.ports.catalog.view_of(self.spec.model), self.ports.catalog.dataset_of(self.spec.model)
-        zone = ZoneInfo(dataset.calendar.timezone).key
+        zone = ZoneInfo(dataset.partition.timezone).key
         event = pl.col("prediction_time") + timedelta(hours=view.lead_hours)
         return rows.select(event.dt.convert_time_zone(zone).dt.date()).to_series()
 

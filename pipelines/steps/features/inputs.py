@@ -9,8 +9,9 @@ import polars as pl
 
 from pipelines import store_paths
 from pipelines.ports import Store
-from pipelines.spec.dataset import DatasetSpec, SourceSpec
+from pipelines.spec.dataset import DatasetSpec
 from pipelines.spec.features import FeatureView
+from pipelines.spec.source import SourceSpec
 from pipelines.steps.features.source_days import days_read, is_affected, is_looked_up, sources_of
 from pipelines.tables.column_types import stored_column_type
 
@@ -23,7 +24,7 @@ class ViewInputs:
     def __init__(self, store: Store, view: FeatureView, dataset: DatasetSpec) -> None:
         self._store, self._view, self._dataset = store, view, dataset
         self._sources = sources_of(view)
-        self._zone = dataset.calendar.timezone
+        self._zone = dataset.partition.timezone
 
     def versions(self) -> Versions:
         """Newest version per source; None where nothing is validated yet."""

@@ -8,9 +8,11 @@ from typing import Any
 import polars as pl
 
 from pipelines.spec.column import ColumnSpec
-from pipelines.spec.dataset import OWN_DAY_COLUMN, SourceSpec
+from pipelines.spec.event_time import EventTime
+from pipelines.spec.source import OWN_DAY_COLUMN, SourceSpec
 from pipelines.steps.ingestion.column_values import forms_of, typed_columns
 from pipelines.steps.ingestion.delivered_file import read_file
+from pipelines.tables.event_instants import event_instants
 
 MAX_EXAMPLES = 3
 MAX_FAILURES = 50
@@ -18,19 +20,18 @@ MAX_FAILURES = 50
 
 
 def read_delivery(
-    content: bytes, source: SourceSpec, day: date, *, timezone: str = "UTC", event_column: str | None = None
+    content: bytes, source: SourceSpec, day: date, *, timezone: str = "UTC"
 ) -> tuple[pl.DataFrame, list[str]]:
     """Rows in the contract's columns and types, and every failure; with failures the rows are not to be used.
 
-    Rows of another day than ``day`` are failures: by ``day_columns``, else by the local day (in ``timezone``) of
-    ``event_column``. The partition column has the name ``day``, so the source's own is stored as ``source_day``; if it
-    is one of ``day_columns`` it says what the partition says and is dropped.
+    Rows of another day than ``day`` are failures, by the local day (in ``timezone``) of their event. The partition
+    column has the name ``day``, so the source's own is stored as ``source_day``.
     """
-    file = read_file(source.file, content, source.files, list(source.columns))
+    file = read_file(source.files.name, content, source.files, list(source.columns))
     if file.rows is None:
         missing = _column_faults(file.columns, list(source.columns)) if file.columns else []
         return pl.DataFrame(), limited([*file.failures, *missing])
-    rows, failures = check_rows(file.rows, source, day, timezone=timezone, event_column=event_column, lines=file.lines)
+    rows, failures = check_rows(file.rows, source, day, timezone=timezone, lines=file.lines)
     return rows, limited(failures)
 
 
@@ -41,32 +42,22 @@ def limited(failures: list[str]) -> list[str]:
 
 
 def check_rows(
-    delivered: pl.DataFrame,
-    source: SourceSpec,
-    day: date,
-    *,
-    timezone: str = "UTC",
-    event_column: str | None = None,
-    lines: pl.Series | None = None,
+    delivered: pl.DataFrame, source: SourceSpec, day: date, *, timezone: str = "UTC", lines: pl.Series | None = None
 ) -> tuple[pl.DataFrame, list[str]]:
     """As ``read_delivery``, of rows that were read: texts, or typed columns. ``lines``: of each row in its file."""
     failures = _column_faults(delivered.columns, list(source.columns))
     present = {name: column for name, column in source.columns.items() if name in delivered.columns}
-    if delivered.height < source.minimum_rows:
+    if delivered.height < source.minimum_rows and (delivered.height or source.empty == "refused"):
         failures.append(f"{delivered.height} rows delivered, fewer than {source.minimum_rows}; deliver the whole file")
     given, typed = typed_columns(delivered, present, source.files)
     for name, column in present.items():
         failures += _value_faults(given[name], typed[name], column, lines)
-    if all(name in present for name in source.key):
-        failures += _key_faults(typed, source.key, shown=not any(source.columns[name].pii for name in source.key))
-    if source.day_columns and all(name in present for name in source.day_columns):
-        shown = not any(source.columns[name].pii for name in source.day_columns)
-        failures += _day_faults(typed, source.day_columns, day, shown=shown)
-    elif source.day_columns is None and event_column in present:
-        shown = not source.columns[event_column].pii
-        failures += _event_day_faults(typed, event_column, day, timezone, shown=shown)
-    if "day" in (source.day_columns or ()):
-        return typed.drop("day", strict=False), failures
+    key, row_time = source.key_columns, source.row_time
+    if key and all(name in present for name in key):
+        failures += _key_faults(typed, key, shown=not any(source.columns[name].pii for name in key))
+    if row_time is not None and all(name in present for name in row_time.columns):
+        shown = not any(source.columns[name].pii for name in row_time.columns)
+        failures += _event_day_faults(typed, row_time, day, timezone, shown=shown)
     return typed.rename({"day": OWN_DAY_COLUMN}, strict=False), failures
 
 
@@ -130,23 +121,12 @@ def _key_faults(rows: pl.DataFrame, key: list[str], *, shown: bool) -> list[str]
     return [f"key ({', '.join(key)}): {repeated.height} rows share their key with another{example}"]
 
 
-def _day_faults(rows: pl.DataFrame, day_columns: list[str], day: date, *, shown: bool) -> list[str]:
-    expected = (day.year, day.month, day.day)
-    parts = rows.select(day_columns)
-    same = [parts[name].eq_missing(part) for name, part in zip(day_columns, expected, strict=True)]
-    other = parts.filter(~pl.DataFrame(same).select(pl.all_horizontal(pl.all())).to_series())
-    if other.is_empty():
-        return []
-    example = f", for example {'-'.join(str(part) for part in other.row(0))}" if shown else ""
-    return [f"{other.height} of {rows.height} rows are of another day than {day}{example}"]
-
-
-def _event_day_faults(rows: pl.DataFrame, column: str, day: date, timezone: str, *, shown: bool) -> list[str]:
-    instants = rows[column].drop_nulls()
+def _event_day_faults(rows: pl.DataFrame, row_time: EventTime, day: date, timezone: str, *, shown: bool) -> list[str]:
+    instants = event_instants(rows, row_time, timezone).drop_nulls()
     other = instants.filter(instants.dt.convert_time_zone(timezone).dt.date() != day)
     if other.is_empty():
         return []
     example = f", for example {other[0]:%Y-%m-%dT%H:%M:%SZ}" if shown else ""
-    way_on = "deliver each row with its own day, or declare `day_columns: []` if a delivery holds rows of any day"
-    fault = f"{len(other)} of {rows.height} rows are of another day than {day} by {column} in {timezone}"
+    way_on = "deliver each row with its own day, or declare `event_time: none` if a delivery holds rows of any day"
+    fault = f"{len(other)} of {rows.height} rows are of another day than {day} by {row_time} in {timezone}"
     return [f"{fault}{example}; {way_on}"]

@@ -44,7 +44,7 @@ def read_answers(ports: Ports, model: str, first: date, last: date) -> pl.DataFr
     neighbouring days may be among them, since a local day lies in several UTC dates: filter by ``day``.
     """
     view, dataset = ports.catalog.view_of(model), ports.catalog.dataset_of(model)
-    zone, lead = ZoneInfo(dataset.calendar.timezone), timedelta(hours=view.lead_hours)
+    zone, lead = ZoneInfo(dataset.partition.timezone), timedelta(hours=view.lead_hours)
     log = read_log(ports.store, model, utc_dates(first, last, zone, lead)).sort("logged_at", maintain_order=True)
     named = pl.col("entity_id").is_not_null()
     return (

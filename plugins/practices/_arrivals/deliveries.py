@@ -13,8 +13,9 @@ from pipelines import store_paths
 from pipelines.errors import Refused
 from pipelines.messages.delivery import DeliveryManifest, LandedFile, RawReceipt
 from pipelines.ports import Store
-from pipelines.spec.dataset import Calendar, DatasetSpec
+from pipelines.spec.dataset import DatasetSpec
 from pipelines.spec.fault_text import fault_texts
+from pipelines.spec.partitioning import Partitioning
 from pipelines.spec.partitions import first_instant
 from pipelines.store_paths import MANIFEST
 
@@ -87,20 +88,17 @@ def delivery_digest(store: Store, spec: DatasetSpec, day: date, *, with_files: b
     return digest.hexdigest()
 
 
-def wait_end(calendar: Calendar, day: date) -> datetime:
-    """When the scheduled run of a day stops waiting: the first tick after the day plus ``calendar.wait_minutes``."""
-    from croniter import croniter  # type: ignore[import-untyped]
-
-    zone = ZoneInfo(calendar.timezone)
+def wait_end(partition: Partitioning, day: date) -> datetime:
+    """When the scheduled run of a day stops waiting: ``due`` and ``wait`` after the day is over."""
+    zone = ZoneInfo(partition.timezone)
     over = first_instant(day + timedelta(days=1), zone)
-    due: datetime = croniter(calendar.schedule, (over - timedelta(seconds=1)).astimezone(zone)).get_next(datetime)
-    return due + timedelta(minutes=calendar.wait_minutes)
+    return (over + partition.due + partition.wait).astimezone(zone)
 
 
-def newest_overdue_day(calendar: Calendar, now: datetime) -> date:
+def newest_overdue_day(partition: Partitioning, now: datetime) -> date:
     """The newest day whose scheduled run has stopped waiting."""
-    day = now.astimezone(ZoneInfo(calendar.timezone)).date()
-    while wait_end(calendar, day) >= now:
+    day = now.astimezone(ZoneInfo(partition.timezone)).date()
+    while wait_end(partition, day) >= now:
         day -= timedelta(days=1)
     return day
 
@@ -114,8 +112,8 @@ def late_days(store: Store, spec: DatasetSpec, now: datetime) -> dict[date, str]
     daily = {source: _paths_by_day(stamps[source]) for source in spec.daily()}
     copies = {source: set(_paths_by_day(stamps[source])) | held_days(store, source) for source in spec.reference()}
     first = max((min(days, default=date.max) for days in copies.values()), default=date.min)
-    newest = min(newest_overdue_day(spec.calendar, now), spec.calendar.end or date.max)
-    oldest = max(spec.calendar.start, first)
+    newest = min(newest_overdue_day(spec.partition, now), spec.partition.end or date.max)
+    oldest = max(spec.partition.first_date, first)
     days = set.intersection(*map(set, daily.values())) if daily else set()
     return {
         day: "\n".join(f"{path} {stamps[source][path]}" for source, paths in daily.items() for path in paths[day])

@@ -11,8 +11,8 @@ from airflow.sdk import Asset, AssetWatcher, CronPartitionTimetable, ExceptionRe
 
 from pipelines.errors import Refused, Unavailable
 from pipelines.settings import Settings
-from pipelines.spec.dataset import Calendar
 from pipelines.spec.model import ModelSpec
+from pipelines.spec.partitioning import Partitioning
 from pipelines.spec.partitions import hour_of_every_day
 
 RETRY_POLICY = ExceptionRetryPolicy(
@@ -57,19 +57,20 @@ def asset(subject: str, state: str, *, watchers: Sequence[AssetWatcher] = ()) ->
     return Asset(name=f"{subject}:{state}", uri=f"x-airworthy://{subject}/{state}", watchers=list(watchers))
 
 
-def daily_schedule(calendar: Calendar) -> dict[str, Any]:
+def daily_schedule(partition: Partitioning) -> dict[str, Any]:
     """``schedule``, ``start_date`` and ``end_date`` of a DAG with one run per day of the calendar, keyed by the day.
 
-    A run begins at midnight after its day, not at the hour of ``calendar.schedule`` when its files are due: so files
-    that land early are used early, and a backfill between two dates includes both. In a zone whose clocks skip a
-    midnight of the calendar it begins at the first hour that every day has, else that day would be lost or doubled.
+    A run begins at midnight after its day, not when its files are due: so files that land early are used early, and a
+    backfill between two dates includes both. In a zone whose clocks skip a midnight of the calendar it begins at the
+    first hour that every day has, else that day would be lost or doubled.
     """
-    zone = ZoneInfo(calendar.timezone)
-    hour = hour_of_every_day(calendar.timezone, calendar.start, calendar.end or LAST_DAY)
-    ticks = " ".join([f"0 {hour}", *calendar.schedule.split()[2:]])
-    timetable = CronPartitionTimetable(ticks, timezone=calendar.timezone, run_offset=-1, key_format="%Y-%m-%d")
-    first = datetime.combine(calendar.start + timedelta(days=1), time(), zone)
-    if calendar.end is None:
+    zone = ZoneInfo(partition.timezone)
+    hour = hour_of_every_day(partition.timezone, partition.first_date, partition.end or LAST_DAY)
+    timetable = CronPartitionTimetable(
+        f"0 {hour} * * *", timezone=partition.timezone, run_offset=-1, key_format="%Y-%m-%d"
+    )
+    first = datetime.combine(partition.first_date + timedelta(days=1), time(), zone)
+    if partition.end is None:
         return {"schedule": timetable, "start_date": first}
-    last = datetime.combine(calendar.end + timedelta(days=2), time(), zone) - timedelta(seconds=1)
+    last = datetime.combine(partition.end + timedelta(days=2), time(), zone) - timedelta(seconds=1)
     return {"schedule": timetable, "start_date": first, "end_date": last}

@@ -59,7 +59,7 @@ def test_a_service_may_be_away_for_ten_minutes_before_a_task_gives_up() -> None:
     ],
 )
 def test_no_day_is_lost_or_doubled_in_a_zone_whose_clocks_skip_midnight(zone: str, start: str, end: str) -> None:
-    calendar = dataset(start=start, end=end, timezone=zone).calendar
+    calendar = dataset(start=start, end=end, timezone=zone).partition
     timetable, keys = scheduled_keys(daily_schedule(calendar))
     days = (calendar.end - calendar.start).days + 1
     assert keys == [f"{calendar.start + timedelta(days=number)}" for number in range(days)]
@@ -70,10 +70,10 @@ def test_no_day_is_lost_or_doubled_in_a_zone_whose_clocks_skip_midnight(zone: st
 
 
 @pytest.mark.parametrize("zone", ["Africa/Cairo", "America/Santiago", "America/Sao_Paulo", "Asia/Beirut"])
-@pytest.mark.parametrize("schedule", ["0 0 * * *", "30 0 * * *", "0 6 * * *"])
-def test_each_day_has_its_own_end_of_waiting_where_the_clocks_skip_midnight(zone: str, schedule: str) -> None:
+@pytest.mark.parametrize("due", ["0m", "30m", "6h"])
+def test_each_day_has_its_own_end_of_waiting_where_the_clocks_skip_midnight(zone: str, due: str) -> None:
     for year in (2018, 2024):
-        calendar = dataset(start=f"{year}-01-01", end=None, timezone=zone, schedule=schedule, wait_minutes=1).calendar
+        calendar = dataset(start=f"{year}-01-01", end=None, timezone=zone, due=due, wait="1m").partition
         days = [date(year, 1, 1) + timedelta(days=number) for number in range(366)]
         ends = [wait_end(calendar, day).astimezone(ZoneInfo(zone)) for day in days]
         assert [end.date() for end in ends] == [day + timedelta(days=1) for day in days]
@@ -87,13 +87,13 @@ def test_an_asset_is_named_by_subject_and_state() -> None:
 
 
 def test_each_day_of_the_calendar_has_one_run_and_no_other_day_has_any() -> None:
-    runs = daily_schedule(dataset(start="2013-01-01", end="2013-12-31", schedule="0 6 * * *").calendar)
+    runs = daily_schedule(dataset(start="2013-01-01", end="2013-12-31").partition)
     _, keys = scheduled_keys(runs)
     assert keys == [f"{date(2013, 1, 1) + timedelta(days=number)}" for number in range(365)]
 
 
 def test_a_backfill_from_one_date_to_another_holds_both_days() -> None:
-    timetable: Any = decode_timetable(encode_timetable(daily_schedule(dataset().calendar)["schedule"]))
+    timetable: Any = decode_timetable(encode_timetable(daily_schedule(dataset().partition)["schedule"]))
     first, last = datetime(2013, 3, 8, tzinfo=UTC), datetime(2013, 3, 11, tzinfo=UTC)
     infos = timetable.iter_partition_dagrun_infos(earliest=first, latest=last)
     assert [info.partition_key for info in infos] == ["2013-03-08", "2013-03-09", "2013-03-10", "2013-03-11"]

@@ -10,12 +10,15 @@ from typing import Any
 import polars as pl
 import pytest
 
-from pipelines.spec.dataset import SourceSpec
+from pipelines.spec.source import SourceSpec
 from pipelines.steps.ingestion.contract import read_delivery
 from pipelines.steps.ingestion.csv_table import OPEN_QUOTE
 
 DAY = date(2013, 1, 5)
 GOOD = "id,at,score,kind\n1,2013-01-05T10:00:00Z,0.5,a\n2,2013-01-05T11:00:00Z,NA,b\n"
+
+
+CSV, PARQUET = "{source}/{partition}/data.csv", "{source}/{partition}/data.parquet"
 
 
 def source(**changes: Any) -> SourceSpec:
@@ -25,7 +28,7 @@ def source(**changes: Any) -> SourceSpec:
         "score": {"type": "number", "nullable": True, "min": 0},
         "kind": {"type": "string", "nullable": True},
     }
-    return SourceSpec.model_validate({"file": "data.csv", "key": ["id"], "columns": columns, **changes})
+    return SourceSpec.model_validate({"files": CSV, "key": ["id"], "columns": columns, **changes})
 
 
 def failures(text: str, **changes: Any) -> list[str]:
@@ -93,7 +96,7 @@ def test_personal_data_are_not_shown_in_failures() -> None:
 def test_a_time_that_is_personal_is_not_shown_when_it_is_of_another_day() -> None:
     columns = {"id": {"type": "integer"}, "at": {"type": "timestamp", "pii": True}}
     text = b"id,at\n1,1984-01-05T10:00:00Z\n"
-    [fault] = read_delivery(text, source(key=["id", "at"], columns=columns), DAY, event_column="at")[1]
+    [fault] = read_delivery(text, source(key=["id", "at"], columns=columns), DAY)[1]
     assert fault.startswith("1 of 1 rows are of another day than 2013-01-05 by at in UTC; ")
     assert "1984" not in fault
 
@@ -103,10 +106,10 @@ def test_a_parquet_file_is_held_to_the_same_contract() -> None:
     frame = pl.DataFrame({"id": [1, 2], "at": [hour, hour], "score": [0.5, -1.0], "kind": ["a", None]})
     buffer = io.BytesIO()
     frame.with_columns(pl.col("at").dt.convert_time_zone("America/New_York")).write_parquet(buffer)
-    rows, found = read_delivery(buffer.getvalue(), source(format="parquet", file="data.parquet"), DAY)
+    rows, found = read_delivery(buffer.getvalue(), source(files=PARQUET), DAY)
     assert found == ["column 'score': 1 of 2 values below 0, for example '-1.0' (line 2)"]
     assert rows["at"].to_list() == [datetime(2013, 1, 5, 11, tzinfo=UTC)] * 2
-    assert read_delivery(b"PAR1", source(format="parquet"), DAY)[1][0].startswith("the file is not readable as Parquet")
+    assert read_delivery(b"PAR1", source(files=PARQUET), DAY)[1][0].startswith("the file is not readable as Parquet")
 
 
 def parquet(frame: pl.DataFrame) -> bytes:
@@ -123,7 +126,7 @@ def test_fractions_of_a_second_are_kept_from_csv_and_from_parquet() -> None:
     frame = pl.DataFrame({"id": [1], "at": [moment], "score": [0.5], "kind": ["a"]})
     for unit in ("ms", "us", "ns"):
         delivered = parquet(frame.with_columns(pl.col("at").dt.cast_time_unit(unit)))
-        from_parquet, found = read_delivery(delivered, source(format="parquet"), DAY)
+        from_parquet, found = read_delivery(delivered, source(files=PARQUET), DAY)
         assert (found, from_parquet["at"][0]) == ([], moment)
 
 
@@ -132,7 +135,7 @@ def test_a_time_finer_than_a_microsecond_is_refused_because_it_would_be_cut() ->
     assert "1 of 2 values not of type timestamp" in failures(text)[0]
     frame = pl.DataFrame({"id": [1], "at": [1_357_380_000_000_000_001], "score": [0.5], "kind": ["a"]})
     delivered = parquet(frame.with_columns(pl.col("at").cast(pl.Datetime("ns", "UTC"))))
-    assert "1 of 1 values not of type timestamp" in read_delivery(delivered, source(format="parquet"), DAY)[1][0]
+    assert "1 of 1 values not of type timestamp" in read_delivery(delivered, source(files=PARQUET), DAY)[1][0]
 
 
 @pytest.mark.parametrize(
@@ -171,17 +174,17 @@ def test_a_word_for_nothing_is_a_value_where_the_contract_lists_it() -> None:
 
 def test_an_empty_field_is_a_value_where_no_null_value_is_empty() -> None:
     text = "id,at,score,kind\n1,2013-01-05T10:00:00Z,-,\n"
-    rows, found = read_delivery(text.encode(), source(null_values=["-"]), DAY)
+    rows, found = read_delivery(text.encode(), source(files={"path": CSV, "null_values": ["-"]}), DAY)
     assert (found, rows["kind"].to_list(), rows["score"].to_list()) == ([], [""], [None])
 
 
 def test_whole_doubles_are_integers_and_others_are_refused() -> None:
     columns = {"id": {"type": "integer"}, "seats": {"type": "integer", "nullable": True}}
     good = parquet(pl.DataFrame({"id": [1, 2, 3], "seats": [517.0, None, 533.0]}))
-    rows, found = read_delivery(good, source(format="parquet", columns=columns), DAY)
+    rows, found = read_delivery(good, source(files=PARQUET, columns=columns), DAY)
     assert (found, rows["seats"].to_list()) == ([], [517, None, 533])
     bad = parquet(pl.DataFrame({"id": [1, 2, 3], "seats": [517.5, 1e300, float("nan")]}))
-    found = read_delivery(bad, source(format="parquet", columns=columns), DAY)[1]
+    found = read_delivery(bad, source(files=PARQUET, columns=columns), DAY)[1]
     assert found[0].startswith("column 'seats': 3 of 3 values not of type integer, for example '517.5'")
 
 
@@ -242,10 +245,10 @@ def test_a_source_keeps_its_own_columns_day_and_reasons() -> None:
 def test_rows_of_another_local_day_are_refused_by_the_timestamp_of_the_key() -> None:
     text = "id,at,score,kind\n1,2013-01-06T04:59:59Z,1,a\n2,2013-01-06T05:00:00Z,1,a\n3,2013-01-05T04:59:59Z,1,a\n"
     trips = source(key=["id", "at"])
-    zone, column = "America/New_York", trips.event_column()
-    [fault] = read_delivery(text.encode(), trips, DAY, timezone=zone, event_column=column)[1]
+    zone = "America/New_York"
+    [fault] = read_delivery(text.encode(), trips, DAY, timezone=zone)[1]
     assert fault.startswith(
         "2 of 3 rows are of another day than 2013-01-05 by at in America/New_York, for example 2013-"
     )
-    any_day = source(key=["id", "at"], day_columns=[])
-    assert read_delivery(text.encode(), any_day, DAY, timezone=zone, event_column=column)[1] == []
+    any_day = source(key=["id", "at"], event_time="none")
+    assert read_delivery(text.encode(), any_day, DAY, timezone=zone)[1] == []

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.spec.dataset import SourceSpec
+from pipelines.spec.source import SourceSpec
 from pipelines.steps.ingestion.contract import read_delivery
 
 DAY = date(2013, 1, 5)
@@ -44,10 +44,13 @@ def tables(draw: st.DrawFn) -> tuple[dict[str, str], list[dict[str, Any]]]:
     return kinds, rows
 
 
+CSV = "{source}/{partition}/rows.csv"
+
+
 def contract(kinds: dict[str, str], **changes: Any) -> SourceSpec:
     declared = {name: {"type": kind, "nullable": name != "id"} for name, kind in kinds.items()}
     return SourceSpec.model_validate(
-        {"file": "rows.csv", "key": ["id"], "columns": declared, "null_values": NULL_WORDS, **changes}
+        {"files": {"path": CSV, "null_values": NULL_WORDS}, "key": ["id"], "columns": declared, **changes}
     )
 
 
@@ -109,7 +112,7 @@ def test_a_parquet_file_is_read_row_by_row_as_it_was_written(
     buffer = io.BytesIO()
     pq.write_table(pa.Table.from_pylist(rows, schema=schema), buffer)
     source = SourceSpec.model_validate(
-        contract(kinds).model_dump(exclude={"null_values"}) | {"file": "rows.parquet", "format": "parquet"}
+        contract(kinds).model_dump(exclude={"files"}) | {"files": "{source}/{partition}/rows.parquet"}
     )
     frame, failures = read_delivery(buffer.getvalue(), source, DAY)
     assert (failures, frame.to_dicts()) == ([], rows)
@@ -136,5 +139,5 @@ def test_the_verdict_on_a_value_does_not_depend_on_the_other_rows(kind: str, cel
 @given(st.binary(max_size=200))
 def test_any_bytes_at_all_are_rows_or_named_faults(content: bytes) -> None:
     for form in ("csv", "parquet"):
-        rows, failures = read_delivery(content, contract({"id": "integer"}, format=form), DAY)
+        rows, failures = read_delivery(content, contract({"id": "integer"}, files={"path": CSV, "format": form}), DAY)
         assert failures or rows.columns == ["id"]

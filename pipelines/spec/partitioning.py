@@ -1,0 +1,76 @@
+"""Declares the partitions of a dataset: how long each is, when its files are due and how long they are awaited."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+from typing import Self
+from zoneinfo import ZoneInfo
+
+from pydantic import field_validator, model_validator
+
+from pipelines.spec.declared import DeclarationBlock
+from pipelines.spec.durations import Duration
+from pipelines.spec.partitions import Every, PartitionCalendar
+
+FIRST_DATE = date(1970, 1, 1)
+"""With which the one partition of a table without dates begins; every row is in it, whatever its time."""
+
+
+class Partitioning(DeclarationBlock):
+    """``partition`` of a dataset. Runs outside ``start`` to ``end`` (both inclusive) are never scheduled."""
+
+    every: Every
+    """One file of each source per hour, day, week from Monday, or month; ``once``: a table without dates."""
+    start: date | None = None
+    end: date | None = None
+    timezone: str = "UTC"
+    """In which a day begins, and in which dates and times without a zone are read."""
+    due: Duration = timedelta(hours=6)
+    """How long after the end of a partition its files are due. Unless a source declares otherwise, its values are known
+    then."""
+    wait: Duration = timedelta(hours=6)
+    """How much longer a scheduled run waits for its files before it fails as Unavailable."""
+
+    @model_validator(mode="after")
+    def check_start_and_end(self) -> Self:
+        if self.every == "once":
+            useless = sorted(self.model_fields_set & {"start", "end", "due", "wait"})
+            if useless:
+                raise ValueError(f"{', '.join(useless)}: `every: once` has one partition and no dates; remove them")
+            return self
+        if self.start is None:
+            raise ValueError("start is required; write the first date, as in `start: 2013-01-01`")
+        if self.end is not None and self.end < self.start:
+            raise ValueError(f"end {self.end} is before start {self.start}; there would be no partition")
+        return self
+
+    @field_validator("wait")
+    @classmethod
+    def check_waits(cls, wait: timedelta) -> timedelta:
+        if not wait:
+            raise ValueError("must be longer than nothing; write 1m at least")
+        return wait
+
+    @field_validator("every")
+    @classmethod
+    def check_is_built(cls, every: Every) -> Every:
+        if every != "day":
+            raise ValueError("only `every: day` is built so far; write `day`")
+        return every
+
+    @field_validator("timezone")
+    @classmethod
+    def check_timezone_exists(cls, name: str) -> str:
+        try:
+            ZoneInfo(name)
+        except (KeyError, ValueError) as error:
+            raise ValueError("unknown timezone; use a name such as America/New_York") from error
+        return name
+
+    @property
+    def first_date(self) -> date:
+        return self.start or FIRST_DATE
+
+    @property
+    def calendar(self) -> PartitionCalendar:
+        return PartitionCalendar(self.every, self.first_date, self.end, self.timezone)

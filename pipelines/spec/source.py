@@ -1,0 +1,190 @@
+"""A source declares its files, its key, its columns, and when its events happen and are known."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BeforeValidator, Field, PlainSerializer, PlainValidator, field_validator, model_validator
+
+from pipelines.spec.column import ColumnSpec
+from pipelines.spec.declared import DeclarationBlock, Identifier
+from pipelines.spec.event_time import TIME_TYPES, EventTime
+from pipelines.spec.fault_text import FieldFaults
+from pipelines.spec.known_time import DeclaredKnownTime, KnownTime
+from pipelines.spec.partitions import PartitionCalendar
+from pipelines.spec.source_files import DeclaredFiles
+
+OWN_DAY_COLUMN = "source_day"
+"""Column of the tables that holds a source's own column ``day``: the partition's column has that name."""
+OWN_REASONS_COLUMN = "source_reasons"
+"""Column of the quarantine table that holds a source's own column ``reasons``."""
+RESERVED_NAMES = {"day": OWN_DAY_COLUMN, "reasons": OWN_REASONS_COLUMN}
+ROW_KEY = "row"
+"""In place of key columns: rows may repeat, and each is a row of its own."""
+
+
+def _read_key(value: Any) -> Any:
+    if value != ROW_KEY and not (isinstance(value, list) and value and all(isinstance(name, str) for name in value)):
+        raise ValueError("must be a list of columns that tell rows apart, or `row` if rows may repeat")
+    return value
+
+
+def _read_event_time(value: Any) -> EventTime | Literal["none"] | None:
+    return value if value is None or value == "none" else EventTime.parse(value)
+
+
+def _written_event_time(value: EventTime | str | None) -> str | None:
+    return None if value is None else str(value)
+
+
+class SourceSpec(DeclarationBlock):
+    """One source system's files.
+
+    ``cadence: partition`` delivers once for each partition; ``cadence: reference`` delivers a whole copy now and then,
+    and a partition uses the newest copy delivered for it or before.
+    """
+
+    files: DeclaredFiles
+    cadence: Literal["partition", "reference"] = "partition"
+    key: Annotated[Literal["row"] | list[str], BeforeValidator(_read_key)]
+    event_time: Annotated[
+        EventTime | Literal["none"] | None,
+        PlainValidator(_read_event_time, json_schema_input_type=str | None),
+        PlainSerializer(_written_event_time, return_type=str | None),
+    ] = None
+    """When the event of a row happened; its partition follows from it, and rows of another are refused.
+
+    None: the only timestamp or date of the key, or of all columns. ``none``: rows of any time are taken.
+    """
+    known: DeclaredKnownTime | None = None
+    """When the values of a row are known; none: when its partition is due."""
+    known_columns: dict[str, DeclaredKnownTime] = {}
+    """The same of single columns; ``ended, duration`` names two."""
+    columns: dict[str, ColumnSpec] = Field(min_length=1)
+    suite: Identifier | None = None
+    """Name of the Great Expectations suite in ``include/expectations/``; none: only the contract is checked."""
+    empty: Literal["refused", "allowed"] = "refused"
+    """Whether a delivery may have no rows."""
+    minimum_rows: int = Field(default=1, ge=1)
+    """A delivery with fewer rows is refused, unless it is empty and that is allowed."""
+
+    @model_validator(mode="after")
+    def check_key_is_declared(self) -> Self:
+        unknown = [name for name in self.key_columns if name not in self.columns]
+        if unknown:
+            raise ValueError(f"key names undeclared columns {unknown}; declare them under columns")
+        nullable = [name for name in self.key_columns if self.columns[name].nullable]
+        if nullable:
+            raise ValueError(f"key columns {nullable} may be null; a key must not be, so remove `or null`")
+        repeated = sorted({name for name in self.key_columns if self.key_columns.count(name) > 1})
+        if repeated:
+            raise ValueError(f"key names {repeated} more than once; name each column once")
+        return self
+
+    @model_validator(mode="after")
+    def check_times(self) -> Self:
+        types = {name: column.type for name, column in self.columns.items()}
+        nullable = {name: column.nullable for name, column in self.columns.items()}
+        faults = self._known_column_faults()
+        if isinstance(self.event_time, EventTime):
+            if self.cadence == "reference":
+                faults.append(("event_time", "a reference copy holds rows of any time; remove it"))
+            faults += [("event_time", fault) for fault in self.event_time.faults(types, nullable)]
+        named = [
+            ("known", self.known),
+            *((f"known_columns.{names}", known) for names, known in self.known_columns.items()),
+        ]
+        faults += [
+            (place, fault)
+            for place, known in named
+            if known is not None
+            for fault in known.faults(types, has_event_time=self.row_time is not None)
+        ]
+        if faults:
+            raise FieldFaults(faults)
+        return self
+
+    @field_validator("columns")
+    @classmethod
+    def check_column_names(cls, columns: dict[str, ColumnSpec]) -> dict[str, ColumnSpec]:
+        own = [name for name in columns if not name or name.startswith(("__", "*", "^"))]
+        if own:
+            raise ValueError(f"column names {own} are empty, or begin with __, ^ or *; have the source rename them")
+        spelt = [name for name in columns if name.lower() in ("day", "reasons") and name not in RESERVED_NAMES]
+        alike = [name for name in columns if [other.lower() for other in columns].count(name.lower()) > 1]
+        if spelt or alike:
+            raise ValueError(
+                f"columns {sorted({*spelt, *alike})} differ from another column of their table only by capitals, which "
+                "tables do not tell apart; have the source rename them"
+            )
+        taken = [name for name in columns if name in RESERVED_NAMES and RESERVED_NAMES[name] in columns]
+        if taken:
+            stored = [RESERVED_NAMES[name] for name in taken]
+            raise ValueError(
+                f"columns {taken} are stored as {stored}, which are columns, too; have the source rename one"
+            )
+        return columns
+
+    @property
+    def key_columns(self) -> list[str]:
+        """The columns that tell rows apart; none where each row is one of its own."""
+        return [] if self.key == ROW_KEY else list(self.key)
+
+    @property
+    def row_time(self) -> EventTime | None:
+        """When the event of a row happened, declared or by its only column of a time; None: rows have no time."""
+        if isinstance(self.event_time, EventTime):
+            return self.event_time
+        if self.event_time == "none" or self.cadence == "reference":
+            return None
+        candidates = self.time_columns()
+        return EventTime(candidates[0]) if len(candidates) == 1 else None
+
+    def known_time(self, column: str) -> KnownTime | None:
+        """When the values of a column are known, as declared; None: when the partition is due."""
+        for names, known in self.known_columns.items():
+            if column in _listed(names):
+                return known
+        return self.known
+
+    def stored_columns(self) -> dict[str, ColumnSpec]:
+        """The columns by their names in the raw and validated tables."""
+        return {self.stored_name(name): column for name, column in self.columns.items()}
+
+    def stored_name(self, column: str) -> str:
+        """Name of a declared column in the raw and validated tables."""
+        return OWN_DAY_COLUMN if column == "day" else column
+
+    def contract_digest(self, calendar: PartitionCalendar) -> str:
+        """sha256 of all that decides whether a delivery is accepted and how its rows are read, 64 hex digits."""
+        columns = {
+            name: column.model_dump(mode="json", exclude={"pii", "description", "unit"})
+            for name, column in self.columns.items()
+        }
+        fields = self.model_dump(mode="json", include={"files", "key", "empty", "minimum_rows"})
+        fields |= {
+            "columns": columns,
+            "event_time": str(self.row_time),
+            "calendar": [calendar.every, calendar.timezone],
+        }
+        return hashlib.sha256(json.dumps(fields).encode()).hexdigest()
+
+    def time_columns(self) -> list[str]:
+        """Columns that may be the time of a row: of the key, or else of all; without those that may be null."""
+        times = [name for name, column in self.columns.items() if column.type in TIME_TYPES and not column.nullable]
+        return [name for name in times if name in self.key_columns] or times
+
+    def _known_column_faults(self) -> list[tuple[str, str]]:
+        listed = [(place, name) for place in self.known_columns for name in _listed(place)]
+        names = [name for _, name in listed]
+        unknown = [(place, name, "is no column of the source") for place, name in listed if name not in self.columns]
+        repeated = [(place, name, "is given twice; remove one") for place, name in listed if names.count(name) > 1]
+        return [(f"known_columns.{place}", f"{name!r} {fault}") for place, name, fault in [*unknown, *repeated]]
+
+
+def _listed(names: str) -> Sequence[str]:
+    """``ended, duration`` as two names."""
+    return [name.strip() for name in names.split(",")]

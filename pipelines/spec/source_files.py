@@ -1,0 +1,47 @@
+"""Where the files of a source land, by a pattern of their paths, and how they are written."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field, field_validator
+
+from pipelines.spec.file_format import FileFormat, format_of_name
+
+FOLDER = "{source}/{partition}/"
+"""Of the deliveries of a source, one folder per partition, below the landing folder."""
+
+
+class SourceFiles(FileFormat):
+    """``files`` of a source. The format of a file is, unless it is declared, what the end of its name says."""
+
+    path: str
+    """Of the data file below the landing folder: ``{source}/{partition}/trips.csv``."""
+
+    @field_validator("path")
+    @classmethod
+    def check_lies_in_the_folder_of_its_partition(cls, path: str) -> str:
+        name = path.removeprefix(FOLDER)
+        if name == path or not name or any(sign in name for sign in "/\\{}*?[]") or name.startswith("_"):
+            raise ValueError(f"must be `{FOLDER}` and the name of a data file that does not begin with _")
+        return path
+
+    @property
+    def name(self) -> str:
+        """Of the data file in the folder of its partition."""
+        return self.path.removeprefix(FOLDER)
+
+
+def _with_format(value: Any) -> Any:
+    """A path alone is a block of it; the format that its end says is added."""
+    block = {"path": value} if isinstance(value, str) else value
+    if isinstance(block, dict) and isinstance(block.get("path"), str):
+        return {"format": format_of_name(block["path"].rpartition("/")[2]), **block}
+    return block
+
+
+DeclaredFiles = Annotated[
+    SourceFiles,
+    BeforeValidator(_with_format, json_schema_input_type=Annotated[str, Field(pattern=r"^\{source\}/")] | SourceFiles),
+]
+"""A pattern of paths alone, or with how the files are written."""
