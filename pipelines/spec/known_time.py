@@ -70,6 +70,14 @@ class KnownTime:
             if types.get(name, "integer") not in MINUTE_TYPES
         ]
 
+    def __str__(self) -> str:
+        """``1d before the event``, ``delay + 1h after the event``, ``at partition_start``."""
+        written = self.written()
+        if isinstance(written, str):
+            return f"at {written}"
+        [(where, text)] = written.items()
+        return f"{text} {where} the event"
+
     def written(self) -> str | dict[str, str]:
         """As ``parse`` reads it."""
         if self.anchor != "event":

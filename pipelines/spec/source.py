@@ -79,6 +79,12 @@ class SourceSpec(DeclarationBlock):
         nullable = [name for name in self.key_columns if self.columns[name].nullable]
         if nullable:
             raise ValueError(f"key columns {nullable} may be null; a key must not be, so remove `or null`")
+        personal = [name for name in self.key_columns if self.columns[name].pii]
+        if personal:
+            raise ValueError(
+                f"key columns {personal} are personal data, and a key is in ids, logs and reports; have the source "
+                "deliver a pseudonym, or write `key: row` if rows may repeat"
+            )
         repeated = sorted({name for name in self.key_columns if self.key_columns.count(name) > 1})
         if repeated:
             raise ValueError(f"key names {repeated} more than once; name each column once")

@@ -43,6 +43,15 @@ def test_declarations_without_a_fault_are_counted(tmp_path: Path, include: Path,
     assert capsys.readouterr().out == "no fault in 1 dataset(s), 3 suite(s), 1 view(s), 2 model(s)\n"
 
 
+def test_descriptions_and_owners_are_asked_for_and_are_no_faults(tmp_path: Path, include: Path, capsys: Any) -> None:
+    path = include / "datasets" / "flights.yaml"
+    replace(path, "owner: data-platform\n", "")
+    assert check(tmp_path, include, "flights") == 0
+    asked, counted = capsys.readouterr().out.splitlines()
+    assert asked == f"{path}: owner is not declared; name who answers for the data"
+    assert counted.startswith("no fault in ")
+
+
 def test_every_fault_of_every_file_is_printed_with_its_line(tmp_path: Path, include: Path, capsys: Any) -> None:
     suite, view = include / "expectations" / "planes.yaml", include / "features" / "flight_delay.yaml"
     unknown = replace(suite, "expect_column_values_to_match_regex", "expect_column_values_to_be_lucky")

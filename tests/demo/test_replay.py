@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,24 @@ def test_every_live_model_is_asked_when_none_is_named(ports: FakePorts) -> None:
     summary = replay([DAY], None, ports)
     assert summary.answered == {MODEL: 943, "arrival_delay_minutes": 943}
     assert summary.versions == {MODEL: "1", "arrival_delay_minutes": "1"}
+
+
+def test_a_live_model_of_another_dataset_is_left_out_and_refused_by_its_dataset_when_it_is_named(
+    ports: FakePorts,
+) -> None:
+    catalog, own = ports.catalog, "punctual_buses"
+    dataset = catalog.dataset("flights").model_copy(update={"dataset": "buses"})
+    view = catalog.view(MODEL).model_copy(update={"view": own, "dataset": "buses"})
+    ports.catalog = replace(
+        catalog,
+        datasets={**catalog.datasets, "buses": dataset},
+        views={**catalog.views, own: view},
+        models={**catalog.models, own: catalog.model(MODEL).model_copy(update={"model": own, "view": own})},
+    )
+    ports.endpoint.release(own, "1", "bundle", "0" * 64, key=own)
+    assert set(replay([DAY], None, ports).answered) == {MODEL, "arrival_delay_minutes"}
+    with pytest.raises(Refused, match="punctual_buses is of dataset buses; send its rows to the gateway"):
+        replay([DAY], [MODEL, own], ports)
 
 
 def test_the_columns_are_those_that_the_live_versions_bundle_names(ports: FakePorts) -> None:

@@ -130,9 +130,9 @@ def with_columns(**changes: dict[str, Any]) -> dict[str, Any]:
     [
         (trips(cadence="reference"), {}, "entity_source: 'trips' is a reference source"),
         (
-            with_columns(trip={"type": "string", "pii": True}),
-            {},
-            "key: 'trip' of trips is personal data, and the key is in every id, log and report",
+            with_columns(driver={"type": "string", "pii": True}),
+            {"key": ["hour", "driver"]},
+            "key: 'driver' of trips is personal data, and the key is in every id, log and report",
         ),
         (with_columns(minute={"type": "string"}), {}, "event_minute_column: 'minute' of trips is string; it must be"),
         (trips(), {"event_hour_column": "trip"}, "event_hour_column: 'trip' of trips is integer; it must be timestamp"),
@@ -142,6 +142,21 @@ def with_columns(**changes: dict[str, Any]) -> dict[str, Any]:
             "label.column: 'gate' of trips is string; it must be integer or number or decimal",
         ),
         (trips(), {"key": ["hour", "train"]}, "key: 'train' is not a column of trips"),
+        (
+            trips(known_columns={"carrier": {"after": "0m"}}),
+            {},
+            "features.carrier: 'carrier' of trips is known 0m after the event, and the view predicts 1 h before",
+        ),
+        (
+            trips(known={"before": "30m"}),
+            {},
+            "features.carrier: 'carrier' of trips is known 30m before the event, and the view predicts 1 h before",
+        ),
+        (
+            trips(known={"before": "1d"}, known_columns={"delay, carrier": {"after": "delay + 60"}}),
+            {},
+            "features.carrier: 'carrier' of trips is known delay + 1h after the event",
+        ),
     ],
 )
 def test_a_view_that_its_sources_cannot_serve_is_refused_with_the_line(
@@ -260,12 +275,49 @@ def test_a_column_is_read_from_its_short_form_with_its_limits_in_its_type(
         ({"files": "{source}/{partition}/part/trips.csv"}, "the name of a data file"),
         ({"files": "{source}/{partition}/*.csv"}, "the name of a data file"),
         ({"key": ["trip", "trip"]}, "key names ['trip'] more than once"),
+        ({"key": "rows"}, "must be a list of columns that tell rows apart, or `row` if rows may repeat"),
+        ({"key": []}, "must be a list of columns that tell rows apart"),
+        (
+            {"columns": {"email": {"type": "string", "pii": True}}, "key": ["email"]},
+            "key columns ['email'] are personal data, and a key is in ids, logs and reports",
+        ),
+        ({"event_time": "departure"}, "event_time: 'departure' is no column of the source"),
+        ({"event_time": "hour + carrier"}, "event_time: 'carrier' is string; what is added to a time must be"),
+        ({"event_time": "hour", "cadence": "reference"}, "a reference copy holds rows of any time; remove it"),
+        (
+            {"event_time": "none", "known": {"after": "1h"}},
+            "known: before and after are of an event: declare event_time",
+        ),
+        ({"known_columns": {"delay": {"after": "late"}}}, "known_columns.delay: 'late' is no column of the source"),
+        ({"known_columns": {"gate": {"after": "1h"}}}, "known_columns.gate: 'gate' is no column of the source"),
+        (
+            {"known_columns": {"trip, delay": {"after": "1h"}, "delay": {"after": "2h"}}},
+            "known_columns.delay: 'delay' is given twice; remove one",
+        ),
+        ({"empty": "allow"}, "empty"),
+        ({"minimum_rows": 0}, "minimum_rows"),
     ],
 )
 def test_a_source_that_cannot_be_stored_is_refused(changes: dict[str, Any], reason: str) -> None:
     with pytest.raises(ValidationError) as refused:
         SourceSpec.model_validate(trips()["sources"]["trips"] | changes)
     assert reason in str(refused.value)
+
+
+def test_a_view_may_read_what_is_known_before_it_predicts(tmp_path: Path) -> None:
+    dataset = trips(known={"before": "1h"}, known_columns={"delay": {"after": "delay"}})
+    assert Catalog.read(include_with(tmp_path, datasets__trips=dataset, features__trip_delay=view())).refused == {}
+
+
+def test_of_several_times_the_one_of_the_event_must_be_named_unless_the_table_has_no_dates(tmp_path: Path) -> None:
+    columns = {"hour": "timestamp", "day": "date", "trip": "integer"}
+    dataset = trips(columns=columns, key=["trip"])
+    [reason] = Catalog.read(include_with(tmp_path, datasets__trips=dataset)).refused["datasets/trips.yaml"].reasons
+    assert reason.startswith("sources.trips: hour, day are times; write `event_time: hour` or `event_time: day`, or")
+    assert "(line " in reason
+    for event_time in ("hour", "day", "none"):
+        DatasetSpec.model_validate(trips(columns=columns, key=["trip"], event_time=event_time))
+    DatasetSpec.model_validate(trips(columns=columns, key=["hour", "trip"]))
 
 
 def places(fields: Any, place: tuple[int | str, ...] = ()) -> list[tuple[int | str, ...]]:
@@ -309,7 +361,7 @@ def test_whatever_is_written_in_place_of_a_field_is_taken_or_refused_in_plain_wo
 
 def test_each_fault_of_a_file_has_its_line(tmp_path: Path) -> None:
     fields = trips()
-    fields["ownr"] = fields.pop("owner")
+    fields["datset"] = fields.pop("dataset")
     fields["sources"]["trips"]["columns"]["trip"] = {"type": "int"}
     include = include_with(tmp_path, datasets__trips=fields)
     lines = (include / "datasets" / "trips.yaml").read_text().splitlines()
@@ -317,7 +369,7 @@ def test_each_fault_of_a_file_has_its_line(tmp_path: Path) -> None:
     assert len(reasons) == 3
     for reason in reasons:
         place, number = reason.partition(": ")[0], re.search(r"\(line (\d+)\)$", reason)
-        if place == "owner":  # the field that is missing has no line
+        if place == "dataset":  # the field that is missing has no line
             assert number is None
             continue
         assert number is not None
