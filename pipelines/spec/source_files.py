@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fnmatch import fnmatchcase
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, field_validator
@@ -16,20 +17,24 @@ class SourceFiles(FileFormat):
     """``files`` of a source. The format of a file is, unless it is declared, what the end of its name says."""
 
     path: str
-    """Of the data file below the landing folder: ``{source}/{partition}/trips.csv``."""
+    """Of the data files below the landing folder: ``{source}/{partition}/trips.csv``; ``*`` stands for any signs."""
 
     @field_validator("path")
     @classmethod
     def check_lies_in_the_folder_of_its_partition(cls, path: str) -> str:
         name = path.removeprefix(FOLDER)
-        if name == path or not name or any(sign in name for sign in "/\\{}*?[]") or name.startswith("_"):
+        if name == path or not name or any(sign in name for sign in "/\\{}?[]") or name.startswith("_"):
             raise ValueError(f"must be `{FOLDER}` and the name of a data file that does not begin with _")
         return path
 
     @property
     def name(self) -> str:
-        """Of the data file in the folder of its partition."""
+        """Of the data file in the folder of its partition, or the pattern of the names of several."""
         return self.path.removeprefix(FOLDER)
+
+    def has(self, name: str) -> bool:
+        """Whether a file of this name is one of the source."""
+        return not name.startswith("_") and "/" not in name and fnmatchcase(name, self.name)
 
 
 def _with_format(value: Any) -> Any:

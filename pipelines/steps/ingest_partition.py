@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections import Counter
 from dataclasses import dataclass
 from datetime import date
 
@@ -20,7 +18,9 @@ from pipelines.spec.fault_text import fault_texts
 from pipelines.spec.partitions import PartitionCalendar
 from pipelines.spec.source import OWN_DAY_COLUMN, SourceSpec
 from pipelines.steps.ingestion.contract import check_rows, read_delivery
+from pipelines.steps.ingestion.landed_files import landed_files
 from pipelines.store_paths import MANIFEST
+from pipelines.tables.row_identity import ROW_COLUMN
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,7 @@ def _read_held(name: str, contract: Contract, day: date, receipt: RawReceipt, st
     held = store.read(store_paths.raw(name), days=[day], version=receipt.version).drop("day")
     held, columns = held.rename({OWN_DAY_COLUMN: "day"}, strict=False), contract.source.columns
     rows, failures = check_rows(
-        held.select(column for column in held.columns if column in columns),
+        held.select(column for column in held.columns if column in columns or column == ROW_COLUMN),
         contract.source,
         day,
         timezone=contract.calendar.timezone,
@@ -158,37 +158,18 @@ def _read_delivery(name: str, contract: Contract, day: date, store: Store) -> De
     failures = []
     if (manifest.source, manifest.day) != (name, day):
         failures.append(f"{MANIFEST} describes {manifest.source} {manifest.day}, not {name} {day}")
-    listed = {file.name: file for file in manifest.files}
+    contents, faults = landed_files(manifest, source.files, lambda file: _landed(name, day, file, store))
     digests = {file.name: file.sha256 for file in manifest.files}
-    failures += [
-        f"{MANIFEST} lists {repeated!r} more than once"
-        for repeated, times in Counter(file.name for file in manifest.files).items()
-        if times > 1
-    ]
-    failures += [
-        f"{MANIFEST} lists {other!r}, which the contract does not know" for other in listed.keys() - {source.files.name}
-    ]
+    counts = {file.name: file.rows for file in manifest.files}
+    rows, broken = no_rows, list[str]()
+    if contents:
+        rows, broken = read_delivery(contents, source, day, timezone=contract.calendar.timezone, row_counts=counts)
+    return Delivery(name, day, rows, [*failures, *faults, *broken], digests, contract.digest)
 
-    def unread(failure: str) -> Delivery:
-        return Delivery(name, day, no_rows, [*failures, failure], digests, contract.digest)
 
-    file = source.files.name
-    if file not in listed:
-        return unread(f"{MANIFEST} does not list {file}")
+def _landed(name: str, day: date, file: str, store: Store) -> bytes | None:
     path = store_paths.landing(name, day, file)
-    if not store.exists(path):
-        return unread(f"{path} is listed but missing; deliver it again")
-    content = store.get(path)
-    digest = hashlib.sha256(content).hexdigest()
-    if digest != listed[file].sha256:
-        failures.append(
-            f"{file} has sha256 {digest[:12]}…, its manifest says {listed[file].sha256[:12]}…; "
-            "it was truncated or changed, deliver it again"
-        )
-    rows, broken = read_delivery(content, source, day, timezone=contract.calendar.timezone)
-    if not broken and rows.height != listed[file].rows:
-        broken.append(f"{file} has {rows.height} rows, its manifest says {listed[file].rows}")
-    return Delivery(name, day, rows, failures + broken, digests, contract.digest)
+    return store.get(path) if store.exists(path) else None
 
 
 def _failed_ingest(delivery: Delivery) -> SourceIngest:

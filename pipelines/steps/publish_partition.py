@@ -13,6 +13,7 @@ from pipelines.messages.validation import PublishRequest, PublishResult, SourceA
 from pipelines.ports import Ports, Store
 from pipelines.spec.source import SourceSpec
 from pipelines.tables.profile import profile_frame
+from pipelines.tables.row_identity import ROW_COLUMN
 
 STAGED_NAME = re.compile(r"(?P<source>\w+)\.(accepted|quarantined)\.(?P<version>\d{1,18})\.[0-9a-f]{64}\.parquet")
 """A file of staged rows; before 0.2.0 it named no version of the raw table, and such files stay."""
@@ -97,7 +98,7 @@ def _label_expressions(source: str, dataset: str, ports: Ports) -> dict[str, pl.
 def _profiled_columns(source: SourceSpec, rows: pl.DataFrame) -> dict[str, list[str]]:
     """What is profiled: numbers, strings and labels; personal data left out."""
     stored = source.stored_columns()
-    names = [name for name in rows.columns if name not in stored or not stored[name].pii]
+    names = [name for name in rows.columns if name != ROW_COLUMN and (name not in stored or not stored[name].pii)]
     return {
         "numeric": [name for name in names if rows.schema[name].is_numeric()],
         "categorical": [name for name in names if rows.schema[name] in (pl.String, pl.Boolean)],

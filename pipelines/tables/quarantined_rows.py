@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict
 
 from pipelines.spec.column import ColumnSpec
 from pipelines.spec.source import OWN_REASONS_COLUMN, SourceSpec
+from pipelines.tables.row_identity import ROW_COLUMN
 
 REASONS_COLUMN = "reasons"
 """Column of the quarantine table: the list of all reasons of a row."""
@@ -47,7 +48,7 @@ def _describe(
     columns = source.stored_columns()
     return QuarantinedRow(
         day=row["day"],
-        key=_texts(map(source.stored_name, source.key), row, columns),
+        key=_texts(map(source.stored_name, source.key_columns) if source.key_columns else [ROW_COLUMN], row, columns),
         values=_texts(judged, row, columns),
         reasons=reasons,
     )

@@ -1,7 +1,8 @@
-"""Reads a delivered file and checks it against its contract; all of its faults are reported together."""
+"""Reads the files of a delivery and checks them against their contract; all faults are reported together."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import date, datetime
 from typing import Any
 
@@ -9,10 +10,11 @@ import polars as pl
 
 from pipelines.spec.column import ColumnSpec
 from pipelines.spec.event_time import EventTime
-from pipelines.spec.source import OWN_DAY_COLUMN, SourceSpec
+from pipelines.spec.source import OWN_DAY_COLUMN, ROW_KEY, SourceSpec
 from pipelines.steps.ingestion.column_values import forms_of, typed_columns
 from pipelines.steps.ingestion.delivered_file import read_file
 from pipelines.tables.event_instants import event_instants
+from pipelines.tables.row_identity import ROW_COLUMN, row_names
 
 MAX_EXAMPLES = 3
 MAX_FAILURES = 50
@@ -20,19 +22,42 @@ MAX_FAILURES = 50
 
 
 def read_delivery(
-    content: bytes, source: SourceSpec, day: date, *, timezone: str = "UTC"
+    files: Mapping[str, bytes],
+    source: SourceSpec,
+    day: date,
+    *,
+    timezone: str = "UTC",
+    row_counts: Mapping[str, int] | None = None,
 ) -> tuple[pl.DataFrame, list[str]]:
-    """Rows in the contract's columns and types, and every failure; with failures the rows are not to be used.
+    """Rows of all files in the contract's columns and types, and every failure; with failures they are not to be used.
 
     Rows of another day than ``day`` are failures, by the local day (in ``timezone``) of their event. The partition
-    column has the name ``day``, so the source's own is stored as ``source_day``.
+    column has the name ``day``, so the source's own is stored as ``source_day``. Rows that no column tells apart have
+    a name of their own (``ROW_COLUMN``). ``row_counts``: of each file, as its manifest says.
     """
-    file = read_file(source.files.name, content, source.files, list(source.columns))
+    parts: list[pl.DataFrame] = []
+    failures: list[str] = []
+    for name, content in sorted(files.items()):
+        typed, faults = _read_part(name, content, source)
+        expected = (row_counts or {}).get(name)
+        if not faults and typed is not None and expected not in (None, typed.height):
+            faults.append(f"{name} has {typed.height} rows, its manifest says {expected}")
+        failures += faults if len(files) == 1 else [f"{name}: {fault}" for fault in faults]
+        parts += [] if typed is None else [typed]
+    if len(parts) < len(files):
+        return pl.DataFrame(), limited(failures)
+    rows, faults = _check_table(pl.concat(parts, how="diagonal"), source, day, timezone)
+    return rows, limited([*failures, *faults])
+
+
+def _read_part(name: str, content: bytes, source: SourceSpec) -> tuple[pl.DataFrame | None, list[str]]:
+    """One file's rows in the types of the contract, and the faults of the file and its values; None: no table."""
+    file = read_file(name, content, source.files, list(source.columns))
     if file.rows is None:
         missing = _column_faults(file.columns, list(source.columns)) if file.columns else []
-        return pl.DataFrame(), limited([*file.failures, *missing])
-    rows, failures = check_rows(file.rows, source, day, timezone=timezone, lines=file.lines)
-    return rows, limited(failures)
+        return None, [*file.failures, *missing]
+    typed, faults = _check_columns(file.rows, source, file.lines)
+    return (typed.with_columns(row_names(content, file.lines)) if source.key == ROW_KEY else typed), faults
 
 
 def limited(failures: list[str]) -> list[str]:
@@ -42,20 +67,39 @@ def limited(failures: list[str]) -> list[str]:
 
 
 def check_rows(
-    delivered: pl.DataFrame, source: SourceSpec, day: date, *, timezone: str = "UTC", lines: pl.Series | None = None
+    held: pl.DataFrame, source: SourceSpec, day: date, *, timezone: str = "UTC"
 ) -> tuple[pl.DataFrame, list[str]]:
-    """As ``read_delivery``, of rows that were read: texts, or typed columns. ``lines``: of each row in its file."""
+    """As ``read_delivery``, of rows that are held; their names stay."""
+    typed, failures = _check_columns(held.drop(ROW_COLUMN, strict=False), source, None)
+    if ROW_COLUMN in held.columns:
+        typed = typed.with_columns(held[ROW_COLUMN])
+    rows, faults = _check_table(typed, source, day, timezone)
+    return rows, limited([*failures, *faults])
+
+
+def _check_columns(
+    delivered: pl.DataFrame, source: SourceSpec, lines: pl.Series | None
+) -> tuple[pl.DataFrame, list[str]]:
+    """The contract's columns in their types, and the faults of names and values. ``lines``: of each row in its file."""
     failures = _column_faults(delivered.columns, list(source.columns))
     present = {name: column for name, column in source.columns.items() if name in delivered.columns}
-    if delivered.height < source.minimum_rows and (delivered.height or source.empty == "refused"):
-        failures.append(f"{delivered.height} rows delivered, fewer than {source.minimum_rows}; deliver the whole file")
     given, typed = typed_columns(delivered, present, source.files)
     for name, column in present.items():
         failures += _value_faults(given[name], typed[name], column, lines)
+    return typed, failures
+
+
+def _check_table(typed: pl.DataFrame, source: SourceSpec, day: date, timezone: str) -> tuple[pl.DataFrame, list[str]]:
+    """The rows as they are stored, and the faults that only all of them show: their number, keys and days."""
+    failures = []
+    if typed.height < source.minimum_rows and (typed.height or source.empty == "refused"):
+        failures.append(f"{typed.height} rows delivered, fewer than {source.minimum_rows}; deliver the whole file")
+    if ROW_COLUMN in typed.columns and typed[ROW_COLUMN].is_duplicated().any():
+        failures.append("two files have the same content, so their rows would count twice; deliver it once")
     key, row_time = source.key_columns, source.row_time
-    if key and all(name in present for name in key):
+    if key and all(name in typed.columns for name in key):
         failures += _key_faults(typed, key, shown=not any(source.columns[name].pii for name in key))
-    if row_time is not None and all(name in present for name in row_time.columns):
+    if row_time is not None and all(name in typed.columns for name in row_time.columns):
         shown = not any(source.columns[name].pii for name in row_time.columns)
         failures += _event_day_faults(typed, row_time, day, timezone, shown=shown)
     return typed.rename({"day": OWN_DAY_COLUMN}, strict=False), failures

@@ -35,8 +35,14 @@ def read_csv(text: str, files: FileFormat, declared: Sequence[str]) -> FileRows:
 
     By them a foreign delimiter is recognised, and they name the values of a file without a header.
     """
-    if foreign := foreign_delimiter(LINE_END.split(text, 1)[0], declared, files):
-        return no_rows(foreign)
+    file = _read_table(text, files, declared)
+    if file.rows is not None and {*declared} <= {*file.columns}:
+        return file
+    foreign = foreign_delimiter(LINE_END.split(text, 1)[0], declared, files)
+    return no_rows(foreign) if foreign else file
+
+
+def _read_table(text: str, files: FileFormat, declared: Sequence[str]) -> FileRows:
     records = _split_by_whitespace(text, files) if files.delimiter == "whitespace" else _records(text, files)
     try:
         header = next(records, (1, []))[1] if files.header else list(declared)

@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from pipelines.spec.source import SourceSpec
-from pipelines.steps.ingestion.contract import read_delivery
+from pipelines.steps.ingestion import contract as delivery
 from pipelines.steps.ingestion.csv_table import OPEN_QUOTE
 
 DAY = date(2013, 1, 5)
@@ -19,6 +19,11 @@ GOOD = "id,at,score,kind\n1,2013-01-05T10:00:00Z,0.5,a\n2,2013-01-05T11:00:00Z,N
 
 
 CSV, PARQUET = "{source}/{partition}/data.csv", "{source}/{partition}/data.parquet"
+
+
+def read_delivery(content: bytes, source: SourceSpec, day: date, **options: Any) -> tuple[pl.DataFrame, list[str]]:
+    """A delivery of one file."""
+    return delivery.read_delivery({source.files.name: content}, source, day, **options)
 
 
 def source(**changes: Any) -> SourceSpec:

@@ -6,13 +6,14 @@ import io
 from datetime import UTC, date, datetime, timedelta, timezone
 from typing import Any
 
+import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.spec.source import SourceSpec
-from pipelines.steps.ingestion.contract import read_delivery
+from pipelines.steps.ingestion import contract as delivery
 
 DAY = date(2013, 1, 5)
 NULL_WORDS = ["NA", "", "-"]
@@ -32,6 +33,11 @@ names = st.one_of(
     st.from_regex(r"[A-Za-z][A-Za-z0-9 _.-]{0,9}", fullmatch=True),
 ).filter(lambda name: name not in ("id", "day", "reasons"))
 columns = st.dictionaries(names, st.sampled_from(TYPES), min_size=1, max_size=4)
+
+
+def read_delivery(content: bytes, source: SourceSpec, day: date, **options: Any) -> tuple[pl.DataFrame, list[str]]:
+    """A delivery of one file."""
+    return delivery.read_delivery({source.files.name: content}, source, day, **options)
 
 
 @st.composite
