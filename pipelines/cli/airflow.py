@@ -6,6 +6,7 @@ import argparse
 import os
 from typing import Any
 
+from pipelines.cli.airflow_database import database_file
 from pipelines.cli.components import environment, program_path
 from pipelines.errors import Refused
 from pipelines.ports import Ports
@@ -19,7 +20,7 @@ def add_parser(subparsers: Any) -> None:
 
 def _run(options: argparse.Namespace, ports: Ports) -> int:
     """Never returns: Airflow's program takes the place of this process, with its output and exit status."""
-    database = ports.settings.home / "airflow" / "airflow.db"
+    database = database_file(ports.settings)
     if not database.exists():
         raise Refused(f"there is no embedded Airflow at {database}; start the stack once with `airworthy up`")
     os.execve(program_path("airflow"), ["airflow", *options.arguments], environment(ports.settings))  # noqa: S606 - no shell

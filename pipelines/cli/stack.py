@@ -17,6 +17,7 @@ import httpx
 import psutil
 from rich.console import Console
 
+from pipelines.cli.airflow_database import migrate
 from pipelines.cli.components import (
     Component,
     components,
@@ -68,23 +69,15 @@ def start(settings: Settings, console: Console, selected: Sequence[Component] | 
     missing = [component for component in selected if running_process(settings, component.name) is None]
     if any(component.command[0] == program_path("airflow") for component in missing):
         with console.status("preparing Airflow's database"):
-            _migrate(env, logs)
+            migrate(settings, env, logs)
     for component in missing:
         _launch(settings, component, env)
-    with console.status("starting") as status:
-        _wait_until_ready(settings, selected, status.update)
+    with console.status("starting") as status, httpx.Client(timeout=2) as client:
+        _wait_until_ready(settings, selected, client, status.update)
     if any(component.name == "mlflow" for component in missing):
         draw_reader(settings, f"http://127.0.0.1:{ports(settings)['mlflow']}")
     for component in missing:
         console.print(f"  started {component.name}")
-
-
-def _migrate(env: dict[str, str], logs: Path) -> None:
-    with (logs / "airflow-migrate.log").open("ab") as log:
-        command = [program_path("airflow"), "db", "migrate"]
-        done = subprocess.run(command, env=env, stdout=log, stderr=log, check=False, umask=0o077)
-    if done.returncode:
-        raise Unavailable(f"`airflow db migrate` ended with {done.returncode}; read {log.name}")
 
 
 def _launch(settings: Settings, component: Component, env: dict[str, str]) -> None:
@@ -119,9 +112,9 @@ def running_process(settings: Settings, name: str) -> psutil.Process | None:
         return None
 
 
-def _wait_until_ready(settings: Settings, selected: Sequence[Component], show: Any) -> None:
+def _wait_until_ready(settings: Settings, selected: Sequence[Component], client: httpx.Client, show: Any) -> None:
     deadline = time.monotonic() + START_TIMEOUT
-    while waiting := [component for component in selected if not _is_healthy(component)]:
+    while waiting := [component for component in selected if not _is_healthy(component, client)]:
         dead = [component.name for component in selected if running_process(settings, component.name) is None]
         if dead:
             raise Unavailable(f"{', '.join(dead)} ended while starting; read {settings.home / 'logs' / dead[0]}.log")
@@ -132,11 +125,11 @@ def _wait_until_ready(settings: Settings, selected: Sequence[Component], show: A
         time.sleep(0.3)
 
 
-def _is_healthy(component: Component) -> bool:
+def _is_healthy(component: Component, client: httpx.Client) -> bool:
     if component.health is None:
         return True
     try:
-        return httpx.get(component.health, timeout=2).status_code == httpx.codes.OK
+        return client.get(component.health).status_code == httpx.codes.OK
     except httpx.HTTPError:
         return False
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,14 +13,12 @@ from typing import Any
 import httpx
 import pytest
 import yaml
-from rich.console import Console
 
-from pipelines.cli import stack
-from pipelines.cli.components import components, environment, passwords
+from pipelines.cli.components import Component, components, passwords
 from pipelines.cli.components import ports as stack_ports
 from pipelines.ports import LedgerEntry
 from pipelines.settings import REPOSITORY, Settings
-from tests.e2e.installation import Installation
+from tests.e2e.installation import PATIENCE, Installation
 
 pytestmark = pytest.mark.e2e
 
@@ -41,12 +39,8 @@ class ApprovalStack(Installation):
     people: dict[str, httpx.Client] = field(default_factory=dict)
     parts: tuple[str, ...] = ("api-server", "scheduler", "dag-processor")
 
-    def up(self) -> None:
-        wanted = [component for component in components(self.settings) if component.name in self.parts]
-        folder = {"AIRFLOW__CORE__DAGS_FOLDER": str(Path(__file__).with_name("approvals"))}
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(stack, "environment", lambda settings: environment(settings) | folder)
-            stack.start(self.settings, Console(quiet=True), wanted)
+    def up(self, selected: Sequence[Component] | None = None) -> None:
+        super().up([component for component in components(self.settings) if component.name in self.parts])
 
     def down(self) -> None:
         """Nothing is left to be saved: no part is waited for."""
@@ -62,9 +56,9 @@ class ApprovalStack(Installation):
             return self.people[name]
         base = f"http://127.0.0.1:{stack_ports(self.settings)['airflow']}"
         login = {"username": name, "password": passwords(self.settings)[name]}
-        token = httpx.post(f"{base}/auth/token", json=login).json()["access_token"]
+        token = httpx.post(f"{base}/auth/token", json=login, timeout=PATIENCE).json()["access_token"]
         header = {"Authorization": f"Bearer {token}"}
-        self.people[name] = httpx.Client(base_url=f"{base}/api/v2", headers=header, timeout=30)
+        self.people[name] = httpx.Client(base_url=f"{base}/api/v2", headers=header, timeout=PATIENCE)
         return self.people[name]
 
     def deploy(self, model: str, by: str, run: str) -> None:
@@ -109,7 +103,7 @@ class ApprovalStack(Installation):
 
 
 @pytest.fixture(scope="module")
-def approval_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApprovalStack]:
+def approval_stack(tmp_path_factory: pytest.TempPathFactory, migrated: Settings) -> Iterator[ApprovalStack]:
     home = tmp_path_factory.mktemp("approvals")
     shutil.copytree(REPOSITORY / "include", home / "include")
     for model, people, timeout in ((PATIENT, PEOPLE, 3600), (HASTY, PEOPLE[:1], 1)):
@@ -118,7 +112,10 @@ def approval_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Approva
         declared["deployment"] = {"approval": {"approvers": people, "timeout": timeout}}
         path.write_text(yaml.safe_dump(declared))
     found = {"AIRWORTHY_HOME": str(home), "AIRWORTHY_INCLUDE": str(home / "include")}
-    made = ApprovalStack(Settings.from_environment(found))
+    dags = {"AIRFLOW__CORE__DAGS_FOLDER": str(Path(__file__).with_name("approvals"))}
+    nothing_to_load = {"AIRWORTHY_PRELOAD": ""}
+    made = ApprovalStack(Settings.from_environment(found), variables=dags | nothing_to_load)
+    made.take_database(migrated)
     made.up()
     try:
         made.until(lambda: len(made.airflow.dags()) == 2, "parsing")
@@ -196,7 +193,7 @@ def test_triggers_that_come_at_the_same_time_all_succeed(approval_stack: Approva
 
     def trigger(number: int) -> int:
         order = {"dag_run_id": f"triggered-{number}", "logical_date": None}
-        return client.post(f"/dags/{HASTY}__deploy/dagRuns", json=order, timeout=120).status_code
+        return client.post(f"/dags/{HASTY}__deploy/dagRuns", json=order).status_code
 
     with ThreadPoolExecutor(8) as callers:
         assert Counter(callers.map(trigger, range(40))) == {httpx.codes.OK: 40}

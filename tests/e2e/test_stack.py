@@ -29,9 +29,10 @@ TABLES = ["raw/flights", "raw/weather", "validated/flights", "validated/weather"
 
 
 @pytest.fixture(scope="module")
-def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+def installation(tmp_path_factory: pytest.TempPathFactory, migrated: Settings) -> Iterator[Installation]:
     home = tmp_path_factory.mktemp("stack")
     made = Installation(Settings.from_environment({"AIRWORTHY_HOME": str(home)}))
+    made.take_database(migrated)
     made.up()
     try:
         made.until(lambda: len(made.airflow.dags()) >= 3, "parsing")
