@@ -81,8 +81,9 @@ types: $(READY)  ## Check the types of the product, strictly
 imports: $(READY)  ## Check that imports run one way
 	@PYTHONPATH=plugins $(BIN)/lint-imports --no-logo
 
+# A worker more than cores: those of the stacks' tests wait half of the time.
 unit: $(READY)  ## All tests
-	@env -u KUBECONFIG $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
+	@env -u KUBECONFIG $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 coverage:  ## The same with coverage: at least 80 % of lines and branches; takes half as long again
 	@$(MAKE) --no-print-directory unit PYTEST_ARGS="--cov --cov-report=term:skip-covered --cov-fail-under=80"
