@@ -42,21 +42,28 @@ def run(options: argparse.Namespace, ports: Ports) -> int:
             print(json.dumps({"file": f"{include}/{file}", "line": line, "fault": text}))
         else:
             print(visible(f"{include}/{file}{'' if line is None else f':{line}'}: {text}"))
-    for file, field, question in _questions(files, catalog):
+    for file, reason in _questions(files, catalog, include):
+        line, text = _split_line(reason)
         if options.json:
-            print(json.dumps({"file": f"{include}/{file}", "field": field, "question": question}))
+            print(json.dumps({"file": f"{include}/{file}", "line": line, "question": text}))
         else:
-            print(visible(f"{include}/{file}: {field} is not declared; {question}"))
+            print(visible(f"{include}/{file}{'' if line is None else f':{line}'}: {text}"))
     if not options.json:
         checked = ", ".join(f"{_count(files, folder)} {kind}(s)" for kind, folder in _folders().items())
         print(f"{len(faults)} fault(s) in {checked}" if faults else f"no fault in {checked}")
     return EXIT_REFUSED if faults else 0
 
 
-def _questions(files: list[str], catalog: Catalog) -> list[tuple[str, str, str]]:
-    """File, field and what to write, of the datasets without a fault."""
-    declared = {f"{FOLDERS['datasets']}/{name}.yaml": dataset for name, dataset in catalog.datasets.items()}
-    return [(file, *question) for file in files if file in declared for question in declared[file].questions()]
+def _questions(files: list[str], catalog: Catalog, include: Path) -> list[tuple[str, str]]:
+    """File and question of the datasets without a fault."""
+    questions: list[tuple[str, str]] = []
+    for name, dataset in catalog.datasets.items():
+        file = f"{FOLDERS['datasets']}/{name}.yaml"
+        if file in files:
+            texts = [f"{field}: is not declared; {question}" for field, question in dataset.questions()]
+            lines = with_lines((include / file).read_text(encoding="utf-8"), texts)
+            questions += [(file, line) for line in lines]
+    return questions
 
 
 def _folders() -> dict[str, str]:

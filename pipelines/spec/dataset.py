@@ -11,6 +11,7 @@ from pipelines.spec.fault_text import FieldFaults
 from pipelines.spec.known_time import KnownTime
 from pipelines.spec.partitioning import Partitioning
 from pipelines.spec.partitions import PartitionCalendar
+from pipelines.spec.personal_names import may_be_personal
 from pipelines.spec.runner import StageRunner
 from pipelines.spec.source import SourceSpec
 
@@ -87,9 +88,14 @@ class DatasetSpec(DeclarationBlock):
     def questions(self) -> list[tuple[str, str]]:
         """What is not declared and people will ask for: the field, and what to write."""
         questions = [] if self.description else [("description", "say in a sentence what the rows are")]
-        return (
-            questions if "owner" in self.model_fields_set else [*questions, ("owner", "name who answers for the data")]
-        )
+        if "owner" not in self.model_fields_set:
+            questions.append(("owner", "name who answers for the data"))
+        return questions + [
+            (f"sources.{name}.columns.{column}.pii", "write `pii: true` if it tells of a person, else `pii: false`")
+            for name, source in self.sources.items()
+            for column, contract in source.columns.items()
+            if "pii" not in contract.model_fields_set and may_be_personal(column)
+        ]
 
     def daily(self) -> list[str]:
         return [name for name, source in self.sources.items() if source.cadence == "partition"]

@@ -43,12 +43,20 @@ def test_declarations_without_a_fault_are_counted(tmp_path: Path, include: Path,
     assert capsys.readouterr().out == "no fault in 1 dataset(s), 3 suite(s), 1 view(s), 2 model(s)\n"
 
 
-def test_descriptions_and_owners_are_asked_for_and_are_no_faults(tmp_path: Path, include: Path, capsys: Any) -> None:
+def test_owners_and_columns_that_may_be_personal_are_asked_about_and_are_no_faults(
+    tmp_path: Path, include: Path, capsys: Any
+) -> None:
     path = include / "datasets" / "flights.yaml"
     replace(path, "owner: data-platform\n", "")
+    more = "      pilotEmail: string\n      crew_phone: {type: string, pii: false}\n"
+    line = replace(path, "      dest: string\n", f"      dest: string\n{more}")
     assert check(tmp_path, include, "flights") == 0
-    asked, counted = capsys.readouterr().out.splitlines()
-    assert asked == f"{path}: owner is not declared; name who answers for the data"
+    owner, personal, counted = capsys.readouterr().out.splitlines()
+    assert owner == f"{path}: owner: is not declared; name who answers for the data"
+    assert personal == (
+        f"{path}:{line + 1}: sources.flights.columns.pilotEmail.pii: is not declared; "
+        "write `pii: true` if it tells of a person, else `pii: false`"
+    )
     assert counted.startswith("no fault in ")
 
 
