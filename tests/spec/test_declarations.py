@@ -234,6 +234,26 @@ def test_yaml_words_stay_words_and_merged_fields_may_be_overridden() -> None:
     assert load(text) == {"on": ["NO", "yes"], "really": True, "one": {"a": 1, "b": 2}, "two": {"a": 1, "b": 3}}
 
 
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("22:30", "22:30"),
+        ("1:30:00", "1:30:00"),
+        ("007", "007"),
+        ("010", "010"),
+        ("1_000", "1_000"),
+        ("1e-3", 0.001),
+        ("-1.5", -1.5),
+        ("12", 12),
+        ("0x1f", 31),
+        (".inf", float("inf")),
+        ("1.2.3", "1.2.3"),
+    ],
+)
+def test_a_number_is_what_a_person_reads_as_one(text: str, value: str | float) -> None:
+    assert load(f"field: {text}") == {"field": value}
+
+
 def changed_view(**fields: Any) -> FeatureView:
     return FeatureView.model_validate(VIEW_FIELDS | fields)
 
