@@ -26,6 +26,7 @@ COMMAND_GROUPS = {
     },
     "models and data": {
         "check": "pipelines.cli.check",
+        "deliver": "pipelines.cli.deliver",
         "verify": "pipelines.cli.verify",
         "ledger": "pipelines.cli.ledger",
         "reproduce": "pipelines.cli.reproduce",

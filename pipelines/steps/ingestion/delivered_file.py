@@ -33,6 +33,11 @@ def read_file(name: str, content: bytes, files: FileFormat, declared: Sequence[s
     return read_json_lines(text, declared) if files.format == "jsonl" else read_csv(text, files, declared)
 
 
+def file_text(name: str, content: bytes, files: FileFormat) -> str:
+    """The text of a file that ``read_file`` reads."""
+    return _decode(decompress(content, files.compression_of(name), files.max_bytes)[0], files.encoding)[0]
+
+
 def _decode(content: bytes, encoding: str) -> tuple[str, str | None]:
     try:
         return content.decode(encoding).removeprefix(BYTE_ORDER_MARK), None

@@ -22,7 +22,8 @@ class _LineFault(ValueError):
 def read_json_lines(text: str, declared: Sequence[str]) -> FileRows:
     """Rows as text: a number with its own digits, ``true`` and ``false``; ``null`` and a field that is absent are null.
 
-    Lines without characters are passed over. The columns are those that any line has, the ``declared`` ones first.
+    Lines without characters are passed over. The columns are those that any line has, the ``declared`` ones first;
+    a file without lines has the declared ones.
     """
     objects: list[dict[str, str | None]] = []
     lines: list[int] = []
@@ -43,7 +44,7 @@ def read_json_lines(text: str, declared: Sequence[str]) -> FileRows:
                 for fault, numbers in faults.items()
             )
         )
-    present = dict.fromkeys(name for row in objects for name in row)
+    present = dict.fromkeys(name for row in objects for name in row) if objects else dict.fromkeys(declared)
     names = [name for name in declared if name in present] + [name for name in present if name not in declared]
     columns = [pl.Series(name, [row.get(name) for row in objects], dtype=pl.String) for name in names]
     return FileRows(pl.DataFrame(columns), pl.Series(lines, dtype=pl.Int64), names)

@@ -1,0 +1,129 @@
+"""`airworthy deliver <dataset> <source> <partition> FILE…` lands files and their manifest, as sources do."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+from collections.abc import Mapping
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from pipelines import store_paths
+from pipelines.cli.names import dataset_of, source_of
+from pipelines.errors import Refused
+from pipelines.messages.delivery import DeliveryManifest, LandedFile
+from pipelines.ports import Ports, Store
+from pipelines.spec.dataset import DatasetSpec
+from pipelines.spec.source import SourceSpec
+from pipelines.store_paths import MANIFEST
+
+
+def add_parser(subparsers: Any) -> None:
+    parser = subparsers.add_parser("deliver", help="land files of a source with their manifest", description=__doc__)
+    parser.add_argument("dataset")
+    parser.add_argument("source", help="for example purchases")
+    parser.add_argument(
+        "items", nargs="+", metavar="PARTITION FILE", help="the partition and its files; with --split the file alone"
+    )
+    parser.add_argument(
+        "--split", action="store_true", help="one file of many partitions: by the event time of each row"
+    )
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace, ports: Ports) -> int:
+    """Land the files and print what was landed."""
+    spec = dataset_of(options.dataset, ports)
+    source = source_of(spec, options.source)
+    if options.split:
+        if len(options.items) != 1:
+            raise Refused("--split takes one file, and no partition: each row says its own")
+        counts = split_and_deliver(spec, options.source, Path(options.items[0]), ports.store)
+    else:
+        partition, *paths = options.items
+        if not paths:
+            raise Refused(
+                f"no file was named for {partition}; write `deliver {spec.dataset} {options.source} {partition} FILE`"
+            )
+        contents = {Path(path).name: _read(Path(path)) for path in paths}
+        counts = {partition: deliver(spec, options.source, partition, _counted(contents, source), ports.store)}
+    print(f"landed {len(counts)} partition(s) of {options.source} with {sum(counts.values()):,} rows")
+    return 0
+
+
+def deliver(
+    spec: DatasetSpec, source: str, partition: str, files: Mapping[str, tuple[bytes, int]], store: Store
+) -> int:
+    """Land files, name to content and number of rows, for one partition; returns its rows.
+
+    Deletes an earlier manifest first, so that no manifest ever lies beside a file that it does not describe. Raises
+    ``Refused`` for a partition that the dataset does not have.
+    """
+    day = _day(spec, partition)
+    landed = [
+        LandedFile(name=name, rows=rows, sha256=hashlib.sha256(content).hexdigest())
+        for name, (content, rows) in sorted(files.items())
+    ]
+    manifest = DeliveryManifest(source=source, day=day, files=landed)
+    store.delete(store_paths.landing(source, day, MANIFEST))
+    for name, (content, _) in files.items():
+        store.put(store_paths.landing(source, day, name), content)
+    store.put(store_paths.landing(source, day, MANIFEST), manifest.model_dump_json(by_alias=True).encode())
+    return sum(file.rows for file in landed)
+
+
+def split_and_deliver(spec: DatasetSpec, name: str, path: Path, store: Store) -> dict[str, int]:
+    """Land the rows of one file in the partitions of their event times; returns the rows of each partition.
+
+    Raises ``Refused`` with every fault before anything is landed.
+    """
+    from pipelines.steps.ingestion.file_split import split_file
+
+    source = spec.sources[name]
+    faults = _name_faults([path.name], source)
+    parts, split_faults = split_file(path.name, _read(path), source, spec.partition_calendar)
+    if faults or split_faults:
+        raise Refused(f"{path} cannot be split; nothing was landed", [*faults, *split_faults])
+    return {key: deliver(spec, name, key, {path.name: (part.content, part.rows)}, store) for key, part in parts.items()}
+
+
+def _counted(contents: Mapping[str, bytes], source: SourceSpec) -> dict[str, tuple[bytes, int]]:
+    """Each file with its number of rows. Raises ``Refused`` with every fault of every file."""
+    from pipelines.steps.ingestion.delivered_file import read_file
+
+    faults = _name_faults(contents, source)
+    counted: dict[str, tuple[bytes, int]] = {}
+    for name, content in contents.items():
+        file = read_file(name, content, source.files, list(source.columns))
+        faults += [f"{name}: {failure}" for failure in file.failures]
+        counted[name] = (content, 0 if file.rows is None else file.rows.height)
+    if faults:
+        raise Refused("nothing was landed; correct the files", faults)
+    return counted
+
+
+def _name_faults(names: Any, source: SourceSpec) -> list[str]:
+    return [
+        f"{name} is no file of the source, whose files are {source.files.name}; rename it"
+        for name in names
+        if not source.files.has(name)
+    ]
+
+
+def _day(spec: DatasetSpec, partition: str) -> date:
+    try:
+        day = date.fromisoformat(partition)
+    except ValueError:
+        raise Refused(f"{partition} is no day; write it as 2013-03-01") from None
+    calendar = spec.partition_calendar
+    if day < calendar.start or (calendar.end is not None and day > calendar.end):
+        raise Refused(f"{partition} lies outside of {calendar.start} to {calendar.end}, which {spec.dataset} declares")
+    return day
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise Refused(f"{path} cannot be read: {error.strerror}") from error
