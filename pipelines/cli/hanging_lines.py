@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import textwrap
+from typing import Any
 
 from pipelines.cli.terminal_text import visible
 
+FURTHER = 2
+"""By how much the further lines of an indented line are indented more."""
 NARROW_INDENT = 8
 """Where a text goes on if the column in which it begins leaves no room for its words."""
 MIN_ROOM = 24
@@ -21,6 +24,21 @@ def hanging_lines(label: str, text: str, width: int) -> str:
     indent = " " * min(NARROW_INDENT, len(label), max(0, width - longest))
     below = _wrapped(indent, indent, words, width)
     return f"{label.rstrip()}\n{below}" if label.strip() else below
+
+
+def print_hanging(line: str, console: Any) -> None:
+    """Print a line of ``rich`` markup on a ``rich`` console; what does not fit goes on below it, indented more."""
+    from rich.text import Text
+
+    text = Text.from_markup(line)
+    indent = len(text.plain) - len(text.plain.lstrip())
+    if text.cell_len <= console.width or console.width < indent + MIN_ROOM:
+        console.print(text)
+        return
+    first, *further = text[indent:].wrap(console, console.width - indent - FURTHER)
+    console.print(Text(" " * indent) + first)
+    for part in further:
+        console.print(Text(" " * (indent + FURTHER)) + part)
 
 
 def _wrapped(first: str, later: str, words: list[str], width: int) -> str:

@@ -10,6 +10,7 @@ from contextlib import suppress
 from typing import Any, TypeVar
 
 from pipelines import store_paths
+from pipelines.cli.hanging_lines import print_hanging
 from pipelines.cli.model_status import monitoring_facts, next_rollback, rollout_facts, version_facts
 from pipelines.cli.names import check_model
 from pipelines.errors import AirworthyError, Unavailable
@@ -174,7 +175,7 @@ def print_summary(ports: Ports, console: Any) -> None:
     from pipelines.cli.status_page import render_summary
 
     for part in render_summary(summary(ports)):
-        console.print(part)
+        _print_part(part, console)
 
 
 def print_model(model: str, ports: Ports, console: Any) -> None:
@@ -182,4 +183,12 @@ def print_model(model: str, ports: Ports, console: Any) -> None:
     from pipelines.cli.status_page import render_model
 
     for part in render_model(model, summary(ports, model)):
+        _print_part(part, console)
+
+
+def _print_part(part: Any, console: Any) -> None:
+    """A line, or a table."""
+    if isinstance(part, str):
+        print_hanging(part, console)
+    else:
         console.print(part)

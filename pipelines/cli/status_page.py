@@ -145,7 +145,7 @@ def _model_lines(
         yield f"  [red]no valid declaration:[/red] nothing trains, evaluates or monitors {markup(name)}"
     if live and live["version"]:
         previous = f", previous {markup(live['previous'])}" if live["previous"] else ""
-        yield f"  live: version [bold]{markup(live['version'])}[/bold]{previous} ({live['workers']} workers)"
+        yield f"  live: version [bold]{markup(live['version'])}[/bold]{previous} ({_workers_text(live['workers'])})"
     else:
         yield "  live: nothing" if live else "  live: not known, the endpoint did not answer"
     if live and live["log_set_aside"]:
@@ -183,6 +183,10 @@ def _model_lines(
         yield f"  drifted (days): {_counts_text(model['drifted'], reasons + 1)}"
     for request in model["retrain_requests"]:
         yield f"  retraining requested on {markup(request['day'])}: {markup('; '.join(request['reasons']))}"
+
+
+def _workers_text(count: int) -> str:
+    return f"{count} worker{'s' if count != 1 else ''}"
 
 
 def _rollback_lines(model: dict[str, Any]) -> Iterator[str]:

@@ -26,6 +26,7 @@ from pipelines.errors import AirworthyError, Refused
 from pipelines.messages.pod_run import LOG, MANIFEST, RESULT, TICKET, RunManifest, RunTicket
 from pipelines.pod.declarations import restore_declarations
 from pipelines.pod.log import LogCopy
+from pipelines.pod.run_seal import RUN_KEY, get_sealed, put_sealed
 from pipelines.ports import Store
 from pipelines.settings import Settings
 from pipelines.spec.fault_text import fault_texts
@@ -42,20 +43,20 @@ Outcome = Literal["done", "refused", "unavailable"]
 
 def run_ticket(step: str, run: str) -> int:
     """Run the step of the ticket of ``run``; returns the exit code. ``run`` is a path in the store."""
-    worker = step == WORKER_STEP
+    worker, key = step == WORKER_STEP, os.environ.pop(RUN_KEY, None)
     signal.signal(signal.SIGTERM, _exit_on_sigterm)
     os.environ["AIRWORTHY_RUN"] = run
     log = f"{run}/{socket.gethostname()}.txt" if worker else f"{run}/{LOG}"
     with tempfile.TemporaryDirectory() as folder:
         ports = open_ports(Settings.from_environment().model_copy(update={"include": Path(folder)}))
         with LogCopy(ports.store, log):
-            return _run_and_report(step, run, ports)
+            return _run_and_report(step, run, key, ports)
 
 
-def _run_and_report(step: str, run: str, ports: RealPorts) -> int:
+def _run_and_report(step: str, run: str, key: str | None, ports: RealPorts) -> int:
     """Run, and return the exit code; every exception is written to the log."""
     try:
-        return _run_worker(run, ports) if step == WORKER_STEP else _run(step, run, ports)
+        return _run_worker(run, key, ports) if step == WORKER_STEP else _run(step, run, key, ports)
     except AirworthyError as error:
         _write_termination_message(error)
         return error.exit_code
@@ -64,19 +65,19 @@ def _run_and_report(step: str, run: str, ports: RealPorts) -> int:
         return 1
 
 
-def _run_worker(run: str, ports: RealPorts) -> int:
+def _run_worker(run: str, key: str | None, ports: RealPorts) -> int:
     """Take a share of the training that another pod of the same launch leads."""
     from pipelines.steps.training.worker import join_training
 
-    ticket = _read_ticket(run, ports.store)
+    ticket = _read_ticket(run, key, ports.store)
     restore_declarations(ports.store, ticket.declarations, ports.settings.include)
     join_training(run, ports)
     return 0
 
 
-def _run(step: str, run: str, ports: RealPorts) -> int:
+def _run(step: str, run: str, key: str | None, ports: RealPorts) -> int:
     store, started = ports.store, ports.clock()
-    ticket = _read_ticket(run, store)
+    ticket = _read_ticket(run, key, store)
     if ticket.step != step:
         raise Refused(f"the ticket of {run} names {ticket.step}, the pod was started for {step}; start the task again")
     restore_declarations(store, ticket.declarations, ports.settings.include)
@@ -84,7 +85,7 @@ def _run(step: str, run: str, ports: RealPorts) -> int:
     if result is not None:
         store.put(f"{run}/{RESULT}", result)
     manifest = _manifest(ticket, result, error, started, ports.clock())
-    store.put(f"{run}/{MANIFEST}", manifest.model_dump_json(by_alias=True, indent=1).encode())
+    put_sealed(store, f"{run}/{MANIFEST}", manifest.model_dump_json(by_alias=True, indent=1).encode(), key)
     if error is not None:
         _write_termination_message(error)
         return error.exit_code
@@ -101,10 +102,11 @@ def _run_request(ticket: RunTicket, ports: RealPorts) -> tuple[bytes | None, Air
         return None, error
 
 
-def _read_ticket(run: str, store: Store) -> RunTicket:
+def _read_ticket(run: str, key: str | None, store: Store) -> RunTicket:
+    """A pod without a key was started by an earlier release, which sealed nothing."""
     path = f"{run}/{TICKET}"
     try:
-        return RunTicket.model_validate_json(store.get(path))
+        return RunTicket.model_validate_json(get_sealed(store, path, [key] if key else []))
     except ValidationError as fault:
         raise Refused(f"{path} is not a ticket; start the task again", fault_texts(fault)) from fault
 

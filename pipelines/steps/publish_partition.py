@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import re
 
 import polars as pl
 
 from pipelines import store_paths
-from pipelines.errors import Conflict
+from pipelines.errors import Conflict, Refused
 from pipelines.messages.validation import PublishRequest, PublishResult, SourceAudit
 from pipelines.ports import Ports, Store
 from pipelines.spec.source import SourceSpec
 from pipelines.tables.profile import profile_frame
 from pipelines.tables.row_identity import ROW_COLUMN
 
-STAGED_NAME = re.compile(r"(?P<source>\w+)\.(accepted|quarantined)\.(?P<version>\d{1,18})\.[0-9a-f]{64}\.parquet")
+STAGED_NAME = re.compile(
+    r"(?P<source>\w+)\.(accepted|quarantined)\.(?P<version>\d{1,18})\.(?P<digest>[0-9a-f]{64})\.parquet"
+)
 """A file of staged rows; before 0.2.0 it named no version of the raw table, and such files stay."""
 
 
@@ -78,7 +81,11 @@ def _read_staged(request: PublishRequest, source: SourceAudit, part: str, ports:
     published = ports.store.input_version(store_paths.validated(source.source), source.landed_day)
     if not ports.store.exists(path) and published is not None and published > source.raw_version:
         raise Conflict(f"{path} was deleted: version {published} of {source.source} {source.landed_day} is published")
-    return pl.read_parquet(io.BytesIO(ports.store.get(path))).drop("day")
+    content = ports.store.get(path)
+    name = STAGED_NAME.fullmatch(path.rpartition("/")[2])
+    if name and hashlib.sha256(content).hexdigest() != name["digest"]:
+        raise Refused(f"{path} is not what the audit staged: its digest is another one; clear the audit of the day")
+    return pl.read_parquet(io.BytesIO(content)).drop("day")
 
 
 def _delete_superseded(request: PublishRequest, source: SourceAudit, store: Store) -> None:

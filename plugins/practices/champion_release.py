@@ -9,7 +9,9 @@ from airflow.sdk import Context
 from pipelines.errors import Refused, Unavailable
 from pipelines.ledger.recorded_facts import semantic_versions
 from pipelines.ledger.required_evidence import REQUIRED_GATES
+from pipelines.ledger.version_state import live_version, read_versions
 from pipelines.messages.release import LiveState
+from pipelines.ports import LedgerEntry
 from pipelines.rules.champion_release import judge_release
 from pipelines.versions.records import update_registry
 from practices._operators import run_context
@@ -52,7 +54,9 @@ class ChampionRelease(RolloutPractice):
             **state.model_dump(mode="json", include={"previous", "generation", "workers"}),
         }
         actor = run_context.actor(context, ports.settings.actor)
-        line = ports.ledger.append("release", self.model, ticket.version, details, actor=actor, key=key)
+        line = recorded_release(rollout) or ports.ledger.append(
+            "release", self.model, ticket.version, details, actor=actor, key=key
+        )
         update_registry(ports, line, state)
         context["outlet_events"][asset(self.model, "released")].extra = {"version": ticket.version, **details}
         return state.model_dump(mode="json", by_alias=True)
@@ -71,6 +75,16 @@ class ChampionRelease(RolloutPractice):
             reasons = [f"version {live.version} went live meanwhile; trigger {self.model}__deploy again"]
             raise Refused(f"version {ticket.version} was to replace {ticket.champion or 'nothing'}", reasons)
         rollout.target.release(self.model, ticket.version, ticket.bundle, ticket.sha256, key=key)
+
+
+def recorded_release(rollout: Rollout) -> LedgerEntry | None:
+    """The line on this release if it is the newest one and still holds: clearing the task releases nothing anew."""
+    ticket = rollout.ticket
+    lines = rollout.ports.ledger.entries(ticket.model)
+    newest = next((line for line in reversed(lines) if line.kind == "release"), None)
+    if newest is None or (newest.version, newest.details.get("rollout_id")) != (ticket.version, ticket.rollout_id):
+        return None
+    return newest if live_version(read_versions(lines)) == ticket.version else None
 
 
 def read_released_state(rollout: Rollout) -> LiveState:

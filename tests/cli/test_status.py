@@ -15,6 +15,7 @@ import pytest
 from rich.console import Console
 
 from pipelines.cli import status
+from pipelines.cli.hanging_lines import print_hanging
 from pipelines.cli.status_page import render_summary
 from pipelines.errors import Refused, Unavailable
 from pipelines.messages.release import LiveState
@@ -401,3 +402,17 @@ def test_a_model_that_there_is_not_is_refused(ports: Any) -> None:
     ports.catalog = Catalog.read(Path(__file__).parents[2] / "include")
     with pytest.raises(Refused, match="there is no model nosuch; there are"):
         status.run(argparse.Namespace(json=False, model="nosuch"), ports)
+
+
+@pytest.mark.parametrize("width", [30, 80, 200])
+def test_what_does_not_fit_a_line_goes_on_below_it_indented_more_and_loses_no_word(
+    capsys: pytest.CaptureFixture[str], width: int
+) -> None:
+    words = "performance_check of 2013-03-05: PASS (version 1, days 2013-02-27 to 2013-03-05, measured just now)"
+    console = Console(width=width, color_system=None)
+    print_hanging(f"  {words}", console)
+    first, *further = capsys.readouterr().out.splitlines()
+    assert first.startswith("  perf")
+    assert all(line.startswith("    ") and line[4] != " " for line in further)
+    assert " ".join([first, *further]).split() == words.split()
+    assert max(map(len, [first, *further])) <= width

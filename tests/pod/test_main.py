@@ -20,9 +20,12 @@ from pipelines.messages.pod_run import RunManifest, RunTicket
 from pipelines.messages.training import SnapshotRequest
 from pipelines.messages.validation import AuditResult, ValidateRequest
 from pipelines.pod.declarations import store_declarations
+from pipelines.pod.run_seal import RUN_KEY, get_sealed, put_sealed, run_key
 from pipelines.settings import REPOSITORY
 
 RUN = store_paths.pod_run("flights__validate", "manual__1", "quarantine", "1-abc").rstrip("/")
+
+KEY = run_key("of the installation", RUN)
 
 
 @pytest.fixture
@@ -34,13 +37,13 @@ def ticket(store: DeltaStore, step: str, request: str, declarations: str | None 
     written = RunTicket(
         step=step, request=request, declarations=declarations or store_declarations(store, REPOSITORY / "include")
     )
-    store.put(f"{RUN}/ticket.json", written.model_dump_json(by_alias=True).encode())
+    put_sealed(store, f"{RUN}/ticket.json", written.model_dump_json(by_alias=True).encode(), KEY)
     return written
 
 
 def environment(store: DeltaStore, **more: str) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("AIRWORTHY", "AIRFLOW"))}
-    return {**kept, "AIRWORTHY_STORE": store.root, "AIRWORTHY_INCLUDE": "/nowhere", **more}
+    return {**kept, "AIRWORTHY_STORE": store.root, "AIRWORTHY_INCLUDE": "/nowhere", RUN_KEY: KEY, **more}
 
 
 def door(store: DeltaStore, step: str, **more: str) -> subprocess.CompletedProcess[str]:
@@ -51,7 +54,7 @@ def door(store: DeltaStore, step: str, **more: str) -> subprocess.CompletedProce
 
 
 def manifest(store: DeltaStore) -> RunManifest:
-    return RunManifest.model_validate_json(store.get(f"{RUN}/manifest.json"))
+    return RunManifest.model_validate_json(get_sealed(store, f"{RUN}/manifest.json", [KEY]))
 
 
 def snapshot_request(model: str) -> str:
@@ -91,12 +94,22 @@ def test_altered_declarations_are_refused_before_the_step_begins(store: DeltaSto
     assert not store.exists(f"{RUN}/manifest.json")
 
 
+def test_a_ticket_that_somebody_else_wrote_is_not_carried_out(store: DeltaStore) -> None:
+    written = ticket(store, "take_snapshot", snapshot_request("flight_delay"))
+    other = written.model_copy(update={"request": snapshot_request("some_other_model")})
+    store.put(f"{RUN}/ticket.json", other.model_dump_json(by_alias=True).encode())
+    done = door(store, "take_snapshot")
+    assert done.returncode == 65
+    assert "ticket.json has not the seal of its run" in done.stdout + done.stderr
+    assert not store.exists(f"{RUN}/manifest.json")
+
+
 @pytest.mark.parametrize(
     ("content", "said"), [(None, "no such file"), (b"{}", "is not a ticket"), (b"not json", "is not a ticket")]
 )
 def test_without_a_ticket_nothing_runs(store: DeltaStore, content: bytes | None, said: str) -> None:
     if content is not None:
-        store.put(f"{RUN}/ticket.json", content)
+        put_sealed(store, f"{RUN}/ticket.json", content, KEY)
     done = door(store, "take_snapshot")
     assert done.returncode == 65
     assert said in done.stdout + done.stderr

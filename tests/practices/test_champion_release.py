@@ -48,8 +48,8 @@ def ticket_for(harness: PracticeHarness, version: str, **changes: Any) -> dict[s
     return ticket | changes
 
 
-def release(harness: PracticeHarness, version: str, *, ticket: dict[str, Any] | None = None) -> Any:
-    made = harness.context("deploy", "release_champion", run=f"asset__{version}")
+def release(harness: PracticeHarness, version: str, *, ticket: dict[str, Any] | None = None, clears: int = 0) -> Any:
+    made = harness.context("deploy", "release_champion", run=f"asset__{version}", clear_number=clears)
     asked = ticket or ticket_for(harness, version)
     harness.pass_checklist(asked, run=f"asset__{version}")
     if asked["champion"] and asked["champion"] != version:
@@ -121,6 +121,20 @@ def test_the_last_word_of_a_gate_counts(harness: PracticeHarness) -> None:
     harness.ledger.append("gate", MODEL, "4", details, actor="test")
     with pytest.raises(Refused, match="slice_gate said fail"):
         release(harness, "4")
+
+
+def test_a_release_that_is_cleared_while_its_version_is_live_is_one_release_on_record(
+    harness: PracticeHarness, target: FakeTarget
+) -> None:
+    for version in ("4", "5"):
+        approve(harness, version)
+    release(harness, "4")
+    ticket = ticket_for(harness, "5")
+    for clears in range(3):
+        context = release(harness, "5", ticket=ticket, clears=clears)
+    assert [verb for verb, *_ in target.calls].count("promote") == 1
+    assert [version for version, _ in harness.lines("release")] == ["4", "5"]
+    assert emitted(context, "released")["version"] == "5"
 
 
 @pytest.mark.parametrize("moment", ["read back", "ledger", "previous", "champion", "after everything"])

@@ -255,6 +255,15 @@ def test_a_published_day_keeps_what_its_audit_staged_and_newer_audits_and_nothin
     assert set(weather_of(older).staged.values()).isdisjoint(stored)
 
 
+def test_rows_that_somebody_else_put_in_the_place_of_staged_ones_are_not_published(ports: FakePorts) -> None:
+    audited = audit(ports)
+    buffer = io.BytesIO()
+    weather({"temp": 99.0}).with_columns(pl.lit(DAY).alias("day")).write_parquet(buffer)
+    ports.store.put(weather_of(audited).staged["accepted"], buffer.getvalue())
+    with pytest.raises(Refused, match="is not what the audit staged"):
+        publish(ports, audited)
+
+
 def test_a_refused_delivery_deletes_nothing_of_one_that_may_still_be_published(ports: FakePorts) -> None:
     good = deliver_weather(ports, {"temp": 40.0})
     publish(ports, deliver_weather(ports, {"humid": 140.0}), accept=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
+from pipelines.errors import Refused
 from pipelines.ports import Ports
 from pipelines.settings import Settings
 from pipelines.spec.catalog import Catalog
@@ -29,6 +30,17 @@ def _open(settings: Settings) -> Ports:
 def open_fresh_ports() -> Ports:
     """Uncached ports with newly read declarations, for the triggerer, which runs for months."""
     return _open.__wrapped__(Settings.from_environment())
+
+
+def secrets_of_tasks() -> list[str]:
+    """Airflow's Fernet keys, the newest first: every worker has them and no pod of a step."""
+    from airflow.sdk.configuration import conf
+
+    keys = [key.strip() for key in conf.get("core", "fernet_key", fallback="").split(",") if key.strip()]
+    if not keys:
+        hint = "give every worker AIRFLOW__CORE__FERNET_KEY: by it a run in a pod is told from what others write"
+        raise Refused("core.fernet_key of Airflow is empty", [hint])
+    return keys
 
 
 def open_sqs_client(connection: str | None) -> Any:

@@ -4,6 +4,7 @@ The files are below ``runs/<dag>/<run>/<task>-<step>/`` (mapped task: ``<task>-<
 ticket, what the pod wrote (log, result, manifest) and what the task wrote (``end.json``, ``adopts.json``,
 ``collected.json``). An attempt is one try of the task; a time stamp in its name distinguishes it from tries of a
 deleted run with the same id. The ticket of a try is never changed: a later release is used by the next try only.
+Tickets, manifests and adoptions are sealed by a key of the attempt (`pipelines.pod.run_seal`).
 """
 
 from __future__ import annotations
@@ -11,15 +12,22 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
+from pydantic import ValidationError
+
 from pipelines import store_paths
-from pipelines.errors import AirworthyError, Refused, Unavailable
+from pipelines.errors import Refused, Unavailable
 from pipelines.messages.pod_run import MANIFEST, RESULT, TICKET, RunManifest, RunTicket
 from pipelines.ports import Store
 from pipelines.rules.pod_end import PodEnd
+from pipelines.spec.fault_text import fault_texts
+from practices._pods.recorded_end import end_error, end_json
+from practices._pods.run_identity import is_same_request, path_slug
+from practices._pods.sealed_files import SealedFiles
 
 END_FILE, ADOPTS_FILE, COLLECTED_FILE = "end.json", "adopts.json", "collected.json"
 
@@ -39,13 +47,15 @@ class Launch:
     """When Airflow created this try: the first 12 hex digits of its id, a UUID of version 7."""
     request: str = ""
     """The request as JSON text, built from the present facts."""
+    secrets: tuple[str, ...] = ()
+    """Of the installation (`SealedFiles`)."""
 
     @classmethod
-    def of(cls, context: Any, store: Store, step: str, request: str = "") -> Launch:
+    def of(cls, context: Any, store: Store, step: str, request: str = "", secrets: Sequence[str] = ()) -> Launch:
         ti = context["ti"]
         map_index = -1 if ti.map_index is None else int(ti.map_index)
-        stamp = str(ti.id).replace("-", "")[:12]
-        return cls(store, step, ti.dag_id, ti.run_id, ti.task_id, map_index, int(ti.try_number), stamp, request)
+        stamp, number = str(ti.id).replace("-", "")[:12], int(ti.try_number)
+        return cls(store, step, ti.dag_id, ti.run_id, ti.task_id, map_index, number, stamp, request, tuple(secrets))
 
     @property
     def attempt(self) -> str:
@@ -71,6 +81,14 @@ class Launch:
     def path(self, attempt: str, name: str = "") -> str:
         return f"{self.root}/{attempt}/{name}".rstrip("/")
 
+    def run_key(self, attempt: str) -> str | None:
+        """The key by which the attempt's pod reads its ticket and seals its manifest."""
+        return self._sealed.key(self.path(attempt))
+
+    @cached_property
+    def _sealed(self) -> SealedFiles:
+        return SealedFiles(self.store, self.secrets)
+
     # ---- reading -----------------------------------------------------------------------------------------------
 
     @cached_property
@@ -89,7 +107,7 @@ class Launch:
         """The attempt, or the one that it adopted; None if it has neither a ticket nor an adopted attempt."""
         files = self._files_by_attempt.get(attempt, set())
         if ADOPTS_FILE in files:
-            return str(json.loads(self.store.get(self.path(attempt, ADOPTS_FILE)))["attempt"])
+            return str(json.loads(self._sealed.get(self.path(attempt), ADOPTS_FILE))["attempt"])
         return attempt if TICKET in files else None
 
     def unfinished_attempt(self) -> str | None:
@@ -100,7 +118,7 @@ class Launch:
         *_, latest = max((attempt for attempt in attempts if attempt[0] < self.try_number), default=(0, "", ""))
         newest = self._resolve_adopted(latest)
         files = self._files_by_attempt.get(newest or "", set())
-        if newest is None or COLLECTED_FILE in files or END_FILE in files:
+        if newest is None or COLLECTED_FILE in files or END_FILE in files or self._lacks_seal(newest):
             return None
         if not is_same_request(self._ticket(newest).request, self.request):
             return None
@@ -118,21 +136,23 @@ class Launch:
     def read_result(self, attempt: str) -> bytes | None:
         """The result, checked against the attempt's manifest; None while there is neither a manifest nor an end.
 
-        Raises what the step raised (``Refused``, ``Unavailable``), or the recorded end of a pod without a manifest.
+        Raises what the step raised (``Refused``, ``Unavailable``), or the recorded end of a pod without a manifest;
+        ``Unavailable`` for an attempt from before seals.
         """
+        if self._lacks_seal(attempt):
+            raise Unavailable(f"{self.path(attempt)} is of an earlier release; the next try starts a pod anew")
         files = self._files_by_attempt.get(attempt, set())
         if MANIFEST not in files:
             if END_FILE in files:
-                raise _end_error(PodEnd(**json.loads(self.store.get(self.path(attempt, END_FILE)))))
+                raise end_error(self.store.get(self.path(attempt, END_FILE)))
             return None
         manifest = self._manifest(attempt)
         if manifest.outcome == "refused":
             raise Refused(manifest.subject or f"step {self.step} refused", manifest.reasons)
         if manifest.outcome == "unavailable":
             raise Unavailable(manifest.subject or f"step {self.step}: a service was unavailable")
-        result = self.store.get(self.path(attempt, RESULT))
-        if hashlib.sha256(result).hexdigest() != manifest.result_sha256:
-            path = self.path(attempt, RESULT)
+        path = self.path(attempt, RESULT)
+        if hashlib.sha256(result := self.store.get(path)).hexdigest() != manifest.result_sha256:
             raise Refused(f"{path} is not what the pod wrote: its digest differs from its manifest; clear the task")
         self.store.put(self.path(attempt, COLLECTED_FILE), json.dumps({"try": self.try_number}).encode())
         return result
@@ -140,47 +160,31 @@ class Launch:
     def _manifest(self, attempt: str) -> RunManifest:
         path = self.path(attempt, MANIFEST)
         try:
-            manifest = RunManifest.model_validate_json(self.store.get(path))
-        except ValueError as fault:
-            raise Refused(f"{path} is not a manifest; clear the task", [str(fault)]) from fault
+            manifest = RunManifest.model_validate_json(self._sealed.get(self.path(attempt), MANIFEST))
+        except ValidationError as fault:
+            raise Refused(f"{path} is not a manifest; clear the task", fault_texts(fault)) from fault
         request_digest = hashlib.sha256(self._ticket(attempt).request.encode()).hexdigest()
         if (manifest.step, manifest.request_sha256) != (self.step, request_digest):
             raise Refused(f"{path} answers another request than its ticket; clear the task")
         return manifest
 
     def _ticket(self, attempt: str) -> RunTicket:
-        return RunTicket.model_validate_json(self.store.get(self.path(attempt, TICKET)))
+        return RunTicket.model_validate_json(self._sealed.get(self.path(attempt), TICKET))
+
+    def _lacks_seal(self, attempt: str) -> bool:
+        return self._sealed.lacks_seal(self.path(attempt), TICKET)
 
     # ---- writing -----------------------------------------------------------------------------------------------
 
     def write_ticket(self, declarations: str, workers: int) -> None:
         """Write the ticket; called before the pod is created, which reads it."""
         ticket = RunTicket(step=self.step, request=self.request, declarations=declarations, workers=workers)
-        self.store.put(self.path(self.attempt, TICKET), ticket.model_dump_json(by_alias=True, indent=1).encode())
+        self._sealed.put(self.path(self.attempt), TICKET, ticket.model_dump_json(by_alias=True, indent=1).encode())
 
     def record_adoption(self, attempt: str) -> None:
         """Record that this try continues with the pod of an earlier one."""
-        self.store.put(self.path(self.attempt, ADOPTS_FILE), json.dumps({"attempt": attempt}).encode())
+        self._sealed.put(self.path(self.attempt), ADOPTS_FILE, json.dumps({"attempt": attempt}).encode())
 
     def write_end(self, attempt: str, end: PodEnd) -> None:
         """Record the end of a pod that wrote no manifest."""
-        note = {"kind": end.kind, "subject": end.subject, "reasons": end.reasons}
-        self.store.put(self.path(attempt, END_FILE), json.dumps(note, indent=1).encode())
-
-
-def is_same_request(request: str, other: str) -> bool:
-    """Whether two requests are equal but for ``git_revision``: a redeployment does not invalidate a running pod."""
-    first, second = json.loads(request), json.loads(other)
-    return bool({**first, "git_revision": None} == {**second, "git_revision": None})
-
-
-def path_slug(run_id: str) -> str:
-    """A run id as part of a path: readable, and unique by a digest where characters were replaced."""
-    plain = re.sub(r"[^A-Za-z0-9_.-]+", "-", run_id)
-    return plain if plain == run_id else f"{plain}-{hashlib.sha256(run_id.encode()).hexdigest()[:6]}"
-
-
-def _end_error(end: PodEnd) -> AirworthyError:
-    if end.kind == "refused":
-        return Refused(end.subject, end.reasons)
-    return Unavailable("".join([end.subject, *(f"\n  - {reason}" for reason in end.reasons)]))
+        self.store.put(self.path(attempt, END_FILE), end_json(end))

@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from pipelines.errors import Refused
+from pipelines.pod.run_seal import RUN_KEY
 from pipelines.rules.pod_privileges import check_host_access
 from pipelines.settings import Settings
 from pipelines.spec.runner import StageRunner, Volume
@@ -42,7 +43,7 @@ def pod_arguments(launch: Launch, attempt: str, runner: StageRunner, settings: S
         "arguments": [launch.step, "--run", launch.path(attempt)],
         "pod_template_file": str(_template(runner, settings)),
         "container_resources": k8s.V1ResourceRequirements(**resources(runner)),
-        "env_vars": [*_environment(runner, settings), *_secrets(runner)],
+        "env_vars": [*_environment(runner, settings, launch.run_key(attempt)), *_secrets(runner)],
         "volumes": [_volume(volume) for volume in runner.volumes],
         "volume_mounts": [
             k8s.V1VolumeMount(name=v.name, mount_path=v.mount_path, read_only=v.read_only and not v.scratch)
@@ -142,7 +143,7 @@ def _template(runner: StageRunner, settings: Settings) -> Path:
     return path
 
 
-def _environment(runner: StageRunner, settings: Settings) -> list[Any]:
+def _environment(runner: StageRunner, settings: Settings, key: str | None) -> list[Any]:
     from kubernetes.client import models as k8s
 
     values = {
@@ -154,6 +155,7 @@ def _environment(runner: StageRunner, settings: Settings) -> list[Any]:
         "OMP_WAIT_POLICY": "PASSIVE",
         **{name: os.environ[name] for name in FORWARDED_VARIABLES if name in os.environ},
         **runner.environment,
+        **({RUN_KEY: key} if key else {}),
     }
     return [k8s.V1EnvVar(name=name, value=value) for name, value in values.items()]
 

@@ -42,7 +42,8 @@ def run_in_pod(step: str, request: Message, runner: StageRunner) -> bytes:
     one that the cluster removed.
     """
     context, ports = get_current_context(), installation.open_ports()
-    launch = Launch.of(context, ports.store, step, request.model_dump_json(by_alias=True))
+    content = request.model_dump_json(by_alias=True)
+    launch = Launch.of(context, ports.store, step, content, installation.secrets_of_tasks())
     if attempt := launch.current_attempt():
         if (answer := launch.read_result(attempt)) is not None:
             return answer
@@ -64,7 +65,7 @@ def run_in_pod(step: str, request: Message, runner: StageRunner) -> bytes:
 def collect_pod(reference: dict[str, Any]) -> None:
     """Called when a pod has ended or cannot begin: show its log, record its end and delete it."""
     context, ports = get_current_context(), installation.open_ports()
-    launch = Launch.of(context, ports.store, reference["step"])
+    launch = Launch.of(context, ports.store, reference["step"], secrets=installation.secrets_of_tasks())
     attempt, name = reference["attempt"], launch.pod_name(reference["attempt"])
     cluster, now = Cluster(ports.settings), datetime.now(UTC)
     pod = cluster.read(name)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import json
+from collections.abc import Callable
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any, Literal
@@ -11,18 +13,21 @@ import pytest
 
 from pipelines.errors import Refused, Unavailable
 from pipelines.messages.pod_run import RunManifest
+from pipelines.pod.run_seal import put_sealed
 from pipelines.rules.pod_end import PodEnd
 from pipelines.testing.ports import MemoryStore
-from practices._pods.launch import Launch, is_same_request
+from practices._pods.launch import Launch
+from practices._pods.run_identity import is_same_request
 
 NOW = datetime(2026, 11, 2, 7, tzinfo=UTC)
 REQUEST = '{"model": "m", "git_revision": "a"}'
+SECRETS = ("the installation's", "its former one")
 
 
 def launch(store: MemoryStore, try_number: int = 1, made: str = "0190aaaa-0001", **fields: Any) -> Launch:
     named = {"dag_id": "m__train", "run_id": "manual__1", "task_id": "train_model", "map_index": -1, **fields}
     ti = SimpleNamespace(**named, try_number=try_number, id=f"{made}-7000-8000-000000000000")
-    return Launch.of({"ti": ti}, store, "train_model", fields.get("request", REQUEST))
+    return Launch.of({"ti": ti}, store, "train_model", fields.get("request", REQUEST), fields.get("secrets", SECRETS))
 
 
 def begun(store: MemoryStore, try_number: int = 1, **fields: Any) -> Launch:
@@ -53,7 +58,8 @@ def finish(
         "pod": "p",
     }
     manifest = RunManifest.model_validate({**told, **changes})
-    store.put(of.path(of.attempt, "manifest.json"), manifest.model_dump_json(by_alias=True).encode())
+    content = manifest.model_dump_json(by_alias=True).encode()
+    put_sealed(store, of.path(of.attempt, "manifest.json"), content, of.run_key(of.attempt))
     return of.reload()
 
 
@@ -99,9 +105,73 @@ def test_a_manifest_that_does_not_fit_is_refused(store: MemoryStore, changes: di
 
 def test_a_manifest_that_cannot_be_read_is_refused(store: MemoryStore) -> None:
     of = begun(store)
-    store.put(of.path(of.attempt, "manifest.json"), b"{")
+    put_sealed(store, of.path(of.attempt, "manifest.json"), b"{", of.run_key(of.attempt))
     with pytest.raises(Refused, match="is not a manifest"):
         of.reload().read_result(of.attempt)
+
+
+OTHER = {"run_id": "manual__2"}
+FORGERIES: dict[str, Callable[[MemoryStore, Launch], object]] = {
+    "the manifest and result of another run": lambda store, of: copy_files(
+        store, finish(store, begun(store, **OTHER)), of
+    ),
+    "a manifest without a seal": lambda store, of: store.delete(of.path(of.attempt, "manifest.json.seal")),
+    "a manifest changed by a byte": lambda store, of: append(store, of.path(of.attempt, "manifest.json")),
+    "a ticket changed by a byte": lambda store, of: append(store, of.path(of.attempt, "ticket.json")),
+    "a manifest sealed by a key of another run": lambda store, of: put_sealed(
+        store,
+        of.path(of.attempt, "manifest.json"),
+        store.get(of.path(of.attempt, "manifest.json")),
+        launch(store, **OTHER).run_key(of.attempt),
+    ),
+}
+
+
+def copy_files(store: MemoryStore, source: Launch, to: Launch) -> None:
+    for name in ("result.json", "manifest.json", "manifest.json.seal"):
+        store.put(to.path(to.attempt, name), store.get(source.path(source.attempt, name)))
+
+
+def append(store: MemoryStore, path: str) -> None:
+    store.put(path, store.get(path) + b" ")
+
+
+@pytest.mark.parametrize("forge", FORGERIES.values(), ids=list(FORGERIES))
+def test_what_a_pod_writes_beside_the_files_of_another_run_is_not_believed(
+    store: MemoryStore, forge: Callable[[MemoryStore, Launch], object]
+) -> None:
+    of = finish(store, begun(store))
+    forge(store, of)
+    with pytest.raises(Refused, match="seal"):
+        of.reload().read_result(of.attempt)
+
+
+@pytest.mark.parametrize(
+    "attempt", ["1-0190aaaa0009", "../../../m__train/manual__2/train_model-train_model/1-0190aaaa0001"]
+)
+def test_an_adoption_that_a_pod_wrote_leads_to_no_other_attempt(store: MemoryStore, attempt: str) -> None:
+    finish(store, begun(store, **OTHER))
+    of = begun(store)
+    store.put(of.path(of.attempt, "adopts.json"), json.dumps({"attempt": attempt}).encode())
+    with pytest.raises(Refused, match="has no seal"):
+        of.reload().current_attempt()
+
+
+def test_a_run_goes_on_while_the_secret_of_the_installation_is_replaced(store: MemoryStore) -> None:
+    of = finish(store, begun(store, secrets=["its former one"]), result=b'{"ok": 2}')
+    assert launch(store).read_result(of.attempt) == b'{"ok": 2}'
+
+
+def test_a_run_from_before_seals_is_started_anew_by_the_next_try(store: MemoryStore) -> None:
+    of = finish(store, begun(store, secrets=[]))
+    with pytest.raises(Unavailable, match="the next try starts a pod anew"):
+        launch(store).read_result(of.attempt)
+    assert launch(store, 2).unfinished_attempt() is None
+
+
+def test_the_key_of_a_run_is_no_secret_of_the_installation_and_differs_from_those_of_others(store: MemoryStore) -> None:
+    keys = [launch(store, **fields).run_key("1-x") for fields in ({}, OTHER, {"task_id": "t"}, {"dag_id": "d"})]
+    assert len({*keys, *SECRETS}) == 6
 
 
 def test_what_the_step_raised_is_raised_again_with_all_its_reasons(store: MemoryStore) -> None:

@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from pipelines.errors import Refused
+from pipelines.pod.run_seal import RUN_KEY
 from pipelines.settings import Settings
 from pipelines.spec.runner import StageRunner
 from pipelines.testing.ports import MemoryStore
@@ -75,7 +76,7 @@ def launch() -> Launch:
     ti = SimpleNamespace(
         dag_id="m__train", run_id="r", task_id="t", map_index=-1, try_number=2, id="0190aaaa-0001-7000-8000-0"
     )
-    return Launch.of({"ti": ti}, MemoryStore(), "train_model", "{}")
+    return Launch.of({"ti": ti}, MemoryStore(), "train_model", "{}", ["secret of the installation"])
 
 
 def built(declared: dict[str, Any], settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Any:
@@ -87,6 +88,18 @@ def built(declared: dict[str, Any], settings: Settings, monkeypatch: pytest.Monk
     ti = SimpleNamespace(dag_id="m__train", task_id="t", map_index=-1, try_number=2)
     context: Any = {"ti": ti, "run_id": "r", "dag": SimpleNamespace(parent_dag=None)}
     return Cluster(settings).build(arguments, context)
+
+
+def test_a_pod_gets_the_key_of_its_own_run_which_no_declaration_replaces(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pod = built(DECLARED, settings, monkeypatch)
+    environment = {variable.name: variable.value for variable in pod.spec.containers[0].env}
+    assert environment[RUN_KEY] == launch().run_key("2-x")
+    assert "secret of the installation" not in str(pod)
+    for field in ("environment", "secrets"):
+        with pytest.raises(ValueError, match=f"{RUN_KEY} is set by the runner itself"):
+            StageRunner.model_validate({field: {RUN_KEY: "other/key"}})
 
 
 def test_every_declared_field_is_in_the_pod(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
