@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import date, datetime
+from contextlib import AbstractContextManager
+from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pydantic import BaseModel, ConfigDict
 
+from pipelines.messages.incident import Event, Incident, Notice, OutboxMessage
 from pipelines.messages.release import LiveState
 from pipelines.messages.rollout import ArmCounts, RolloutState
 from pipelines.settings import Settings
@@ -161,9 +163,9 @@ class Ledger(Protocol):
         ...
 
     def entries(
-        self, model: str | None = None, version: str | None = None, kind: str | None = None
+        self, model: str | None = None, version: str | None = None, kind: str | None = None, *, after: int = 0
     ) -> list[LedgerEntry]:
-        """Matching lines that can be read, oldest first; ``faults`` names the damaged ones."""
+        """Matching lines above number ``after`` that can be read, oldest first; ``faults`` names the damaged ones."""
         ...
 
     def faults(self) -> list[str]:
@@ -283,6 +285,77 @@ class DeploymentTarget(LiveVersion, RolloutTarget, Protocol):
     """Serves a model: its live version, and a candidate beside it."""
 
 
+class IncidentChanges(Protocol):
+    """One transaction of the table of incidents: all of it is kept, or nothing."""
+
+    def newest(self, model: str, kind: str, subject: str) -> Incident | None:
+        """The newest incident of this key, over or not."""
+        ...
+
+    def active(self) -> list[Incident]:
+        """Incidents that are not resolved, oldest first."""
+        ...
+
+    def get(self, number: int) -> Incident | None: ...
+
+    def save(self, incident: Incident) -> Incident:
+        """Write the row; a new one is given its number."""
+        ...
+
+    def post(self, channel: str, incident: Incident, event: Event, *, created: datetime, due: datetime) -> None:
+        """Put a message into the outbox."""
+        ...
+
+    def note(self, name: str) -> str | None:
+        """What ``set_note`` last wrote under this name, such as how far the ledger was read."""
+        ...
+
+    def set_note(self, name: str, value: str) -> None: ...
+
+
+class Incidents(Protocol):
+    """Incidents and the outbox of their messages. Raises ``Unavailable`` when the database does not answer."""
+
+    def change(self) -> AbstractContextManager[IncidentChanges]:
+        """An exclusive transaction, durable at its end."""
+        ...
+
+    def read(self, *, active_only: bool = False) -> list[Incident]:
+        """Incidents, oldest first."""
+        ...
+
+    def note(self, name: str) -> str | None: ...
+
+    def set_note(self, name: str, value: str) -> None: ...
+
+    def claim(
+        self, channel: str, holder: str, now: datetime, *, lease: timedelta, pause: timedelta
+    ) -> list[OutboxMessage]:
+        """The messages that ``holder`` sends to the channel next, as one; the channel is its own until ``lease`` ends.
+
+        They are about one model, of which the channel got nothing for ``pause``. What was claimed and neither sent nor
+        failed comes first, unchanged. Empty while another holder has the channel, while it rests after a failure, or if
+        nothing is due.
+        """
+        ...
+
+    def sent(self, channel: str, batch: int, now: datetime) -> None: ...
+
+    def failed(self, channel: str, reason: str, *, now: datetime) -> int:
+        """The channel did not take the messages; it rests. Returns how often in a row that happened."""
+        ...
+
+    def waiting(self) -> dict[str, int]:
+        """How many messages wait, by channel."""
+        ...
+
+
+class Notifier(Protocol):
+    """Sends a notice to one channel. ``Unavailable``: try again; ``Refused``: only after a person corrected it."""
+
+    def send(self, notice: Notice) -> None: ...
+
+
 class Ports(Protocol):
     """All outside services of a step, passed to it by its caller; each port is opened when first used."""
 
@@ -299,7 +372,13 @@ class Ports(Protocol):
     @property
     def ledger(self) -> Ledger: ...
     @property
+    def incidents(self) -> Incidents: ...
+    @property
     def endpoint(self) -> Endpoint: ...
+    def notifier(self, channel: str) -> Notifier:
+        """The declared channel of this name."""
+        ...
+
     def target(self, model: str) -> DeploymentTarget:
         """The declared deployment target of this model."""
         ...

@@ -23,7 +23,7 @@ from pipelines.messages import (
 )
 from pipelines.messages.message import Message
 from pipelines.mlflow_client import PASSWORD_FILES
-from pipelines.ports import DeploymentTarget, Ledger, Ports, Registry, Store
+from pipelines.ports import DeploymentTarget, Incidents, Ledger, Notifier, Ports, Registry, Store
 from pipelines.rollout import analysis
 from pipelines.rules.pod_privileges import check_host_access
 from pipelines.settings import Settings
@@ -31,6 +31,7 @@ from pipelines.spec.catalog import Catalog
 
 if TYPE_CHECKING:
     from pipelines.adapters.gateway.rollouts import GatewayRollouts
+    from pipelines.adapters.notifier.channels import ChannelAddress
     from pipelines.adapters.sagemaker.clients import AwsClients
 
 STEPS: dict[str, type[Message]] = {
@@ -68,7 +69,8 @@ class RealPorts:
     """Ports of one installation; an adapter is imported and opened when first used.
 
     ``store_options`` returns the store's current storage options; ``sagemaker`` opens AWS clients by the id of an
-    Airflow connection, ``kubernetes`` a cluster's client. None: the environment configures them.
+    Airflow connection, ``kubernetes`` a cluster's client, ``connections`` reads a channel's address. None: the
+    environment configures them.
     """
 
     def __init__(
@@ -78,8 +80,10 @@ class RealPorts:
         *,
         sagemaker: Callable[[str | None], AwsClients] | None = None,
         kubernetes: Callable[[str | None], Any] | None = None,
+        connections: Callable[[str], ChannelAddress] | None = None,
     ) -> None:
         self.settings, self._store_options = settings, store_options
+        self._connections = connections
         if settings.is_registry_embedded:
             PASSWORD_FILES[settings.tracking.rstrip("/")] = settings.registry_password_file
         self._sagemaker, self._kubernetes = sagemaker, kubernetes
@@ -111,6 +115,17 @@ class RealPorts:
 
         heads = StoredHeads(self.settings.store, self._store_options)
         return SqlLedger(self.settings.ledger, stored_heads=heads)
+
+    @cached_property
+    def incidents(self) -> Incidents:
+        from pipelines.adapters.incidents.sql import SqlIncidents
+
+        return SqlIncidents(self.settings.ledger)
+
+    def notifier(self, channel: str) -> Notifier:
+        from pipelines.adapters.notifier.channels import open_notifier
+
+        return open_notifier(self.catalog.alerts.channels[channel], self.settings.home, self._connections)
 
     @cached_property
     def endpoint(self) -> GatewayRollouts:
@@ -173,6 +188,13 @@ def open_ports(
     *,
     sagemaker: Callable[[str | None], AwsClients] | None = None,
     kubernetes: Callable[[str | None], Any] | None = None,
+    connections: Callable[[str], ChannelAddress] | None = None,
 ) -> RealPorts:
     """Ports of the installation that the environment describes."""
-    return RealPorts(settings or Settings.from_environment(), store_options, sagemaker=sagemaker, kubernetes=kubernetes)
+    return RealPorts(
+        settings or Settings.from_environment(),
+        store_options,
+        sagemaker=sagemaker,
+        kubernetes=kubernetes,
+        connections=connections,
+    )

@@ -193,6 +193,7 @@ def components(settings: Settings) -> list[Component]:
         Component("scheduler", [program_path("airflow"), "scheduler"]),
         Component("dag-processor", [program_path("airflow"), "dag-processor"]),
         Component("triggerer", [program_path("airflow"), "triggerer", "--skip-serve-logs"]),
+        Component("watch", [program_path("airworthy"), "watch"]),
     ]
 
 

@@ -9,15 +9,14 @@ from typing import Any
 
 from pipelines.cli import arguments
 from pipelines.cli.hanging_lines import hanging_lines
-from pipelines.cli.names import check_order
+from pipelines.cli.names import check_order, person_named
 from pipelines.cli.progress import open_console
 from pipelines.cli.terminal_text import visible
-from pipelines.errors import EXIT_REFUSED, Refused, unknown_name
+from pipelines.errors import EXIT_REFUSED, unknown_name
 from pipelines.ledger.seals import SEAL_KIND, read_seals
 from pipelines.ledger.summary import summary
 from pipelines.ledger.version_state import subjects
 from pipelines.ports import LedgerEntry, Ports
-from pipelines.settings import Settings
 
 SHOWN_LINES = 50
 
@@ -103,7 +102,7 @@ def run_check(_: argparse.Namespace, ports: Ports) -> int:
 
 def run_repair(options: argparse.Namespace, ports: Ports) -> int:
     """Seal every broken stretch and say which versions it takes the proof from."""
-    person = _person(options.by, ports.settings)
+    person = person_named(options.by, ports.settings, "a repair bears")
     seals = read_seals(ports.ledger.repair(options.because, person=person))
     if not seals:
         print("the ledger is whole; nothing was sealed")
@@ -121,15 +120,6 @@ def run_repair(options: argparse.Namespace, ports: Ports) -> int:
         text = f"these may have to be trained anew, see `airworthy verify`: {', '.join(sorted(versions))}"
         print(hanging_lines("", text, width))
     return 0
-
-
-def _person(name: str | None, settings: Settings) -> str:
-    """The name that a seal bears: that of a person, not the program's own."""
-    program = Settings.model_fields["actor"].default
-    person = (name or settings.actor).strip()
-    if not person or person == program:
-        raise Refused("a repair bears the name of a person; give yours: --by NAME, or AIRWORTHY_ACTOR")
-    return person
 
 
 def _matches(options: argparse.Namespace, entry: LedgerEntry, version: str | None) -> bool:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pipelines.messages.incident import Incident
 from pipelines.messages.rollout import RolloutState
 from pipelines.ports import LedgerEntry, VersionInfo
 from pipelines.rules.release_rollback import plan_rollback
@@ -29,6 +30,12 @@ def version_facts(standing: Standing, registered: Sequence[VersionInfo]) -> list
             }
         )
     return facts
+
+
+def incident_facts(model: str, incidents: Sequence[Incident]) -> list[dict[str, Any]]:
+    """Those of the model that are not over, oldest first."""
+    shown = {"number", "kind", "subject", "severity", "status", "what", "opened", "count", "acknowledged_by"}
+    return [incident.model_dump(mode="json", include=shown) for incident in incidents if incident.model == model]
 
 
 def rollout_facts(state: RolloutState, lines: Sequence[LedgerEntry]) -> dict[str, Any] | None:

@@ -1,4 +1,4 @@
-"""Refuses a name that nothing has, with the names that there are, and a span of days that holds none."""
+"""Refuses a name that nothing has, one that is no person's, and a span of days that holds none."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from datetime import date
 from pipelines import store_paths
 from pipelines.errors import Refused, Unavailable, unknown_name
 from pipelines.ports import Ports
+from pipelines.settings import Settings
 from pipelines.spec.dataset import DatasetSpec
 from pipelines.spec.source import SourceSpec
 
@@ -52,6 +53,15 @@ def check_table(name: str, ports: Ports) -> None:
     if ports.store.version(name) is None:
         existing = [table for table in _declared_tables(ports) if ports.store.version(table) is not None]
         raise unknown_name(f"there is no table {name}", existing)
+
+
+def person_named(name: str | None, settings: Settings, act: str) -> str:
+    """The name that an act of a person bears, which is not the program's own; ``act`` is ``a repair bears``."""
+    program = Settings.model_fields["actor"].default
+    person = (name or settings.actor).strip()
+    if not person or person == program:
+        raise Refused(f"{act} the name of a person; give yours: --by NAME, or AIRWORTHY_ACTOR")
+    return person
 
 
 def check_order(first: date | None, last: date | None) -> None:

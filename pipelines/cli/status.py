@@ -11,9 +11,10 @@ from typing import Any, TypeVar
 
 from pipelines import store_paths
 from pipelines.cli.hanging_lines import print_hanging
-from pipelines.cli.model_status import monitoring_facts, next_rollback, rollout_facts, version_facts
+from pipelines.cli.model_status import incident_facts, monitoring_facts, next_rollback, rollout_facts, version_facts
 from pipelines.cli.names import check_model
 from pipelines.errors import AirworthyError, Unavailable
+from pipelines.messages.incident import Incident
 from pipelines.messages.release import LiveState
 from pipelines.messages.rollout import RolloutState
 from pipelines.ports import LedgerEntry, Ports, VersionInfo
@@ -57,7 +58,8 @@ def summary(ports: Ports, model: str | None = None) -> dict[str, Any]:
     and ``reasons`` (rows per reason; a row with two reasons counts under both). ``models``: name to ``versions``
     (newest first, each with its ``status`` and since when, by whom and why it has it), ``gates``, ``live``, ``rollout``
     (the newest one, if any), ``next_rollback``, ``disagreements`` (of ledger and registry with the target),
-    ``outdated_tags``, ``monitoring`` (last verdict per check on the live version), ``history`` (on other versions),
+    ``outdated_tags``, ``incidents``, ``monitoring`` (last verdict per check on the live version), ``history`` (on other
+    versions),
     ``broken`` and ``drifted`` (column to number of days, of the live version) and ``retrain_requests``. ``refused``:
     declarations left out, with why. ``unreachable``: what did not answer; its part of the summary is then empty.
     """
@@ -77,6 +79,8 @@ def summary(ports: Ports, model: str | None = None) -> dict[str, Any]:
     }
     no_entries: list[LedgerEntry] = []
     entries = ask("ledger", lambda: ports.ledger.entries(), default=no_entries)
+    no_incidents: list[Incident] = []
+    incidents = ask("incidents", lambda: ports.incidents.read(active_only=True), default=no_incidents)
     models: dict[str, dict[str, Any]] = {}
     undeclared = {} if model else _undeclared_live(entries, ports)
     for name in [model] if model else [*ports.catalog.models, *undeclared]:
@@ -100,6 +104,7 @@ def summary(ports: Ports, model: str | None = None) -> dict[str, Any]:
             "next_rollback": next_rollback(rollout, standing) if rollout is not None else None,
             "disagreements": standing.disagreements,
             "outdated_tags": standing.outdated_tags,
+            "incidents": incident_facts(name, incidents),
             **_ledger_status(spec, own),
             **monitoring_facts(own, standing.live),
         }

@@ -156,6 +156,10 @@ def _model_lines(
     yield from _rollback_lines(model)
     if rollout := model["rollout"]:
         yield f"  rollout {markup(rollout['rollout_id'])}: {_rollout_text(rollout)}"
+    for incident in model["incidents"]:
+        taken = f", taken by {incident['acknowledged_by']}" if incident["acknowledged_by"] else ""
+        text = f"{incident['number']} ({incident['severity']}{taken}): {incident['what']}"
+        yield f"  [red]incident[/red] {markup(text)}"
     yield from (f"  [red]disagreement:[/red] {markup(text)}" for text in model["disagreements"])
     if tags := model["outdated_tags"]:
         versions = f"version{'s' if len(tags) > 1 else ''} {', '.join(tags)}"

@@ -12,6 +12,7 @@ from typing import Any
 
 from pipelines import store_paths
 from pipelines.adapters.airflow_rest import AirflowApi
+from pipelines.adapters.notifier.file import alerts_file, read_alerts
 from pipelines.cli import arguments, stack
 from pipelines.cli.components import passwords
 from pipelines.cli.components import ports as stack_ports
@@ -20,6 +21,7 @@ from pipelines.demo.people import DemoUsers
 from pipelines.demo.planted import HUMIDITY_AS_SHARE, drift_verdict, planted_days
 from pipelines.demo.rollout import RolloutDemo
 from pipelines.errors import Refused
+from pipelines.incidents.record import take_over
 from pipelines.ledger.version_state import State, known_as, read_versions
 from pipelines.ports import LedgerEntry, Ports
 from pipelines.settings import Settings
@@ -231,6 +233,8 @@ class Demonstration:
         verdict = drift_verdict(lines(), days[-1])
         for reason in verdict.details.get("reasons", []) if verdict else []:
             self.progress.print_note(f"found by check_drift: {reason}")
+        if verdict is not None:
+            self._show_incident(model, fault.column)
         land(days[0], days[-1], self.ports, sources=[fault.source], force=True)
         self.progress.print_note(f"answered: {fault.source} of {days[0]} to {days[-1]} is delivered again, in per cent")
         if verdict is not None:
@@ -239,6 +243,25 @@ class Demonstration:
                 lambda: checked(after, faulty=False), timeout=300, what=f"{fault.column} to be well again"
             )
         self._fault_marker.touch()
+
+    def _show_incident(self, model: str, column: str) -> None:
+        """Wait until people were told of the column, show the message, and take the incident."""
+        home = self.ports.settings.home
+
+        def titles() -> list[str]:
+            return [str(notice["title"]) for notice in read_alerts(home)]
+
+        def told() -> tuple[bool, str]:
+            return any(column in title for title in titles()), f"{len(titles())} message(s) so far"
+
+        self.progress.wait(told, timeout=300, what="the incident to be told")
+        title = next(title for title in reversed(titles()) if column in title)
+        self.progress.print_note(f"told by the channel log ({alerts_file(home)}): {title}")
+        for incident in self.ports.incidents.read(active_only=True):
+            if (incident.model, incident.subject, incident.status) == (model, column, "open") and incident.number:
+                take_over(self.ports, incident.number, person="ml_lead", because="the source delivers the days again")
+                self.progress.print_note(f"taken: airworthy incidents ack {incident.number}, by ml_lead")
+        self.progress.print_note("see all: airworthy incidents --all, or the DAG airworthy__incidents")
 
     def _deploy_status(self, model: str) -> tuple[bool, str]:
         """Whether no deployment is active: Airflow would not continue it once its DAG is paused."""

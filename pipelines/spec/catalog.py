@@ -12,6 +12,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from pipelines.errors import Refused, unknown_name
+from pipelines.spec.alerts import AlertsSpec, alert_faults
 from pipelines.spec.column import NUMERIC
 from pipelines.spec.dataset import DatasetSpec
 from pipelines.spec.dataset_schema_1 import SCHEMA_1, schema_1_faults
@@ -35,6 +36,7 @@ Spec = TypeVar("Spec", bound=BaseModel)
 
 FOLDERS = {"datasets": "datasets", "suites": "expectations", "views": "features", "models": "models"}
 """Folder of each kind of declaration, below ``include``."""
+ALERTS_FILE = "alerts.yaml"
 
 
 def read_declaration(path: Path, kind: type[Spec]) -> Spec:
@@ -83,6 +85,7 @@ class Catalog:
     models: dict[str, ModelSpec] = field(default_factory=dict)
     refused: dict[str, Refused] = field(default_factory=dict)
     suites: dict[str, DeclaredSuite] = field(default_factory=dict)
+    alerts: AlertsSpec = field(default_factory=AlertsSpec)
 
     @classmethod
     def read(cls, include: Path) -> Catalog:
@@ -92,13 +95,25 @@ class Catalog:
         suites = _read_folder(include / FOLDERS["suites"], DeclaredSuite, "suite", refused)
         views = _read_folder(include / FOLDERS["views"], FeatureView, "view", refused)
         models = _read_folder(include / FOLDERS["models"], ModelSpec, "model", refused)
+        alerts = _read_alerts(include / ALERTS_FILE, refused)
         declared = dict(datasets)
         _check(
-            datasets, include / FOLDERS["datasets"], refused, lambda dataset: dataset_faults(dataset, declared, suites)
+            datasets,
+            include / FOLDERS["datasets"],
+            refused,
+            lambda dataset: [
+                *dataset_faults(dataset, declared, suites),
+                *alert_faults(dataset.alerts, alerts, "dataset"),
+            ],
         )
         _check(views, include / FOLDERS["views"], refused, lambda view: view_faults(view, datasets.get(view.dataset)))
-        _check(models, include / FOLDERS["models"], refused, lambda model: _model_faults(model, views, datasets))
-        return cls(datasets, views, models, refused, suites)
+        _check(
+            models,
+            include / FOLDERS["models"],
+            refused,
+            lambda model: [*_model_faults(model, views, datasets), *alert_faults(model.alerts, alerts, "model")],
+        )
+        return cls(datasets, views, models, refused, suites, alerts)
 
     def model(self, name: str) -> ModelSpec:
         return self._get("models", name)  # type: ignore[no-any-return]
@@ -144,6 +159,17 @@ def _model_faults(model: ModelSpec, views: dict[str, FeatureView], datasets: dic
         ab_faults = experiment_faults(model.deployment.ab, model.problem, outcomes)
         faults += [f"deployment.ab.{fault}" for fault in ab_faults]
     return faults + target_faults(model, view, dataset)
+
+
+def _read_alerts(path: Path, refused: dict[str, Refused]) -> AlertsSpec:
+    """The installation's channels; its defaults where there is no file, or a faulty one."""
+    if not path.exists():
+        return AlertsSpec()
+    try:
+        return read_declaration(path, AlertsSpec)
+    except Refused as error:
+        refused[path.name] = error
+        return AlertsSpec()
 
 
 def _read_folder(folder: Path, kind: type[Spec], name_field: str, refused: dict[str, Refused]) -> dict[str, Spec]:

@@ -6,6 +6,7 @@ from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from pipelines.spec.alerts import AlertRule
 from pipelines.spec.declared import DeclarationBlock, Identifier
 from pipelines.spec.fault_text import FieldFaults
 from pipelines.spec.known_time import KnownTime
@@ -44,6 +45,8 @@ class DatasetSpec(DeclarationBlock):
     """How the arrival of files is reported; none: the landing folder is listed periodically."""
     max_quarantined_share: float = Field(default=0.05, ge=0, le=1)
     """A partition with a larger share of quarantined rows in any source is refused."""
+    alerts: list[AlertRule] = []
+    """Who hears of which incident; none: the installation's ``default_channels`` hear of all."""
     runner: StageRunner = StageRunner()
     """Where the steps that ingest, validate and build features run; none: the installation's runner."""
 

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from pipelines.spec.alerts import AlertRule
 from pipelines.spec.declared import DeclarationBlock, Identifier
 from pipelines.spec.deployment import Deployment
 from pipelines.spec.runner import STAGES, StageRunner
@@ -333,6 +334,8 @@ class ModelSpec(DeclarationBlock):
     training: Training = Training()
     evaluation: Evaluation
     monitoring: Monitoring
+    alerts: list[AlertRule] = []
+    """Who hears of which incident; none: the installation's ``default_channels`` hear of all."""
     deployment: Deployment = Deployment()
     runner: dict[Stage, StageRunner] = {}
     """The runner of each stage; a stage that is not named uses the installation's runner."""

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
+from pipelines.spec.alerts import AlertsSpec
 from pipelines.spec.dataset import DatasetSpec
 from pipelines.spec.features import FeatureView
 from pipelines.spec.gateway import GatewaySpec
@@ -20,6 +21,7 @@ SCHEMAS: dict[str, type[BaseModel]] = {
     "dataset": DatasetSpec,
     "features": FeatureView,
     "gateway": GatewaySpec,
+    "alerts": AlertsSpec,
 }
 SCHEMA_FOLDER = Path(__file__).resolve().parents[2] / "include" / "schemas"
 

@@ -17,6 +17,7 @@ from pipelines.ledger.examination import examine, seal_details
 from pipelines.ledger.hash_chain import head, next_line
 from pipelines.ledger.rows import to_row
 from pipelines.ledger.seals import SEAL_KIND, SEAL_SUBJECT
+from pipelines.messages.incident import Incident
 from pipelines.messages.release import LiveState
 from pipelines.messages.rollout import RolloutState
 from pipelines.ports import Clock, LedgerEntry, VersionInfo
@@ -209,12 +210,13 @@ class MemoryLedger(_FakeAdapter):
         return line
 
     def entries(
-        self, model: str | None = None, version: str | None = None, kind: str | None = None
+        self, model: str | None = None, version: str | None = None, kind: str | None = None, *, after: int = 0
     ) -> list[LedgerEntry]:
         self._check_available()
         fields = {"model": model, "version": version, "kind": kind}
         filters = {name: value for name, value in fields.items() if value is not None}
-        return [line for line in self.lines if all(getattr(line, name) == value for name, value in filters.items())]
+        newer = [line for line in self.lines if line.number > after]
+        return [line for line in newer if all(getattr(line, name) == value for name, value in filters.items())]
 
     def faults(self) -> list[str]:
         self._check_available()
@@ -359,6 +361,18 @@ class FakeEndpoint(_FakeAdapter):
         return [self.answer] * len(rows)
 
 
+class NoIncidents(_FakeAdapter):
+    """``Incidents`` of an installation in which nothing is wrong; read only."""
+
+    def read(self, *, active_only: bool = False) -> list[Incident]:  # noqa: ARG002
+        self._check_available()
+        return []
+
+    def waiting(self) -> dict[str, int]:
+        self._check_available()
+        return {}
+
+
 @dataclass
 class FakePorts:
     """``Ports`` made of fakes; replace any of them in a test."""
@@ -370,11 +384,18 @@ class FakePorts:
     registry: Any = field(default_factory=MemoryRegistry)
     ledger: Any = field(default_factory=MemoryLedger)
     endpoint: Any = field(default_factory=FakeEndpoint)
+    incidents: Any = field(default_factory=NoIncidents)
+    """A test of incidents sets it to the real one, on a file of its own."""
+    notifiers: dict[str, Any] = field(default_factory=dict)
+    """``Notifier`` by channel."""
     targets: dict[str, Any] = field(default_factory=dict)
     """``DeploymentTarget`` by model; a model without one is served by ``endpoint``."""
 
     def target(self, model: str) -> Any:
         return self.targets.get(model, self.endpoint)
+
+    def notifier(self, channel: str) -> Any:
+        return self.notifiers[channel]
 
     @classmethod
     def make(cls, tmp_path: Path, **overrides: Any) -> FakePorts:

@@ -23,6 +23,7 @@ from pipelines.messages.rollout import RolloutState
 from pipelines.ports import LedgerEntry, VersionInfo
 from pipelines.spec.catalog import Catalog, read_declaration
 from pipelines.spec.model import ModelSpec
+from pipelines.testing.ports import NoIncidents
 
 MODEL = read_declaration(Path(__file__).parents[2] / "include" / "models" / "flight_delay.yaml", ModelSpec)
 FIRST, SECOND = date(2013, 1, 1), date(2013, 1, 2)
@@ -151,6 +152,7 @@ def ports() -> SimpleNamespace:
         }
     )
     made = SimpleNamespace(catalog=catalog, store=store, registry=Versions(), ledger=Lines(LEDGER), endpoint=Live())
+    made.incidents = NoIncidents()
     made.target = lambda model: made.endpoint
     return made
 

@@ -64,10 +64,14 @@ def create_ledger_table(connection: Connection) -> None:
 
     Guards of an existing table are recreated by a repair alone, because ``faults`` must report a missing one.
     """
-    if inspect(connection).has_table(LEDGER.name):
+    if has_ledger_table(connection):
         return
     connection.execute(CreateTable(LEDGER))
     _create_triggers(connection, APPEND_ONLY_TRIGGERS)
+
+
+def has_ledger_table(connection: Connection) -> bool:
+    return inspect(connection).has_table(LEDGER.name)
 
 
 def missing_triggers(connection: Connection) -> list[str]:

@@ -9,22 +9,18 @@ removed together with all their heads. A head noted elsewhere (``airworthy verif
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Select, create_engine, event, insert, inspect, select
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
-from sqlalchemy.pool import NullPool
+from sqlalchemy import Connection, Select, insert, select
 
 from pipelines.adapters.ledger import schema
+from pipelines.adapters.ledger.database import Database
 from pipelines.adapters.ledger.schema import LEDGER
 from pipelines.adapters.ledger.stored_heads import Block, StoredHeads
-from pipelines.errors import Refused, Unavailable
+from pipelines.errors import Refused
 from pipelines.ledger.examination import examine, seal_details
 from pipelines.ledger.hash_chain import next_line
 from pipelines.ledger.rows import parse_row, to_row
@@ -33,7 +29,6 @@ from pipelines.ports import Clock, LedgerEntry
 
 ADVISORY_LOCK_ID = 0x4C454447
 """Number of the PostgreSQL advisory lock that serialises appends."""
-LOCK_TIMEOUT_SECONDS = 30
 _ALL_LINES = select(LEDGER).order_by(LEDGER.c.number)
 log = logging.getLogger(__name__)
 
@@ -52,20 +47,12 @@ class SqlLedger:
     def __init__(
         self, url: str, *, clock: Clock = _now, heads: Path | None = None, stored_heads: StoredHeads | None = None
     ) -> None:
-        try:
-            self._url = make_url(url)
-        except ArgumentError as error:
-            raise Refused(f"{url!r} is not a database URL; use sqlite:////…/ledger.db or postgresql://…") from error
-        if self._url.drivername in ("postgresql", "postgres"):
-            self._url = self._url.set(drivername="postgresql+psycopg")
-        if self._url.get_backend_name() not in ("sqlite", "postgresql") or not self._url.database:
-            shown = self._url.render_as_string(hide_password=True)
-            raise Refused(f"the ledger cannot lie in {shown}; name a SQLite file or a PostgreSQL database")
-        self._sqlite = self._url.get_backend_name() == "sqlite"
+        self._database = Database(
+            url, schema.create_ledger_table, is_complete=schema.has_ledger_table, lock=ADVISORY_LOCK_ID
+        )
         self._clock = clock
-        self._heads = heads or (Path(self._url.database or "").with_suffix(".heads") if self._sqlite else None)
+        self._heads = heads or (self._database.path.with_suffix(".heads") if self._database.path else None)
         self._stored_heads = stored_heads
-        self._engine: Engine | None = None
 
     def append(
         self,
@@ -78,7 +65,7 @@ class SqlLedger:
         key: str | None = None,
     ) -> LedgerEntry:
         """Add one line, durable on return. A known ``key`` returns the line first written under it."""
-        with self._transaction() as connection:
+        with self._database.transaction() as connection:
             if key is not None:
                 for known in _read(connection, select(LEDGER).where(LEDGER.c.key == key)):
                     return parse_row(known)
@@ -87,20 +74,20 @@ class SqlLedger:
         return line
 
     def entries(
-        self, model: str | None = None, version: str | None = None, kind: str | None = None
+        self, model: str | None = None, version: str | None = None, kind: str | None = None, *, after: int = 0
     ) -> list[LedgerEntry]:
         """Matching lines, oldest first. A damaged one is left out, so that a rollback never waits for a repair."""
-        query = _ALL_LINES
+        query = _ALL_LINES.where(LEDGER.c.number > after) if after else _ALL_LINES
         for column, value in ((LEDGER.c.model, model), (LEDGER.c.version, version), (LEDGER.c.kind, kind)):
             if value is not None:
                 query = query.where(column == value)
-        with self._connection() as connection:
+        with self._database.connection() as connection:
             return _parse(_read(connection, query))
 
     def faults(self) -> list[str]:
         """Every altered, missing, inserted or reordered line that no seal covers, dropped guard, and lost head."""
         heads = self._known_heads()  # read before the lines, so that a line added meanwhile is no fault
-        with self._connection() as connection:
+        with self._database.connection() as connection:
             guards = [_trigger_fault(name) for name in schema.missing_triggers(connection)]
             if role := schema.replication_role(connection):
                 guards.append(
@@ -112,7 +99,7 @@ class SqlLedger:
     def repair(self, because: str, *, person: str) -> list[LedgerEntry]:
         """Seal what ``faults`` names, in lines of the kind ``ledger_repair``; create dropped guards again."""
         heads = self._known_heads()
-        with self._transaction() as connection:
+        with self._database.transaction() as connection:
             details = seal_details(_read(connection, _ALL_LINES), heads, because)
             if triggers := schema.restore_triggers(connection):
                 details = details or [{"because": because, "faults": []}]
@@ -171,103 +158,8 @@ class SqlLedger:
 
     def _digests_from(self, number: int) -> Block:
         query = select(LEDGER.c.number, LEDGER.c.digest).where(LEDGER.c.number >= number).order_by(LEDGER.c.number)
-        with self._connection() as connection:
+        with self._database.connection() as connection:
             return [(row.number, row.digest) for row in connection.execute(query)]
-
-    # ---- the database ----------------------------------------------------------------------------------------------
-
-    @contextmanager
-    def _transaction(self) -> Iterator[Connection]:
-        """One exclusive transaction: read the head, add the line, commit."""
-        with self._translated_errors(), self._open().connect() as connection:
-            self._begin_exclusive(connection)
-            try:
-                yield connection
-            except BaseException:
-                self._end_transaction(connection, "ROLLBACK")
-                raise
-            self._end_transaction(connection, "COMMIT")
-
-    @contextmanager
-    def _connection(self) -> Iterator[Connection]:
-        with self._translated_errors(), self._open().connect() as connection:
-            yield connection
-
-    def _begin_exclusive(self, connection: Connection) -> None:
-        # Python's sqlite3 begins deferred transactions, in which two writers could read the same head.
-        statement = "BEGIN IMMEDIATE" if self._sqlite else f"SELECT pg_advisory_xact_lock({ADVISORY_LOCK_ID})"
-        connection.exec_driver_sql(statement)
-
-    def _end_transaction(self, connection: Connection, command: str) -> None:
-        if self._sqlite:
-            connection.exec_driver_sql(command)
-        elif command == "COMMIT":
-            connection.commit()
-        else:
-            connection.rollback()
-
-    def _open(self) -> Engine:
-        """The engine; the first call creates the folder, the journal mode and the table."""
-        if self._engine is None:
-            engine = self._sqlite_engine() if self._sqlite else self._postgresql_engine()
-            with engine.connect() as connection:
-                if self._sqlite:
-                    _enable_wal(connection)
-                if not inspect(connection).has_table(LEDGER.name):
-                    connection.rollback()
-                    self._begin_exclusive(connection)
-                    schema.create_ledger_table(connection)
-                    self._end_transaction(connection, "COMMIT")
-            self._engine = engine
-        return self._engine
-
-    def _sqlite_engine(self) -> Engine:
-        Path(self._url.database or "").parent.mkdir(parents=True, exist_ok=True)
-        engine = create_engine(
-            self._url, poolclass=NullPool, isolation_level="AUTOCOMMIT", connect_args={"timeout": LOCK_TIMEOUT_SECONDS}
-        )
-
-        @event.listens_for(engine, "connect")
-        def durable(connection: Any, _: Any) -> None:
-            connection.execute("PRAGMA synchronous=FULL")
-
-        return engine
-
-    def _postgresql_engine(self) -> Engine:
-        return create_engine(self._url, poolclass=NullPool, connect_args={"connect_timeout": LOCK_TIMEOUT_SECONDS})
-
-    @contextmanager
-    def _translated_errors(self) -> Iterator[None]:
-        """Raise ``Unavailable`` when the database does not answer, ``Refused`` for its other errors."""
-        place = self._url.render_as_string(hide_password=True)
-        try:
-            yield
-        except (OperationalError, InterfaceError, OSError) as error:
-            raise Unavailable(f"the ledger at {place} does not answer: {_first_line(error)}") from error
-        except SQLAlchemyError as error:
-            raise Refused(f"the ledger at {place} refused the statement", [_first_line(error)]) from error
-
-
-def _enable_wal(connection: Connection) -> None:
-    """Enable write-ahead logging, so that readers never wait; SQLite does not queue for it, so it is retried."""
-    _retry_while_locked(lambda: connection.exec_driver_sql("PRAGMA journal_mode=WAL").scalar())
-
-
-def _retry_while_locked(attempt: Callable[[], object]) -> None:
-    deadline = time.monotonic() + LOCK_TIMEOUT_SECONDS
-    while True:
-        try:
-            attempt()
-            return
-        except OperationalError as error:
-            if "locked" not in str(error) or time.monotonic() > deadline:
-                raise
-            time.sleep(0.02)
-
-
-def _first_line(error: Exception) -> str:
-    origin = error.orig if isinstance(error, DBAPIError) else error
-    return str(origin).strip().split("\n")[0]
 
 
 def _read(connection: Connection, query: Select[Any]) -> list[dict[str, Any]]:

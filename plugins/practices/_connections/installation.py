@@ -19,12 +19,18 @@ def open_ports() -> Ports:
 @lru_cache(maxsize=1)
 def _open(settings: Settings) -> Ports:
     from pipelines import wiring
-    from practices._connections import kubernetes
+    from practices._connections import channels, kubernetes
     from practices._connections.amazon import StoreConnection
     from practices._connections.sagemaker import CachedAwsClients
 
     store = StoreConnection(settings.store_connection, settings.store) if settings.store_connection else None
-    return wiring.open_ports(settings, store, sagemaker=CachedAwsClients(), kubernetes=kubernetes.open_client)
+    return wiring.open_ports(
+        settings,
+        store,
+        sagemaker=CachedAwsClients(),
+        kubernetes=kubernetes.open_client,
+        connections=channels.read_connection,
+    )
 
 
 def open_fresh_ports() -> Ports:

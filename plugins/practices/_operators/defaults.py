@@ -14,6 +14,7 @@ from pipelines.settings import Settings
 from pipelines.spec.model import ModelSpec
 from pipelines.spec.partitioning import Partitioning
 from pipelines.spec.partitions import hour_of_every_day
+from practices._operators.failed_task import report_failure
 
 RETRY_POLICY = ExceptionRetryPolicy(
     rules=[
@@ -29,6 +30,7 @@ DEFAULT_ARGS: dict[str, Any] = {
     "retry_exponential_backoff": 2.0,
     "max_retry_delay": timedelta(minutes=5),
     "retry_policy": RETRY_POLICY,
+    "on_failure_callback": report_failure,
 }
 """Eight retries after at least 5, 10, 20, 40, 80, 160, 300 and 300 seconds (Airflow adds jitter): a service may be away
 for a quarter of an hour."""

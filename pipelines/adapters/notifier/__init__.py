@@ -1,0 +1,1 @@
+"""Channels that reach people: a file, what apprise knows, and an Alertmanager."""

@@ -1,0 +1,105 @@
+"""What each kind of ledger line opens and ends, by table."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from pipelines.ledger.line_findings import READERS, findings
+from pipelines.rules.incident_kinds import KINDS
+from pipelines.testing.ports import MemoryLedger
+
+NO = {"outcome": "fail", "reasons": ["no"]}
+YES: dict[str, Any] = {"outcome": "pass", "reasons": []}
+ENDED = {"rollout_undecided", "approval_waiting"}
+OPEN = {"outcome": "unknown", "reasons": ["held"]}
+
+
+def read(kind: str, **details: Any) -> tuple[set[tuple[str, str | None]], set[str]]:
+    """What the line opens, as kind and subject, and the kinds that it ends."""
+    line = MemoryLedger().append(kind, "churn", "3", details, actor="a", key="churn__deploy/r/t/x")
+    made = findings(line)
+    assert {finding.run for finding in made} <= {"churn__deploy/r"}
+    return {(f.kind, f.subject) for f in made if f.firing}, {f.kind for f in made if not f.firing}
+
+
+@pytest.mark.parametrize(
+    ("kind", "details", "opens", "ends"),
+    [
+        (
+            "data_verdict",
+            {"check": "quarantine", "day": "2013-01-05", **NO},
+            {("data_refused", "quarantine 2013-01-05")},
+            set(),
+        ),
+        ("data_verdict", {"check": "quarantine", "day": "2013-01-05", **YES}, set(), {"data_refused"}),
+        ("gate", {"gate": "slice_gate", **NO}, {("gate_no", "slice_gate")}, {"gate_unmeasured"}),
+        ("gate", {"gate": "slice_gate", **OPEN}, {("gate_unmeasured", "slice_gate")}, {"gate_no"}),
+        ("gate", {"gate": "slice_gate", **YES}, set(), {"gate_no", "gate_unmeasured"}),
+        ("rollout", {"practice": "canary_step", **OPEN}, {("rollout_undecided", "version 3")}, set()),
+        ("rollout", {"practice": "canary_step", **NO}, {("rollout_failed", "version 3")}, set()),
+        ("rollout", {"practice": "canary_step", "resumed": 2}, set(), {"rollout_undecided"}),
+        ("rollback", {"from": "3", "to": "2", "reason": "errors", "by": "target"}, {("rollback", "version 3")}, ENDED),
+        ("lease_expired", {"rollout_id": "r", "to": "2"}, {("lease_expired", "version 3")}, ENDED),
+        (
+            "approval_request",
+            {"role": "lead", "slot": 0, "users": ["ada"], "until": "2013-03-02T00:00:00+00:00"},
+            {("approval_waiting", "version 3 lead 0")},
+            set(),
+        ),
+        ("approval_answer", {"role": "lead", "slot": 0}, set(), {"approval_waiting"}),
+        ("approval_quorum", NO, {("approval_no", "version 3")}, set()),
+        (
+            "monitoring_verdict",
+            {"check": "performance_check", **NO},
+            {("performance", "3")},
+            {"monitoring_gap", "registry_disagreement"},
+        ),
+        ("monitoring_verdict", {"check": "drift_check", **OPEN}, set(), {"registry_disagreement"}),
+        (
+            "monitoring_verdict",
+            {"check": "drift_check", "outcome": "unknown", "reasons": ["not measured since x"]},
+            {("monitoring_gap", "drift_check")},
+            {"registry_disagreement"},
+        ),
+        (
+            "monitoring_verdict",
+            {"check": "drift_check", "facts": {"faults": ["age"]}, "disagreements": ["alias"], **NO},
+            {("drift_fault", "age"), ("registry_disagreement", "registry")},
+            {"drift_fault", "monitoring_gap"},
+        ),
+        ("retrain_request", {"reasons": ["worse"]}, {("retrain_requested", "training")}, set()),
+        ("training", NO, {("training_failed", "training")}, set()),
+        ("rollback_drill", NO, {("drill_failed", "drill")}, set()),
+        ("rollback_drill", YES, set(), {"drill_failed", "drill_overdue"}),
+        ("orphaned_pod", {"pod": "p", "reason": "its task ended"}, {("orphaned_pod", "pods")}, set()),
+        ("reconciliation", {"reason": "x"}, set(), {"registry_disagreement"}),
+        ("handed_on", {"day": "2013-01-05"}, set(), set()),
+    ],
+)
+def test_a_line_opens_and_ends(kind: str, details: dict[str, Any], opens: set[tuple[str, str]], ends: set[str]) -> None:
+    assert read(kind, **details) == (opens, ends)
+    assert {name for name, _ in opens} | ends <= set(KINDS)
+
+
+def test_a_release_ends_what_was_wrong_with_the_versions_before() -> None:
+    opens, ends = read("release", semantic_version="1.2.0")
+    assert opens == set()
+    assert {"rollback", "rollout_failed", "lease_expired", "rollout_undecided", "approval_waiting"} <= ends
+
+
+def test_a_column_that_stays_broken_is_left_out_of_those_that_are_well_again() -> None:
+    facts = {"faults": ["age"], "act": ["age"], "report": "r.html", "weights": {"age": 0.02}}
+    line = MemoryLedger().append(
+        "monitoring_verdict", "churn", "3", {"check": "drift_check", "facts": facts, **NO}, actor="a"
+    )
+    [ended] = [finding for finding in findings(line) if finding.kind == "drift_fault" and not finding.firing]
+    [broken] = [finding for finding in findings(line) if finding.kind == "drift_fault" and finding.firing]
+    assert (ended.subject, ended.except_for) == (None, ("age",))
+    assert (broken.severity, broken.report, broken.numbers) == ("critical", "r.html", {"weight": 0.02})
+
+
+@pytest.mark.parametrize("kind", sorted(READERS))
+def test_a_line_that_lacks_its_details_breaks_nothing(kind: str) -> None:
+    read(kind)
