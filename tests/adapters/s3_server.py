@@ -55,7 +55,7 @@ def s3_server(*, locked: bool = True, sagemaker: bool = False) -> Iterator[S3Ser
     command += ["sagemaker"] if sagemaker else []
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        for _ in range(300):
+        for _ in range(1800):
             try:
                 socket.create_connection(("127.0.0.1", port)).close()
                 break
@@ -66,7 +66,7 @@ def s3_server(*, locked: bool = True, sagemaker: bool = False) -> Iterator[S3Ser
         yield server
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(60)
 
 
 def serve(port: int, *, locked: bool) -> None:

@@ -70,7 +70,7 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     finally:
         if process is not None:
             process.terminate()
-            process.wait(20)
+            process.wait(60)
         gateway.stop()
 
 

@@ -163,7 +163,7 @@ def test_a_pod_that_is_told_to_go_leaves_its_log_behind_and_no_manifest(store: D
     assert "begun" in process.stdout.readline()
     time.sleep(0.2)
     process.send_signal(signal.SIGTERM)
-    assert process.wait(timeout=20) == 143
+    assert process.wait(timeout=120) == 143
     process.stdout.close()
     assert "begun" in store.get(f"{RUN}/log.txt").decode()
     assert not store.exists(f"{RUN}/manifest.json")

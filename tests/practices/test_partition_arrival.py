@@ -222,7 +222,7 @@ def test_an_announced_day_is_announced_again_only_if_nobody_deals_with_it(
 
     async def listen() -> list[Any]:
         events = LateArrivals(dataset="flights", poll_seconds=0.01).run()
-        heard = [(await asyncio.wait_for(anext(events), 5)).payload["days"] for _ in range(2)]
+        heard = [(await asyncio.wait_for(anext(events), 60)).payload["days"] for _ in range(2)]
         deal_with(harness, DAY)
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(anext(events), 0.3)
@@ -237,11 +237,11 @@ def test_a_delivery_put_right_before_the_next_look_is_announced_at_once(harness:
 
     async def listen() -> list[Any]:
         events = LateArrivals(dataset="flights", poll_seconds=0.05).run()
-        heard = [(await asyncio.wait_for(anext(events), 5)).payload["days"]]
+        heard = [(await asyncio.wait_for(anext(events), 60)).payload["days"]]
         with pytest.raises(Refused), receipts.write_receipt(late, harness.catalog.datasets["flights"], DAY):
             raise Refused("a truncated file")
         late.put(path, b"truncated no more")
-        return [*heard, (await asyncio.wait_for(anext(events), 5)).payload["days"]]
+        return [*heard, (await asyncio.wait_for(anext(events), 60)).payload["days"]]
 
     deliver(late, DAY)
     late.put(path, b"trunca")

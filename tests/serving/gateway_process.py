@@ -94,6 +94,7 @@ def write_bundle(
     return str(target), hashlib.sha256(content).hexdigest()
 
 
+PATIENCE = 180.0
 ADMIN_TOKEN = "token-of-the-tests-gateway"
 
 
@@ -141,8 +142,9 @@ class Gateway:
         self.wait_for(lambda: httpx.get(f"{self.base}/ready", timeout=2).status_code == 200)
         return self
 
-    def wait_for(self, condition: Any, seconds: float = 60) -> None:
-        deadline = time.monotonic() + seconds
+    def wait_for(self, condition: Any) -> None:
+        """Wait for what a quiet machine does within seconds; a question that finds no answer is asked again."""
+        deadline = time.monotonic() + PATIENCE
         while True:
             try:
                 if condition():
@@ -158,7 +160,7 @@ class Gateway:
         if self.process is not None and self.process.poll() is None:
             os.killpg(self.process.pid, number) if number == signal.SIGKILL else self.process.send_signal(number)
         if self.process is not None:
-            self.process.wait(60)
+            self.process.wait(PATIENCE)
         self.process = None
 
     def worker_pids(self) -> list[int]:

@@ -46,7 +46,7 @@ def test_a_gateway_started_for_an_altered_bundle_ends_with_the_reason_and_was_ne
     with pytest.raises(AssertionError, match="approved was 000"):
         gateway.start()
     assert gateway.process is not None
-    assert gateway.process.wait(30) == 65
+    assert gateway.process.wait(120) == 65
 
 
 def test_a_container_told_to_serve_answers_pings_once_it_serves_and_ends_by_sigterm(tmp_path: Path) -> None:
@@ -101,7 +101,7 @@ def serving(command: list[str], environment: dict[str, str], port: int) -> Itera
         yield url
     finally:
         process.terminate()
-        assert process.wait(30) == 0
+        assert process.wait(120) == 0
 
 
 def test_a_container_that_was_told_too_little_says_all_that_is_missing() -> None:

@@ -17,7 +17,7 @@ import polars as pl
 import pytest
 
 from pipelines.serving.prediction_log.writer import LogColumns, LoggedAnswer, pack_record
-from tests.serving.gateway_process import COLUMNS, ROWS, Gateway, expected, write_bundle
+from tests.serving.gateway_process import COLUMNS, PATIENCE, ROWS, Gateway, expected, write_bundle
 from tests.serving.load import Load
 
 Start = Callable[..., Gateway]
@@ -126,7 +126,8 @@ def test_after_a_kill_of_everything_it_serves_the_same_version_with_its_store_of
     gateway.release("1", write_bundle(tmp_path / "bundles", "1"))
     gateway.release("2", write_bundle(tmp_path / "bundles", "2", seed=2))
     assert gateway.invoke().status_code == 200
-    time.sleep(0.3)  # longer than the stated bound: what was answered is in the segment
+    segments = gateway.folder / "state" / "wal"
+    gateway.wait_for(lambda: any(path.stat().st_size for path in segments.glob("*.open")))
     gateway.stop(signal.SIGKILL)
     (tmp_path / "bundles").rename(tmp_path / "elsewhere")
     gateway.start()
@@ -146,7 +147,7 @@ def test_workers_and_compactor_end_with_a_killed_supervisor(start_gateway: Start
     assert len(pids) == 3
     gateway.process.kill()
     gateway.process.wait()
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + PATIENCE
     while any(Path(f"/proc/{pid}").exists() for pid in pids):
         assert time.monotonic() < deadline
         time.sleep(0.05)

@@ -265,7 +265,7 @@ def test_a_triggerer_that_dies_after_it_received_a_message_loses_nothing(
 
     async def die_with_the_first_event() -> None:
         events = queued(queue).run()
-        await asyncio.wait_for(anext(events), 10)
+        await asyncio.wait_for(anext(events), 60)
 
     asyncio.run(die_with_the_first_event())
     assert left(server, queue) > 0

@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from tests.serving.candidates import ANSWER, write_candidate
-from tests.serving.gateway_process import Gateway
+from tests.serving.gateway_process import PATIENCE, Gateway
 from tests.serving.load import Load
 from tests.serving.rollout_calls import CHAMPION, Rollout, body, pids, row
 from tests.serving.test_gateway_life import predictions
@@ -110,7 +110,7 @@ def test_after_a_kill_of_the_supervisor_the_same_step_goes_on_with_its_counts_an
         workers = gateway.worker_pids()
         gateway.process.kill()
         gateway.process.wait()
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + PATIENCE
         while any(Path(f"/proc/{pid}").exists() for pid in workers):
             assert time.monotonic() < deadline
             time.sleep(0.05)
@@ -225,7 +225,7 @@ def test_a_candidate_whose_bundle_is_damaged_while_the_gateway_is_down_loses_its
     for _ in range(20):
         response = gateway.invoke(body(row()))
         assert (response.status_code, response.json()["predictions"]) == (200, [CHAMPION])
-    gateway.wait_for(lambda: rollout.phase() == "PAUSED", 30)
+    gateway.wait_for(lambda: rollout.phase() == "PAUSED")
     found = rollout.state()
     assert found["split"] == {"1": 10_000}
     assert "model.onnx has sha256" in found["rollout"]["reason"]
@@ -237,7 +237,7 @@ def test_a_lease_that_ended_while_the_gateway_was_down_is_ended_when_it_is_back(
     rollout.gateway.stop(signal.SIGKILL)
     time.sleep(2)
     rollout.gateway.start()
-    rollout.gateway.wait_for(lambda: rollout.phase() == "ROLLED_BACK", 15)
+    rollout.gateway.wait_for(lambda: rollout.phase() == "ROLLED_BACK")
     assert rollout.gateway.invoke(body(row())).json()["predictions"] == [CHAMPION]
 
 
@@ -246,6 +246,6 @@ def test_a_second_candidate_is_served_after_the_first_was_rolled_back(rollout: R
     assert rollout.gateway.invoke(body(row())).json()["predictions"] == [ANSWER]
     url = f"{rollout.model}/rollouts/r1/rollback"
     httpx.post(url, json={"reason": "r"}, headers={"idempotency-key": "b"}).raise_for_status()
-    rollout.gateway.wait_for(lambda: pids(rollout.gateway, "traffic.candidate_process") == [], 10)
+    rollout.gateway.wait_for(lambda: pids(rollout.gateway, "traffic.candidate_process") == [])
     Rollout(rollout.gateway, rollout.folder / "again", "r2").begin(share=10_000)
     assert rollout.gateway.invoke(body(row())).json()["predictions"] == [ANSWER]

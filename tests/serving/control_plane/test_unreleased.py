@@ -71,10 +71,10 @@ def test_it_is_gone_when_it_is_unloaded_and_when_its_time_is_over(first: FirstVe
     assert first.ask(probe) == (200, [ANSWER])
     if how == "unloaded":
         assert first.unload() == 200
-    first.gateway.wait_for(lambda: first.ask(probe) == (503, None), 15)
+    first.gateway.wait_for(lambda: first.ask(probe) == (503, None))
     assert first.unload() == 200
     cache = first.gateway.folder / "state" / "bundles"
-    first.gateway.wait_for(lambda: not [path for path in cache.iterdir() if not path.name.startswith(".")], 15)
+    first.gateway.wait_for(lambda: not [path for path in cache.iterdir() if not path.name.startswith(".")])
 
 
 @pytest.mark.parametrize("seconds", [0, -1, 10**6])

@@ -284,7 +284,7 @@ def test_too_many_connections_are_told_so_and_room_is_there_again(strict: Gatewa
     assert 3 <= len(told) <= 8
     for connection in connections:
         connection.close()
-    strict.wait_for(lambda: strict.invoke(ROW).status_code == 200, 10)
+    strict.wait_for(lambda: strict.invoke(ROW).status_code == 200)
 
 
 def _peek(connection: socket.socket) -> bytes:

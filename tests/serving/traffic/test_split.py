@@ -49,5 +49,5 @@ def test_answers_of_champion_and_mirror_are_masked_alike(rollout: Rollout, tmp_p
         rollout.gateway.flush()
         return pl.read_parquet(list(rollout.gateway.store.glob("predictions/*/*/*.parquet")))
 
-    rollout.gateway.wait_for(lambda: rows().height == 2, 20)
+    rollout.gateway.wait_for(lambda: rows().height == 2)
     assert sorted(rows().select("role", "f_carrier").rows()) == [("champion", "<email>"), ("shadow", "<email>")]
