@@ -36,13 +36,14 @@ from tests.free_port import free_port
 PATIENCE = 900.0
 """Seconds for what takes ten on a quiet machine."""
 PARSED_ONCE = {"AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "3600"}
+"""For stacks without arrivals: Airflow starts the watcher of an asset when it next parses a DAG that is not paused."""
 
 
 @dataclass
 class Installation:
     """The whole stack in a folder of its own, on ports of its own.
 
-    ``variables`` change the environment of its processes. No test edits a DAG: the folder is parsed once.
+    ``variables`` change the environment of its processes.
     """
 
     settings: Settings
@@ -71,9 +72,8 @@ class Installation:
             shutil.copy(file(migrated), file(self.settings))
 
     def up(self, selected: Sequence[Component] | None = None) -> None:
-        changed = PARSED_ONCE | self.variables
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(stack, "environment", lambda settings: environment(settings) | changed)
+            patch.setattr(stack, "environment", lambda settings: environment(settings) | self.variables)
             stack.start(self.settings, Console(quiet=True), selected)
 
     def built(self) -> list[date]:

@@ -18,7 +18,7 @@ from pipelines.cli.components import Component, components, passwords
 from pipelines.cli.components import ports as stack_ports
 from pipelines.ports import LedgerEntry
 from pipelines.settings import REPOSITORY, Settings
-from tests.e2e.installation import PATIENCE, Installation
+from tests.e2e.installation import PARSED_ONCE, PATIENCE, Installation
 
 pytestmark = pytest.mark.e2e
 
@@ -114,7 +114,7 @@ def approval_stack(tmp_path_factory: pytest.TempPathFactory, migrated: Settings)
     found = {"AIRWORTHY_HOME": str(home), "AIRWORTHY_INCLUDE": str(home / "include")}
     dags = {"AIRFLOW__CORE__DAGS_FOLDER": str(Path(__file__).with_name("approvals"))}
     nothing_to_load = {"AIRWORTHY_PRELOAD": ""}
-    made = ApprovalStack(Settings.from_environment(found), variables=dags | nothing_to_load)
+    made = ApprovalStack(Settings.from_environment(found), variables=dags | nothing_to_load | PARSED_ONCE)
     made.take_database(migrated)
     made.up()
     try:
