@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
@@ -12,9 +12,9 @@ import numpy as np
 import polars as pl
 
 from pipelines.steps.features.aggregates.distinct import DistinctValues
-from pipelines.steps.features.aggregates.exact_sum import Numbers
+from pipelines.steps.features.aggregates.exact_sum import Digits, Numbers, digits_of, squares_of
 from pipelines.steps.features.aggregates.extremes import extremes
-from pipelines.steps.features.aggregates.moments import moments
+from pipelines.steps.features.aggregates.moments import Sums, moments, sums_of
 from pipelines.steps.features.aggregates.newest import newest
 from pipelines.steps.features.aggregates.timeline import (
     NONE,
@@ -76,10 +76,11 @@ def answers(events: OrderedEvents, questions: Questions, aggregations: Sequence[
         windows = dict.fromkeys(item.window for item in same)
         views = {window: _View(selected, questions, window) for window in windows}
         for column in dict.fromkeys(item.column for item in same):
-            values = _Values(selected.columns[column]) if column else None
+            values = _Values(selected.timeline, selected.columns[column]) if column else None
+            functions = {item.function for item in same if item.column == column}
             for window in windows:
                 of_window = [item for item in same if (item.column, item.window) == (column, window)]
-                answer = _Answer(views[window], values, [item.function for item in of_window])
+                answer = _Answer(views[window], values, functions)
                 results |= {item.name: answer.of(item).alias(item.name) for item in of_window}
     return [results[item.name] for item in aggregations]
 
@@ -99,11 +100,12 @@ class _View:
 class _Values:
     """A column of the events: what is there, and as numbers where it is numeric or Boolean."""
 
-    def __init__(self, series: pl.Series) -> None:
+    def __init__(self, timeline: Timeline, series: pl.Series) -> None:
         if series.dtype.is_float():
             series = pl.select(pl.when(series.is_finite()).then(series)).to_series()
-        self.series = series
+        self._timeline, self.series = timeline, series
         self.present: Flags = series.is_not_null().to_numpy()
+        self._all_sums: Sums | None = None
 
     @cached_property
     def numbers(self) -> Numbers:
@@ -112,15 +114,35 @@ class _Values:
         return self.series.cast(kind).fill_null(0).to_numpy()
 
     @cached_property
-    def codes(self) -> Integers:
-        """A number for each different value; 0 where there is none."""
-        return self.series.rank("dense").cast(pl.Int64).fill_null(0).to_numpy()
+    def digits(self) -> Digits:
+        return digits_of(self.numbers, self.present, self._timeline.largest_entity)
+
+    @cached_property
+    def squares(self) -> Digits:
+        return squares_of(self.numbers, self.present, self._timeline.largest_entity, self.digits.lowest)
+
+    def sums(self, visible: Visible, *, squares: bool) -> Sums:
+        """Running sums over the events that a window keeps; those over all events are made once."""
+        if visible.kept is None and self._all_sums is not None:
+            return self._all_sums
+        keep = visible.kept
+        whole = self.numbers.dtype == np.int64
+        square = self.squares.kept(keep) if squares else None
+        sums = sums_of(visible.timeline, self.digits.kept(keep), square, whole=whole)
+        if keep is None:
+            self._all_sums = sums
+        return sums
+
+    @cached_property
+    def distinct(self) -> DistinctValues:
+        codes = self.series.rank("dense").cast(pl.Int64).fill_null(0).to_numpy()
+        return DistinctValues(self._timeline, codes, self.present)
 
 
 class _Answer:
     """Answers about one column in one window."""
 
-    def __init__(self, view: _View, values: _Values | None, functions: Sequence[Function]) -> None:
+    def __init__(self, view: _View, values: _Values | None, functions: Collection[Function]) -> None:
         self._view, self._visible, self._all_values = view, view.visible, values
         self._functions = functions
 
@@ -160,12 +182,13 @@ class _Answer:
         """Visible events, or those of them that have a value."""
         if self._all_values is None or self._all_values.present.all():
             return self._visible.count
-        return RunningSums(self._visible, self._present.astype(np.int64)).of(slice(None))
+        return RunningSums(self._visible.timeline, self._present.astype(np.int64)).of(self._visible)
 
     @cached_property
     def _moments(self) -> dict[str, pl.Series]:
         wanted = [name for name in MOMENTS if name in self._functions]
-        return moments(self._visible, self._numbers, self._present, self._count, wanted)
+        sums = self._values.sums(self._visible, squares="std" in wanted)
+        return moments(self._visible, sums, self._count, wanted)
 
     def _extreme(self, *, highest: bool) -> pl.Series:
         best = extremes(self._visible, self._numbers, self._present, highest=highest)
@@ -175,7 +198,7 @@ class _Answer:
         assert where is not None
         true = self._visible.of_timeline(self._view.events.true(where)).astype(np.int64)
         count = self._visible.count
-        share = RunningSums(self._visible, true).of(slice(None)) / np.maximum(count, 1)
+        share = RunningSums(self._visible.timeline, true).of(self._visible) / np.maximum(count, 1)
         return pl.select(pl.when(pl.Series(count > 0)).then(pl.Series(share))).to_series()
 
     def _first(self) -> pl.Series:
@@ -192,8 +215,7 @@ class _Answer:
         return series.gather(pl.select(pl.when(places >= 0).then(places)).to_series())
 
     def _distinct(self) -> pl.Series:
-        codes = self._visible.of_timeline(self._values.codes)
-        return pl.Series(DistinctValues(self._visible.timeline, codes, self._present).count(self._visible))
+        return pl.Series(self._values.distinct.count(self._visible))
 
     def _since_last(self) -> pl.Series:
         """The time since the newest event; null where there is none."""

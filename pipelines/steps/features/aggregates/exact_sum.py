@@ -36,6 +36,10 @@ class Digits:
     lowest: int
     width: int
 
+    def kept(self, keep: Flags | None) -> Digits:
+        """Those of these events; None: of all."""
+        return self if keep is None else Digits([place[keep] for place in self.places], self.lowest, self.width)
+
 
 def digits_of(values: Numbers, present: Flags, most: int) -> Digits:
     """The values; zero where none is present. At most ``most`` of them will be summed."""
@@ -112,7 +116,10 @@ def carried(sums: list[Integers], width: int) -> list[Integers]:
         for _ in range(width // DIGIT):
             digits.append(carry & MASK)
             carry = carry >> DIGIT
-    return [*digits, carry & MASK, carry >> DIGIT]
+    while carry.any() and (carry.min() < -MASK or carry.max() > MASK):
+        digits.append(carry & MASK)
+        carry = carry >> DIGIT
+    return [*digits, carry] if carry.any() else digits
 
 
 def rounded(digits: list[Integers]) -> tuple[Floats, Integers]:
@@ -138,6 +145,7 @@ def spread(count: Integers, total: list[Integers], square: list[Integers]) -> li
     for place, digit in enumerate(square):
         places[place] += count * digit
     for one, low in enumerate(total):
-        for other, high in enumerate(total):
-            places[one + other] -= low * high
+        places[2 * one] -= low * low
+        for other, high in enumerate(total[one + 1 :], start=one + 1):
+            places[one + other] -= (low * high) << 1
     return carried(places, DIGIT)

@@ -71,7 +71,11 @@ class Timeline:
 
     def kept(self, keep: Flags) -> Timeline:
         """The timeline of these events alone."""
-        return Timeline(self.entity[keep], self.event[keep], self.opens[keep], self.rows[keep])
+        part = Timeline(self.entity[keep], self.event[keep], self.opens[keep], self.rows[keep])
+        if self.by_opening is not None and not np.array_equal(part.opens, part.event):
+            order = self.by_opening[keep[self.by_opening]]
+            part.by_opening = (np.cumsum(keep) - 1)[order]
+        return part
 
     @cached_property
     def _keys(self) -> _Keys:
@@ -182,16 +186,15 @@ class RunningSums:
     Sums may wrap around on their way: the difference is right as long as it fits 64 bits itself.
     """
 
-    def __init__(self, visible: Visible, values: Integers) -> None:
-        """``values``: one of each event of ``visible.timeline``."""
-        self._visible, self._values = visible, values
+    def __init__(self, timeline: Timeline, values: Integers) -> None:
+        """``values``: one of each event of the timeline."""
+        self._values = values
         self._until_event = _running(values)
-        same = visible.timeline.by_opening is None
-        self._until_opening = self._until_event if same else _running(visible.timeline.in_opening_order(values))
+        same = timeline.by_opening is None
+        self._until_opening = self._until_event if same else _running(timeline.in_opening_order(values))
 
-    def of(self, part: slice) -> Integers:
-        """Of these questions."""
-        visible = self._visible
+    def of(self, visible: Visible, part: slice = slice(None)) -> Integers:
+        """Of these questions, in a window over the same timeline."""
         sums = self._until_opening[visible.opened[part]] - self._until_event[visible.closed[part]]
         if visible.own is not None:
             own = visible.own[part]
