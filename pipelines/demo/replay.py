@@ -141,7 +141,7 @@ def live_features(view: FeatureView, dataset: DatasetSpec, days: Sequence[date])
     from pipelines.tables.entity_id import entity_id
 
     frames = {name: _source_frame(name, view, dataset, days) for name in sources_of(view)}
-    features = compute_features(view, frames, days, timezone=dataset.partition.timezone)
+    features = compute_features(view, frames, days, dataset)
     return features.with_columns(entity_id(view))
 
 

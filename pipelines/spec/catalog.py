@@ -12,6 +12,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from pipelines.errors import Refused, unknown_name
+from pipelines.spec.aggregate import Aggregate, aggregate_faults
 from pipelines.spec.alerts import AlertsSpec, alert_faults
 from pipelines.spec.column import NUMERIC
 from pipelines.spec.dataset import DatasetSpec
@@ -26,10 +27,12 @@ from pipelines.spec.features import (
     FeatureView,
     LatestObservation,
     Lookup,
+    RowExpression,
     WindowMean,
 )
 from pipelines.spec.model import ModelSpec
 from pipelines.spec.plain_yaml import load, with_lines
+from pipelines.spec.row_expression import KINDS, Kind, kind_of, parsed
 from pipelines.spec.suite import DeclaredSuite
 
 Spec = TypeVar("Spec", bound=BaseModel)
@@ -268,6 +271,13 @@ def view_faults(view: FeatureView, dataset: DatasetSpec | None) -> list[str]:
 
 def _feature_faults(place: str, feature: Feature, view: FeatureView, dataset: DatasetSpec) -> list[str]:
     how, own = feature.transformation, dataset.sources[view.entity_source].stored_columns()
+    always = [f"{place}: {fault}" for fault in _unknown_at_prediction(feature, view, dataset)]
+    always += _source_column_faults(place, feature, dataset)
+    if isinstance(how, Aggregate):
+        faults = aggregate_faults(how, feature.type, view.entity_source, dataset)
+        return [f"{place}.transformation.{fault}" for fault in faults] + always
+    if isinstance(how, RowExpression):
+        return _expression_faults(place, feature, how, view, dataset) + always
     source = how.source if isinstance(how, Lookup | LatestObservation) else view.entity_source
     if source not in dataset.sources:
         return [f"{place}: {source!r} is not a source of {dataset.dataset}"]
@@ -287,14 +297,41 @@ def _feature_faults(place: str, feature: Feature, view: FeatureView, dataset: Da
         for column, types in _types_needed(feature)
         if column in theirs and theirs[column].type not in types
     ]
-    faults += [f"{place}: {fault}" for fault in _unknown_at_prediction(feature, view, dataset)]
     if isinstance(how, Lookup) and set(how.on) != set(dataset.sources[source].key):
         faults.append(f"{place}: on {how.on} is not the key {dataset.sources[source].key} of {source}")
-    for column in feature.source_columns:
-        table, _, bare = column.partition(".")
-        if table not in dataset.sources or bare not in dataset.sources[table].columns:
-            faults.append(f"{place}.source_columns: {column!r} is not <source>.<column> of a declared source")
-    return faults
+    return faults + always
+
+
+def _source_column_faults(place: str, feature: Feature, dataset: DatasetSpec) -> list[str]:
+    named = [(column, *column.partition(".")[::2]) for column in feature.source_columns]
+    return [
+        f"{place}.source_columns: {column!r} is not <source>.<column> of a declared source"
+        for column, table, bare in named
+        if table not in dataset.sources or bare not in dataset.sources[table].columns
+    ]
+
+
+def _expression_faults(
+    place: str, feature: Feature, how: RowExpression, view: FeatureView, dataset: DatasetSpec
+) -> list[str]:
+    """Names that are neither a feature nor a column, personal data, and values of the wrong kind."""
+    own = dataset.sources[view.entity_source].stored_columns()
+    kinds: dict[str, Kind] = {name: KINDS[column.type] for name, column in own.items() if column.type in KINDS}
+    for name, other in view.features.items():
+        if other is not feature:
+            kinds[name] = "text" if other.type == "categorical" else "number"
+    columns = [
+        name for name in how.names() if name in own and (name not in view.features or view.features[name] is feature)
+    ]
+    faults = [f"{name!r} is personal data; no feature may use it" for name in columns if own[name].pii]
+    try:
+        kind = kind_of(parsed(how.expression), kinds)
+        needed = ("text",) if feature.type == "categorical" else ("number", "boolean")
+        if kind not in needed:
+            faults.append(f"the expression is a {kind}, and the feature {feature.type}")
+    except ValueError as error:
+        faults.append(str(error))
+    return [f"{place}.transformation.expression: {fault}" for fault in faults]
 
 
 def _unknown_at_prediction(feature: Feature, view: FeatureView, dataset: DatasetSpec) -> list[str]:
@@ -306,6 +343,9 @@ def _unknown_at_prediction(feature: Feature, view: FeatureView, dataset: Dataset
     read = [*getattr(how, "by", []), *getattr(how, "on", [])]
     if isinstance(how, DirectColumn):
         read.append(how.column)
+    if isinstance(how, RowExpression):
+        own = source.stored_columns()
+        read += [name for name in how.names() if name in own and view.features.get(name) in (None, feature)]
     known = {column: source.known_time(column) for column in read}
     moment = timedelta(hours=-view.lead_hours)
     return [
@@ -323,7 +363,9 @@ def _types_needed(feature: Feature) -> list[tuple[str, tuple[str, ...]]]:
     if isinstance(how, LatestObservation):
         needed.append((how.time_column, ("timestamp",)))
     computed = isinstance(how, WindowMean) or (isinstance(how, Lookup) and how.as_ == "age_years")
-    if not isinstance(how, CalendarPart) and (computed or feature.type == "numeric"):
+    if isinstance(how, CalendarPart | Aggregate | RowExpression):
+        return needed
+    if computed or feature.type == "numeric":
         needed.append((how.column, NUMERIC))
     return needed
 

@@ -6,11 +6,14 @@ import hashlib
 import math
 import re
 from collections.abc import Mapping
+from graphlib import CycleError, TopologicalSorter
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from pipelines.spec.aggregate import Aggregate
 from pipelines.spec.declared import DeclarationBlock, Identifier
+from pipelines.spec.row_expression import columns_of, parsed
 
 VAGUE_NAME_PATTERN = re.compile(r"^(f|x|v|col|feat|feature|var|variable|tmp|temp|test|data|value|field|input)_?\d*$")
 WINDOW_SUFFIX = re.compile(r"_(\d+)(m|h|d)$")
@@ -74,8 +77,29 @@ class LastValue(DeclarationBlock):
     window_hours: float = Field(gt=0)
 
 
+class RowExpression(DeclarationBlock):
+    """A value computed from other features, and columns of the entity's own row, as SQL writes it.
+
+    A name is a feature's, else a column's; the feature's own name is the column's.
+    """
+
+    type: Literal["expression"]
+    expression: str
+
+    @field_validator("expression")
+    @classmethod
+    def check_can_be_read(cls, expression: str) -> str:
+        parsed(expression)
+        return expression
+
+    def names(self) -> list[str]:
+        """The features and columns that it reads."""
+        return columns_of(parsed(self.expression))
+
+
 Transformation = Annotated[
-    DirectColumn | CalendarPart | Lookup | LatestObservation | WindowMean | LastValue, Field(discriminator="type")
+    DirectColumn | CalendarPart | Lookup | LatestObservation | WindowMean | LastValue | Aggregate | RowExpression,
+    Field(discriminator="type"),
 ]
 
 
@@ -124,6 +148,13 @@ class Feature(DeclarationBlock):
         return hashlib.sha256(meaning.encode()).hexdigest()
 
 
+def _window_hours(how: Transformation) -> float | None:
+    """Length of the window; None of what has none."""
+    if isinstance(how, Aggregate):
+        return how.window.total_seconds() / 3600
+    return how.window_hours if isinstance(how, WindowMean | LastValue) else None
+
+
 class FeatureView(DeclarationBlock):
     """``include/features/<view>.yaml``: one row per entity, as known ``lead_hours`` before the event.
 
@@ -162,14 +193,11 @@ class FeatureView(DeclarationBlock):
                 problems.append(
                     f"feature name {name!r} is too vague; name entity, measure and window, as in city_delay_mean_24h"
                 )
-            windowed = isinstance(feature.transformation, WindowMean | LastValue)
-            suffix = WINDOW_SUFFIX.search(name)
-            if windowed and not suffix:
+            suffix, hours = WINDOW_SUFFIX.search(name), _window_hours(feature.transformation)
+            if hours is not None and not suffix:
                 problems.append(f"feature name {name!r} must end with its window, as in _24h")
-            elif windowed and suffix:
-                hours = feature.transformation.window_hours  # type: ignore[union-attr]
-                if abs(int(suffix[1]) * HOURS_PER_UNIT[suffix[2]] - hours) > 1e-9:
-                    problems.append(f"feature name {name!r} must end with its window of {hours:g} hours")
+            elif hours and suffix and abs(int(suffix[1]) * HOURS_PER_UNIT[suffix[2]] - hours) > 1e-9:
+                problems.append(f"feature name {name!r} must end with its window of {hours:g} hours")
         if problems:
             raise ValueError("; ".join(problems))
         return features
@@ -200,21 +228,49 @@ class FeatureView(DeclarationBlock):
                 own.append(how.column)
             if isinstance(how, WindowMean | LastValue) and how.column != self.delay_column:
                 own.append(how.column)
+            if isinstance(how, RowExpression):
+                own += [column for column in how.names() if column == name or column not in self.features]
             problems += [f"feature {name!r} reads {column!r}, an outcome" for column in own if column in outcomes]
         if problems:
             raise ValueError("; ".join(problems) + ", which is unknown at prediction time")
         return self
 
+    @model_validator(mode="after")
+    def check_expressions_have_an_order(self) -> Self:
+        try:
+            self.expressions_in_order()
+        except CycleError as error:
+            cycle = " -> ".join(reversed(error.args[1]))
+            raise ValueError(f"expressions read each other in a circle: {cycle}; break it") from error
+        return self
+
+    def expressions_in_order(self) -> list[str]:
+        """The features that are expressions, each after those that it reads."""
+        reads = {
+            name: {other for other in how.names() if other in self.features and other != name}
+            for name, feature in self.features.items()
+            if isinstance(how := feature.transformation, RowExpression)
+        }
+        return [name for name in TopologicalSorter(reads).static_order() if name in reads]
+
     def definition_digests(self) -> dict[str, str]:
-        """Feature to the sha256 of its definition; features as of ``t`` include the view's definition of ``t``."""
+        """Feature to the sha256 of its definition.
+
+        Features as of ``t`` include the view's definition of ``t``, expressions the definitions of what they read.
+        """
         moment = "|".join(
             [self.entity_source, self.event_hour_column, self.event_minute_column, self.delay_column]
             + [f"{self.lead_hours:g}", f"{self.max_delay_hours:g}"]
         )
         digests = {name: feature.definition_digest() for name, feature in self.features.items()}
         for name, feature in self.features.items():
-            if isinstance(feature.transformation, LatestObservation | WindowMean | LastValue):
+            if isinstance(feature.transformation, LatestObservation | WindowMean | LastValue | Aggregate):
                 digests[name] = hashlib.sha256(f"{digests[name]}|{moment}".encode()).hexdigest()
+        for name in self.expressions_in_order():
+            how = self.features[name].transformation
+            assert isinstance(how, RowExpression)
+            parts = [digests[name], *(digests[other] for other in how.names() if other in digests and other != name)]
+            digests[name] = hashlib.sha256("|".join(parts).encode()).hexdigest()
         return digests
 
     def definition_faults(self, registered: Mapping[str, tuple[int, str]]) -> list[str]:

@@ -16,6 +16,7 @@ from pipelines import store_paths
 from pipelines.errors import Refused
 from pipelines.messages.release import BundleRequest, BundleResult
 from pipelines.ports import Ports, VersionInfo
+from pipelines.spec.aggregate import Aggregate
 from pipelines.spec.dataset import DatasetSpec
 from pipelines.spec.features import DirectColumn, FeatureView, LastValue, LatestObservation, Lookup, Transformation
 from pipelines.steps.bundling.conversion import NotConvertible, booster_score, onnx_score, to_onnx
@@ -166,11 +167,13 @@ def allowed_categories(transformation: Transformation, view: FeatureView, datase
     """The categories that the contract of a feature's source column lists; None where it lists none."""
     if isinstance(transformation, DirectColumn | LastValue):
         source = dataset.sources.get(view.entity_source)
+    elif isinstance(transformation, Aggregate):
+        source = dataset.sources.get(transformation.of or view.entity_source)
     elif isinstance(transformation, Lookup | LatestObservation):
         source = dataset.sources.get(transformation.source)
     else:
         return None
-    contract = source.stored_columns().get(transformation.column) if source else None
+    contract = source.stored_columns().get(transformation.column or "") if source else None
     return None if contract is None or contract.allowed is None else [str(value) for value in contract.allowed]
 
 

@@ -46,7 +46,7 @@ def run(request: FeaturesRequest, ports: Ports) -> FeaturesResult:
     for _ in range(MAX_REBUILDS):
         stored = _stored_rows(store, table, pending)
         for day, frames in inputs.frames(pending):
-            built[day] = compute_features(view, frames, [day], timezone=dataset.partition.timezone)
+            built[day] = compute_features(view, frames, [day], dataset)
             _write(store, view, day, built[day], stored.get(day))
         newest = inputs.versions()
         pending, versions = inputs.days_changed_since(versions, built), newest

@@ -18,12 +18,12 @@ from pathlib import Path
 import polars as pl
 
 from pipelines.spec.catalog import read_declaration
+from pipelines.spec.dataset import DatasetSpec
 from pipelines.spec.features import FeatureView
 from pipelines.steps.features.compute import compute_features
 
 INCLUDE = Path(__file__).parents[2] / "include"
 TARGET_SECONDS, TARGET_GIB = 3.0, 1.5
-NEW_YORK = "America/New_York"
 
 
 def year() -> dict[str, pl.DataFrame]:
@@ -54,10 +54,11 @@ def peak_gib() -> float:
 def main() -> int:
     frames = year()
     view = read_declaration(INCLUDE / "features" / "flight_delay.yaml", FeatureView)
+    dataset = read_declaration(INCLUDE / "datasets" / "flights.yaml", DatasetSpec)
     days = frames["flights"]["day"].unique().sort().to_list()
     before = peak_gib()
     started = time.perf_counter()
-    table = compute_features(view, frames, days, timezone=NEW_YORK)
+    table = compute_features(view, frames, days, dataset)
     seconds = time.perf_counter() - started
     line = {
         "bench": "features_of_a_year",

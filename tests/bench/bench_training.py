@@ -39,7 +39,7 @@ from pipelines.steps.training.snapshot import encode_part
 from pipelines.steps.training.system_metrics import SystemMetrics
 from pipelines.tables.encoding import learn_inputs
 from pipelines.testing.ports import FakePorts
-from tests.bench.bench_features import INCLUDE, NEW_YORK, year
+from tests.bench.bench_features import INCLUDE, year
 
 TARGET_RATIO = 1.05
 LAST_DAY = date(2013, 3, 31)
@@ -51,7 +51,7 @@ def labelled_rows() -> pl.DataFrame:
     view, model = catalog.view_of("flight_delay"), catalog.model("flight_delay")
     frames = year()
     days = [day for day in frames["flights"]["day"].unique().sort().to_list() if day <= LAST_DAY]
-    table = compute_features(view, frames, days, timezone=NEW_YORK)
+    table = compute_features(view, frames, days, catalog.dataset_of("flight_delay"))
     truth = frames["flights"].select(*view.key, "day", "arr_delay").drop_nulls("arr_delay")
     late = (pl.col("arr_delay") >= model.target.at_least).cast(pl.Float64).alias("target")
     rows = table.join(truth.with_columns(late), on=[*view.key, "day"], how="inner")

@@ -24,7 +24,7 @@ from pipelines.steps import build_features
 from pipelines.steps.features.compute import compute_features
 from pipelines.tables.profile import TableProfile, profile_frame
 from pipelines.testing.ports import FakePorts, MemoryStore
-from tests.steps.flights_by_hand import NEW_YORK, VIEW, catalog, flight, observation, random_days, tables
+from tests.steps.flights_by_hand import DATASET, VIEW, catalog, flight, observation, random_days, tables
 
 FIRST = date(2013, 3, 8)
 DAYS = [FIRST + timedelta(days=number) for number in range(5)]
@@ -59,7 +59,7 @@ def table(store: Store) -> pl.DataFrame:
 
 def assert_right(store: Store, frames: dict[str, pl.DataFrame], days: list[date] = DAYS) -> None:
     """These days of the table equal what one computation over everything gives, bit for bit."""
-    whole = compute_features(VIEW, frames, days, timezone=NEW_YORK)
+    whole = compute_features(VIEW, frames, days, DATASET)
     found = table(store).filter(pl.col("day").is_in(days)).select(whole.columns)
     assert_frame_equal(found, whole, check_exact=True)
 
@@ -117,7 +117,7 @@ def test_days_published_and_built_all_at_once_on_delta_tables_give_the_same_tabl
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda day: arrive(ports_of(tmp_path, store), FRAMES, day), shuffled))
     assert_right(store, FRAMES)
-    whole = compute_features(VIEW, FRAMES, DAYS, timezone=NEW_YORK)
+    whole = compute_features(VIEW, FRAMES, DAYS, DATASET)
     for day in DAYS:
         profile = TableProfile.model_validate_json(store.get(store_paths.profile(TABLE, day)))
         assert profile == profiled(whole.filter(day=day))

@@ -20,7 +20,7 @@ from pipelines.steps.features.compute import compute_features
 from pipelines.steps.snapshot.table_digest import table_digest
 from pipelines.steps.take_snapshot import read_snapshot, run
 from pipelines.testing.ports import FakePorts, MemoryStore
-from tests.steps.flights_by_hand import NEW_YORK, VIEW, catalog, flight, model, random_days, tables, utc
+from tests.steps.flights_by_hand import DATASET, VIEW, catalog, flight, model, random_days, tables, utc
 
 FIRST = date(2013, 6, 3)
 END = utc("2013-06-08 04:00")
@@ -28,7 +28,7 @@ END = utc("2013-06-08 04:00")
 
 def fill(store: MemoryStore, frames: dict[str, pl.DataFrame]) -> None:
     days = sorted(set(frames["flights"]["day"]))
-    features = compute_features(VIEW, frames, days, timezone=NEW_YORK)
+    features = compute_features(VIEW, frames, days, DATASET)
     for day in days:
         store.replace_partition("validated/flights", day, frames["flights"].filter(day=day).drop("day"))
         store.replace_partition("features/flight_delay", day, features.filter(day=day).drop("day"))

@@ -7,6 +7,7 @@ from datetime import date
 
 import polars as pl
 
+from pipelines.spec.dataset import DatasetSpec
 from pipelines.spec.features import (
     CalendarPart,
     DirectColumn,
@@ -15,17 +16,21 @@ from pipelines.spec.features import (
     LastValue,
     LatestObservation,
     Lookup,
+    RowExpression,
     WindowMean,
 )
+from pipelines.spec.row_expression import parsed
+from pipelines.steps.features.aggregate_features import aggregate_features
 from pipelines.steps.features.aggregates.compute import ROW
 from pipelines.steps.features.known_facts import KnownEvents
+from pipelines.steps.features.row_expression import row_expression
 from pipelines.tables.entity_id import duration_of, scheduled_time
 
 Frames = Mapping[str, pl.DataFrame]
 UTC_TIMESTAMP = pl.Datetime("us", "UTC")
 
 
-def compute_features(view: FeatureView, frames: Frames, days: Sequence[date], *, timezone: str) -> pl.DataFrame:
+def compute_features(view: FeatureView, frames: Frames, days: Sequence[date], dataset: DatasetSpec) -> pl.DataFrame:
     """Features of every entity row of ``days``: one row per entity, ordered by day and key.
 
     ``frames`` holds, per source, its rows with their ``day``; of the entity source every row that could be known in
@@ -42,11 +47,14 @@ def compute_features(view: FeatureView, frames: Frames, days: Sequence[date], *,
         .with_columns((pl.col("__scheduled") - lead).alias("prediction_time"))
         .sort("prediction_time", *view.key)
     )
+    timezone = dataset.partition.timezone
     columns: dict[str, pl.Series] = {}
     columns |= _row_features(view, rows, timezone)
     columns |= _lookup_features(view, rows, frames, timezone)
     columns |= _observation_features(view, rows, frames)
     columns |= _window_features(view, rows, entities)
+    columns |= aggregate_features(view, rows, {**frames, view.entity_source: entities}, dataset)
+    columns |= _expression_features(view, rows, columns)
     label = pl.col(view.label.column) >= view.label.at_least
     return (
         rows.select(*view.key, "prediction_time")
@@ -54,6 +62,21 @@ def compute_features(view: FeatureView, frames: Frames, days: Sequence[date], *,
         .hstack(rows.select(label.alias(view.label.name), "day"))
         .sort("day", *view.key)
     )
+
+
+def _expression_features(view: FeatureView, rows: pl.DataFrame, computed: dict[str, pl.Series]) -> dict[str, pl.Series]:
+    """Expressions over the features ``computed`` before, as they are stored, and over columns of the row."""
+    columns: dict[str, pl.Series] = {}
+    features = {name: _typed(values, view.features[name]) for name, values in computed.items()}
+    for name in view.expressions_in_order():
+        how = view.features[name].transformation
+        assert isinstance(how, RowExpression)
+        named = {other: features[other] if other in features else rows[other] for other in how.names()}
+        frame = pl.DataFrame({"__row": pl.repeat(0, rows.height, eager=True)} | named)
+        expression = row_expression(parsed(how.expression), frame.schema)
+        columns[name] = frame.with_columns(expression.alias("__value"))["__value"]
+        features[name] = _typed(columns[name], view.features[name])
+    return columns
 
 
 def _typed(series: pl.Series, feature: Feature) -> pl.Series:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from datetime import date, timedelta
 from zoneinfo import ZoneInfo
 
+from pipelines.spec.aggregate import Aggregate
 from pipelines.spec.features import FeatureView, LastValue, LatestObservation, Lookup, WindowMean
 from pipelines.spec.partitions import first_instant
 
@@ -22,6 +23,9 @@ def first_day_read(view: FeatureView, source: str, day: date, timezone: str) -> 
         spec = feature.transformation
         if isinstance(spec, WindowMean | LastValue) and source == view.entity_source:
             hours = max(hours or 0.0, view.lead_hours + spec.window_hours + view.max_delay_hours)
+        if isinstance(spec, Aggregate) and (spec.of or view.entity_source) == source:
+            late = view.max_delay_hours if spec.clock == "known" else 0.0
+            hours = max(hours or 0.0, view.lead_hours + spec.window.total_seconds() / 3600 + late)
         if isinstance(spec, LatestObservation) and spec.source == source:
             hours = max(hours or 0.0, view.lead_hours + spec.max_age_hours)
     if hours is None:
@@ -37,7 +41,10 @@ def sources_of(view: FeatureView) -> list[str]:
         for feature in view.features.values()
         if isinstance(feature.transformation, Lookup | LatestObservation)
     ]
-    return list(dict.fromkeys([view.entity_source, *named]))
+    aggregated = [
+        how.of for feature in view.features.values() if isinstance(how := feature.transformation, Aggregate) and how.of
+    ]
+    return list(dict.fromkeys([view.entity_source, *named, *aggregated]))
 
 
 def is_looked_up(view: FeatureView, source: str) -> bool:

@@ -15,7 +15,7 @@ from pipelines.spec.features import FeatureView, WindowMean
 from pipelines.steps.features.compute import compute_features
 from pipelines.steps.features.source_days import days_read, first_day_read
 from pipelines.tables.entity_id import entity_id, label_time
-from tests.steps.flights_by_hand import NEW_YORK, VIEW, by_hand, flight, observation, random_days, tables, utc
+from tests.steps.flights_by_hand import DATASET, NEW_YORK, VIEW, by_hand, flight, observation, random_days, tables, utc
 
 SPRING_FORWARD, FALL_BACK = date(2013, 3, 10), date(2013, 11, 3)
 MEAN_3H, MEAN_24H, LAST_24H = (
@@ -26,7 +26,7 @@ MEAN_3H, MEAN_24H, LAST_24H = (
 
 
 def compute(frames: dict[str, pl.DataFrame], days: list[date] | None = None, view: FeatureView = VIEW) -> pl.DataFrame:
-    return compute_features(view, frames, days or sorted(set(frames["flights"]["day"])), timezone=NEW_YORK)
+    return compute_features(view, frames, days or sorted(set(frames["flights"]["day"])), DATASET)
 
 
 def features_of(frames: dict[str, pl.DataFrame], number: int) -> dict[str, Any]:

@@ -110,7 +110,7 @@ class _Values:
     @cached_property
     def numbers(self) -> Numbers:
         """Int64 of integers and Booleans, else Float64; 0 where there is none."""
-        kind = pl.Float64 if self.series.dtype.is_float() else pl.Int64
+        kind = pl.Int64 if self.series.dtype.is_integer() or self.series.dtype == pl.Boolean else pl.Float64
         return self.series.cast(kind).fill_null(0).to_numpy()
 
     @cached_property

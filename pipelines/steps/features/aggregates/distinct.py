@@ -25,7 +25,8 @@ class DistinctValues:
     def _by_value(self, order: Integers) -> Integers:
         """The events that have a value, by entity and value, then in the given order."""
         rows = order[self._groups[order] != NONE]
-        return rows[np.argsort(self._groups[rows], kind="stable")]
+        sorted_rows: Integers = rows[np.argsort(self._groups[rows], kind="stable")]
+        return sorted_rows
 
     def count(self, visible: Visible) -> Integers:
         """Number of different values that each question sees. ``visible``: a window over the same timeline."""
