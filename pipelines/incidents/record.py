@@ -33,15 +33,18 @@ def read_ledger(ports: Ports) -> int:
     """
     count = 0
     while True:
+        cursor = ports.incidents.note(CURSOR)
+        # Before the transaction: on SQLite it holds the lock that the ledger needs to create its table.
+        lines = ports.ledger.entries(after=int(cursor or 0))[: None if cursor is None else LINES_AT_ONCE]
+        if not lines and cursor is not None:
+            return count
         with ports.incidents.change() as changes:
-            cursor = changes.note(CURSOR)
-            lines = ports.ledger.entries(after=int(cursor or 0))[: None if cursor is None else LINES_AT_ONCE]
-            if not lines:
-                return count
+            if changes.note(CURSOR) != cursor:
+                continue  # another reader has taken them meanwhile
             earliest = ports.clock() - FIRST_LOOK if cursor is None else None
             book = IncidentBook(changes, ports.catalog, ports.clock())
             book.take_lines([line for line in lines if earliest is None or line.at >= earliest])
-            changes.set_note(CURSOR, str(lines[-1].number))
+            changes.set_note(CURSOR, str(lines[-1].number if lines else 0))
         count += len(lines)
 
 
