@@ -7,14 +7,21 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from airflow.dag_processing.dagbag import DagBag
 
 
-def run(dag_id: str, conf: dict[str, Any]) -> dict[str, Any]:
+def parsed() -> DagBag:
     from airflow.dag_processing.dagbag import DagBag
 
     bag = DagBag()
     assert not bag.import_errors, bag.import_errors
+    return bag
+
+
+def run(bag: DagBag, dag_id: str, conf: dict[str, Any]) -> dict[str, Any]:
     ended = bag.dags[dag_id].test(run_conf=conf)
     tasks = {task.task_id: str(task.state) for task in ended.get_task_instances()}
     return {"dag_id": dag_id, "state": str(ended.state), "tasks": tasks}
@@ -44,6 +51,7 @@ def started(dag_id: str) -> list[dict[str, Any]]:
 
 if __name__ == "__main__":
     orders = json.loads(sys.stdin.read())
-    runs = [run(dag_id, conf) for dag_id, conf in orders]
+    bag = parsed()
+    runs = [run(bag, dag_id, conf) for dag_id, conf in orders]
     trainings = started("flight_delay__train")
     print(json.dumps({"runs": runs, "events": heard(), "trainings": trainings}))
