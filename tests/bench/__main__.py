@@ -14,6 +14,7 @@ from pathlib import Path
 ORDER = (
     "sequential",
     "features",
+    "aggregates",
     "data",
     "drift",
     "training",
