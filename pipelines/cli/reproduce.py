@@ -28,6 +28,10 @@ def run(options: argparse.Namespace, ports: Ports) -> int:
     print(f"{result.model} version {result.version}, trained again on snapshot {result.snapshot}")
     print(f"  registered  {result.registered_digest}")
     print(f"  reproduced  {result.reproduced_digest}")
+    if result.registered_judged_digest or result.reproduced_judged_digest:
+        print("these were trained again on all rows after the models that were judged:")
+        print(f"  registered  {result.registered_judged_digest or '(none)'}")
+        print(f"  reproduced  {result.reproduced_judged_digest or '(none)'}")
     for difference in result.differences:
         print(f"  differs     {difference}")
     same = judge_reproduction(result).passed

@@ -82,12 +82,21 @@ def _identity_table(facts: FormFacts) -> str:
         "version": f"{_version_text(facts.candidate)}, now live: {_version_text(facts.champion)}",
         "number": _number_text(facts),
         "model digest": code(ticket.model_digest),
+        "judged digest": _judged_text(facts),
         "bundle digest": code(ticket.sha256),
         "hypothesis": facts.trained.hypothesis,
         "author": f"{', '.join(facts.authors)} (may not approve)" if facts.authors else "",
         "see also": Markup(" · ".join(link(name, url) for name, url in facts.links.items())),
     }
     return _table(("", ""), [(name, value) for name, value in rows.items() if value])
+
+
+def _judged_text(facts: FormFacts) -> Markup | str:
+    """The model that the gates judged, if it is not the one that is released."""
+    digest = facts.trained.judged_digest
+    if digest is None:
+        return ""
+    return Markup(f"{code(digest)}: the gates judged this model; the one above was then trained again on all rows")
 
 
 def _number_text(facts: FormFacts) -> str:

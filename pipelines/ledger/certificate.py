@@ -41,6 +41,9 @@ class Certificate(BaseModel):
     version: str
     semantic_version: str | None = None
     model_digest: str | None = None
+    judged_digest: str | None = None
+    """Digest of the model that the gates judged, if the deployed one was trained again on all rows: one line of the
+    ledger, that of the training, ties the two. None: they are one."""
     snapshot: str | None = None
     table_versions: dict[str, int] = {}
     environment_digest: str | None = None
@@ -91,6 +94,7 @@ def collect_certificate(model: str, version: str, ledger: Sequence[LedgerEntry])
         table_versions=_newest([entry for entry in data if not seal_of(entry, seals)], "data_verdict").get(
             "table_versions", {}
         ),
+        judged_digest=training.get("judged_digest"),
         git_revision=training.get("git_revision"),
         bundle_sha256=release.get("sha256"),
         entries=entries,
@@ -135,12 +139,18 @@ def _check_training(certificate: Certificate) -> Check:
     faults = [
         f"{name} is missing or not a sha256" for name in TRAINING_DIGESTS if not _is_digest(getattr(certificate, name))
     ]
-    digests = {line.details.get("model_digest") for line in lines}
+    if certificate.judged_digest is not None and not _is_digest(certificate.judged_digest):
+        faults.append("judged_digest is not a sha256")
+    digests = {(line.details.get("model_digest"), line.details.get("judged_digest")) for line in lines}
     if len(digests) > 1:
         faults.append(f"{len(lines)} trainings under one version gave {len(digests)} different models")
     if lines[-1].details.get("outcome") != "pass":
         faults.append(f"judged {lines[-1].details.get('outcome')!r}")
-    return _check_result("training", faults, f"line {lines[-1].number}, model {_short(certificate.model_digest)}")
+    twin = certificate.judged_digest
+    judged = f", trained again on all rows after model {_short(twin)}, which was judged" if twin else ""
+    return _check_result(
+        "training", faults, f"line {lines[-1].number}, model {_short(certificate.model_digest)}{judged}"
+    )
 
 
 def _check_data(certificate: Certificate) -> Check:
@@ -174,6 +184,9 @@ def _check_gate(certificate: Certificate, name: str) -> Check:
     ]
     if lines[-1].details.get("model_digest") is None and lines[-1].details.get("snapshot") != certificate.snapshot:
         faults.append(f"line {lines[-1].number} names neither this model nor its snapshot")
+    if lines[-1].details.get("judged_digest") != certificate.judged_digest:
+        named = _short(lines[-1].details.get("judged_digest"))
+        faults.append(f"line {lines[-1].number} judged model {named}, not {_short(certificate.judged_digest)}")
     if lines[-1].details.get("outcome") != "pass":
         faults += [f"line {lines[-1].number} says {lines[-1].details.get('outcome')!r}"]
         faults += [str(reason) for reason in lines[-1].details.get("reasons", [])]

@@ -11,10 +11,18 @@ REQUIRED_GATES = ("candidate_evaluation", "minimum_metrics_gate", "champion_comp
 """Gates that every candidate must pass, in this order."""
 
 
-def is_about_model(details: Mapping[str, Any], model_digest: str | None, snapshot: str | None) -> bool:
-    """Whether a gate's line is about this model file; lines from before 0.2.0 may name its snapshot instead."""
+def is_about_model(
+    details: Mapping[str, Any], model_digest: str | None, snapshot: str | None, judged_digest: str | None = None
+) -> bool:
+    """Whether a gate's line is about this model file; lines from before 0.2.0 may name its snapshot instead.
+
+    ``judged_digest``: that of the training's line, if what is deployed was trained again on all rows. A gate that
+    judged another model says nothing about this version.
+    """
     named = details.get("model_digest")
-    return named == model_digest if named is not None else details.get("snapshot") == snapshot
+    if named is None:
+        return judged_digest is None and details.get("snapshot") == snapshot
+    return named == model_digest and details.get("judged_digest") == judged_digest
 
 
 def required_stages(spec: ModelSpec, *, first: bool) -> list[str]:

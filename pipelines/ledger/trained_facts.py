@@ -27,6 +27,8 @@ class TrainedFacts(BaseModel):
     git_revision: str | None = None
     environment_digest: str | None = None
     model_digest: str | None = None
+    judged_digest: str | None = None
+    """Of the model that was judged, if the deployed one was trained again on all rows."""
     snapshot: str | None = None
     """Digest of the training data."""
     hypothesis: str = ""
@@ -46,6 +48,7 @@ class TrainedFacts(BaseModel):
             git_revision=details.get("git_revision") or tags.get("airworthy.git_revision"),
             environment_digest=details.get("environment_digest") or tags.get("airworthy.environment_digest"),
             model_digest=details.get("model_digest") or tags.get("airworthy.model_digest"),
+            judged_digest=details.get("judged_digest"),
             snapshot=snapshot_digest(details, tags),
             hypothesis=str(details.get("hypothesis", tags.get("airworthy.hypothesis")) or ""),
             data=data,

@@ -120,6 +120,8 @@ class BundleInspection(Message):
     """Files that hold a pickle."""
     model_digest: str | None = None
     """sha256 of the registered model's current file; None: it could not be loaded, ``faults`` says why."""
+    judged_digest: str | None = None
+    """sha256 of the model that the gates judged, if the registered one was trained again on all rows."""
     rows: int = 0
     """Rows on which the bundle's predictor and the registered model were compared."""
     largest_difference: float | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Literal
 
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from pipelines.messages.message import Message
 from pipelines.messages.monitoring import DayValue
@@ -62,10 +62,33 @@ class ModelDigests(Message):
 
     model_digest: str
     """sha256 of the native model file."""
+    judged_digest: str | None = Field(default=None, exclude_if=lambda digest: digest is None)
+    """sha256 of the model that was judged, if the deployed one was trained again on all rows; None: they are one."""
     folder_digest: str | None = None
     """sha256 over the names and digests of all its files; None: the line is of a time when none was recorded."""
     snapshot: str | None = None
     """Digest of the snapshot that it was trained on."""
+
+
+class RefitCheck(BaseModel):
+    """Both models on the newest rows (the test part), which the deployed one has learnt and the judged one has not."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    rows: int
+    metric: str
+    judged: float | None
+    """The metric of the judged model; None: it is not defined on these rows."""
+    refitted: float | None
+    not_finite: int
+    """Answers of the deployed model that are missing or infinite."""
+    target_mean: float
+    target_spread: float
+    """Standard deviation of the targets."""
+    judged_mean: float
+    """Mean answer of the judged model."""
+    judged_spread: float
+    refitted_mean: float
 
 
 class TrainResult(Message):
@@ -75,7 +98,9 @@ class TrainResult(Message):
     """MLflow model version (an integer as text)."""
     model_uri: str
     model_digest: str
-    """sha256 of the native model file."""
+    """sha256 of the native model file that is deployed."""
+    judged_digest: str | None = Field(default=None, exclude_if=lambda digest: digest is None)
+    """sha256 of the model that was judged, if the deployed one was trained again on all rows; None: they are one."""
     folder_digest: str | None = None
     """sha256 over the names and digests of all files of the registered model."""
     snapshot: str
@@ -92,6 +117,8 @@ class TrainResult(Message):
     """The device that ran the boosting; it differs from the declared one only with ``cpu_fallback``."""
     notes: list[str] = []
     """Measurements that were made on a sample only."""
+    refit: RefitCheck | None = Field(default=None, exclude_if=lambda check: check is None)
+    """None: the deployed model is the judged one."""
     test_days: list[DayValue] = Field(default=[], exclude_if=lambda days: not days)
     """The monitored metric within each day of the test part, which the days after the release are compared with."""
 
@@ -106,6 +133,9 @@ class ReproduceResult(Message):
     version: str
     registered_digest: str
     reproduced_digest: str
+    registered_judged_digest: str | None = None
+    """The same of the model that was judged, if the deployed one was trained again on all rows."""
+    reproduced_judged_digest: str | None = None
     snapshot: str
     differences: list[str] = []
     """Differences from the first training (environment, code revision, library versions)."""

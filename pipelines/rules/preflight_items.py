@@ -165,7 +165,9 @@ def security(inspection: BundleInspection, standing: ReleaseFacts) -> ItemFacts:
     if has is None:
         item.unmeasured.append("the digest of the registered model could not be read")
     elif standing.approval_digest in (None, has):
-        item.notes.append(f"all digests match, no pickle, the bundle was built from model {has[:12]}…")
+        twin = inspection.judged_digest
+        judged = f", trained again on all rows after the gates judged {twin[:12]}…" if twin is not None else ""
+        item.notes.append(f"all digests match, no pickle, the bundle was built from model {has[:12]}…{judged}")
     return item
 
 

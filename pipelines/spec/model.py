@@ -137,6 +137,12 @@ class Training(DeclarationBlock):
     features: list[str] | None = None
     """A subset of the view's features; none: all."""
     split: SplitSpec = SplitSpec()
+    refit: bool | None = Field(default=None, exclude_if=lambda declared: declared is None)
+    """Whether what is deployed is trained again on all rows, with the rounds of the model that was judged on the split.
+
+    None: yes for ``time_ordered``, whose newest rows would be lost otherwise, and no for the others. Left out of
+    digests where it is not declared.
+    """
     estimator: Estimator = Estimator()
     learning_rate: LearningRate = LearningRate()
     early_stopping: EarlyStopping = EarlyStopping()
@@ -146,6 +152,10 @@ class Training(DeclarationBlock):
     experiment_tags: list[str] = []
     out_of_core: OutOfCore | None = Field(default=None, exclude_if=lambda declared: declared is None)
     """For data larger than memory; none: the table is held in memory. Left out of digests where it is not declared."""
+
+    @property
+    def refits(self) -> bool:
+        return self.split.strategy == "time_ordered" if self.refit is None else self.refit
 
     @model_validator(mode="after")
     def check_out_of_core(self) -> Self:

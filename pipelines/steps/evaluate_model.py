@@ -82,8 +82,11 @@ def run(request: EvaluateRequest, ports: Ports) -> EvaluateResult:
 
 
 def _predict(info: VersionInfo, rows: pl.DataFrame, *, request: EvaluateRequest, ports: Ports) -> Array:
-    """One number per row. ``Refused`` if the model has another problem or returns another number of rows."""
-    model = load_model(info, ports, request.digests.get(info.version))
+    """One number per row, of the version's judged model, which has not learnt its test part.
+
+    ``Refused`` if the model has another problem or returns another number of rows.
+    """
+    model = load_model(info, ports, request.digests.get(info.version), "judged")
     declared = ports.catalog.model(info.model).problem
     if model.problem != declared:
         raise Refused(f"{info.model} {info.version} is a {model.problem} model, the declaration says {declared}")

@@ -34,7 +34,7 @@ from pipelines.steps.bundling.parity import Array, compare
 from pipelines.steps.bundling.reference_rows import EXTREME_NUMBERS, UNSEEN_CATEGORY
 from pipelines.steps.load_testing.candidate_endpoint import endpoint_fault
 from pipelines.steps.load_testing.evidence import requests_needed
-from pipelines.steps.models.registered_model import LoadedModel, load_model
+from pipelines.steps.models.registered_model import LoadedModel, judged_digest, load_model
 from pipelines.steps.rollouts.design import recent_traffic, rollout_design
 from pipelines.tables.encoding import FeatureInput, encode
 
@@ -64,6 +64,7 @@ def run(request: InspectionRequest, ports: Ports) -> BundleInspection:
         fields |= _compare_with_champion(request, fields["contract"], ports)
     if (model := _load_registered(bundle, request.digests, ports, fields["faults"])) is not None:
         fields["model_digest"] = model.model_digest
+        fields["judged_digest"] = judged_digest(model.folder)
         if manifest is not None and not fields["faults"] and not fields["pickles"]:
             fields["altered"] = _altered_files(model, bundle.predictor, manifest)
             fields |= _try_predictor(model, bundle.predictor, manifest, files, spec.evaluation.threshold)

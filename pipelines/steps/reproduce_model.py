@@ -6,6 +6,7 @@ import hashlib
 
 from pipelines.messages.training import ReproduceRequest, ReproduceResult
 from pipelines.ports import Ports
+from pipelines.steps.models.registered_model import JUDGED_DIGEST_TAG
 from pipelines.steps.training.device import require_cuda
 from pipelines.steps.training.environment import environment
 from pipelines.steps.training.plan import TrainingPlan, execute_plan, make_worker_team
@@ -31,10 +32,16 @@ def run(request: ReproduceRequest, ports: Ports) -> ReproduceResult:
         model=request.model,
         version=request.version,
         registered_digest=registered,
-        reproduced_digest=hashlib.sha256(trained.fitted.native).hexdigest(),
+        reproduced_digest=_sha256(trained.deployed.native),
+        registered_judged_digest=info.tags.get(JUDGED_DIGEST_TAG),
+        reproduced_judged_digest=_sha256(trained.fitted.native) if trained.refitted else None,
         snapshot=plan.request.snapshot,
         differences=recorded.differences(environment()) + _declaration_changes(plan, ports),
     )
+
+
+def _sha256(native: bytes) -> str:
+    return hashlib.sha256(native).hexdigest()
 
 
 def _declaration_changes(plan: TrainingPlan, ports: Ports) -> list[str]:

@@ -13,7 +13,7 @@ import polars as pl
 from pipelines import store_paths
 from pipelines.ledger import markdown
 from pipelines.messages.message import Message
-from pipelines.messages.training import ModelDigests, TrainRequest, TrainResult
+from pipelines.messages.training import ModelDigests, RefitCheck, TrainRequest, TrainResult
 from pipelines.mlflow_client import open_client, translate_mlflow_errors
 from pipelines.ports import Ports, VersionInfo
 from pipelines.steps.models.model_card import training_card
@@ -82,7 +82,9 @@ def run(request: TrainRequest, ports: Ports) -> TrainResult:
             team=make_worker_team(plan, ports, os.environ.get(LAUNCH_VARIABLE)),
         )
         _log_result(record, trained)
-        profile = measure_reference(plan.features, snapshot, ports, lambda rows: _predict(trained, rows), plan.seed)
+        profile = measure_reference(
+            plan.features, snapshot, ports, lambda rows: _predict(trained, rows), plan.seed, refitted=plan.refit
+        )
         result = _register(record, plan, trained, profile, snapshot, tags, started, ports)
     _put_profile(profile, ports, result.model, result.version)
     return result
@@ -131,6 +133,7 @@ def _log_inputs(record: RunRecord, plan: TrainingPlan, snapshot: Snapshot) -> No
             **flatten(plan.training),
             "seed_used": plan.seed,
             "device_used": plan.device,
+            "refit_used": plan.refit,
             "features": ", ".join(plan.features),
         }
     )
@@ -204,6 +207,7 @@ def _register(
         "seconds": _elapsed_seconds(started, ports.clock()),
         "device": plan.device,
         **({"notes": trained.notes} if trained.notes else {}),
+        **({"refit": check.model_dump(mode="json")} if (check := _refit_check(trained)) else {}),
         **_test_days(profile, ports.catalog.model(plan.request.model).monitoring.performance.metric),
     }
     record.log_files({RESULT_FILE: json.dumps(partial).encode()})
@@ -231,6 +235,10 @@ def _register(
     )
 
 
+def _refit_check(trained: TrainingResult) -> RefitCheck | None:
+    return trained.refitted.check if trained.refitted else None
+
+
 def _test_days(profile: TrainingProfile, metric: str) -> dict[str, Any]:
     """The monitored metric within each test day, for the certificate; nothing where there is no such day."""
     known = [day for day in profile.test_days if metric in day.metrics]
@@ -254,7 +262,7 @@ def _earlier_result(
 
     ``Refused`` if the version's files are not those of the receipt.
     """
-    model = load_model(info, ports, receipt.digests)
+    model = load_model(info, ports, receipt.digests, "judged")
     client = open_client(ports.settings.tracking)
     with translate_mlflow_errors(ports.settings.tracking):
         if client.get_run(receipt.run_id).info.status != "FINISHED":
@@ -262,7 +270,9 @@ def _earlier_result(
     if not ports.store.exists(store_paths.training_profile(info.model, info.version)):
         features = {feature.name: feature.type for feature in model.inputs}
         seed = int(info.tags.get("airworthy.seed", 0))
-        _put_profile(measure_reference(features, snapshot, ports, model.predict, seed), ports, info.model, info.version)
+        refitted = receipt.digests.judged_digest is not None
+        profile = measure_reference(features, snapshot, ports, model.predict, seed, refitted=refitted)
+        _put_profile(profile, ports, info.model, info.version)
     return TrainResult(
         model=info.model,
         run_id=receipt.run_id,

@@ -22,7 +22,7 @@ from practices._connections import installation
 from practices._operators import links, run_context, step_runner
 from practices._operators.model import ModelPractice
 from practices._operators.record_verdict import record_verdict
-from practices._operators.recorded_digests import recorded_digests
+from practices._operators.recorded_digests import judged_model, recorded_digests
 from practices._operators.recorded_results import result_digest
 
 log = logging.getLogger(__name__)
@@ -65,7 +65,7 @@ class CandidateEvaluation(ModelPractice):
             context=context,
             details={
                 "gate": "candidate_evaluation",
-                "model_digest": request.digests[version].model_digest,
+                **judged_model(request.digests[version]),
                 "champion": result.champion,
                 "snapshot": result.snapshot,
                 "evaluation": result_digest(result),

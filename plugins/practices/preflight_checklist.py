@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from airflow.sdk import Context
 from airflow.sdk.exceptions import AirflowSkipException
@@ -11,15 +11,9 @@ from pipelines.errors import Refused
 from pipelines.ledger.recorded_facts import semantic_versions
 from pipelines.ledger.required_evidence import REQUIRED_GATES
 from pipelines.ledger.version_state import State, read_versions, versions_in
-from pipelines.messages.release import (
-    BundleInspection,
-    BundleRequest,
-    BundleResult,
-    InspectionRequest,
-    LiveState,
-    ReleaseFacts,
-)
+from pipelines.messages.release import BundleInspection, BundleRequest, BundleResult, InspectionRequest, LiveState
 from pipelines.messages.rollout import RolloutTicket
+from pipelines.messages.training import ModelDigests
 from pipelines.ports import Ports
 from pipelines.rules.preflight_checklist import judge_checklist, judge_evidence
 from pipelines.spec.model import ModelSpec
@@ -30,7 +24,7 @@ from practices._connections import installation
 from practices._operators import run_context, step_runner
 from practices._operators.model import ModelPractice
 from practices._operators.record_verdict import record_verdict
-from practices._operators.recorded_digests import recorded_digests
+from practices._operators.recorded_digests import judged_model, recorded_digests
 from practices._operators.recorded_results import result_digest, rollout_id
 from practices._rollouts.recorded_evidence import TrainedFile
 
@@ -55,12 +49,19 @@ class PreflightChecklist(ModelPractice):
         live = ports.target(self.model).state(self.model)
         trained = TrainedFile(self.model, version, digests.model_digest)
         standing = release_standing(trained, live, spec, ports, context)
-        self._check_evidence(trained, standing, ports, context)
+        if not (
+            evidence := judge_evidence(*trained, standing, REQUIRED_GATES)
+        ).passed:  # what the ledger alone refuses is not loaded
+            self._record_checklist(evidence, digests, None, ports, context)
         request = BundleRequest(model=self.model, version=version, digests=digests)
         bundle = step_runner.run_step("build_bundle", request, BundleResult, runner=runner)
         _skip_if_live(bundle, live, spec, ports)
-        numbers = semantic_versions(ports.ledger.entries(self.model, kind="approval"))
-        inspect = InspectionRequest(bundle=bundle, champion=live.version, digests=digests, semantic_versions=numbers)
+        inspect = InspectionRequest(
+            bundle=bundle,
+            champion=live.version,
+            digests=digests,
+            semantic_versions=semantic_versions(ports.ledger.entries(self.model, kind="approval")),
+        )
         inspection = step_runner.run_step("inspect_release", inspect, BundleInspection, runner=runner)
         verdict = judge_checklist(inspection, standing, spec, REQUIRED_GATES)
         ticket = RolloutTicket(
@@ -69,33 +70,27 @@ class PreflightChecklist(ModelPractice):
             bundle=bundle.uri,
             **bundle.model_dump(include={"model", "version", "sha256", "model_digest"}),
         )
-        self._record_checklist(verdict, trained, ticket, ports, context)
+        self._record_checklist(verdict, digests, ticket, ports, context)
         return ticket.model_dump(mode="json", by_alias=True)
 
-    def _check_evidence(self, trained: TrainedFile, standing: ReleaseFacts, ports: Ports, context: Context) -> None:
-        """``Refused`` for a version that the ledger alone refuses; nothing of it was loaded."""
-        evidence = judge_evidence(*trained, standing, REQUIRED_GATES)
-        if not evidence.passed:
-            self._record_checklist(evidence, trained, None, ports, context)
-
     def _record_checklist(
-        self, verdict: Verdict, trained: TrainedFile, ticket: RolloutTicket | None, ports: Ports, context: Context
+        self, verdict: Verdict, digests: ModelDigests, ticket: RolloutTicket | None, ports: Ports, context: Context
     ) -> None:
         """Write the checklist to log and XCom, then record it and the ticket, if any: ``Refused`` unless it is PASS."""
-        lines: Any = verdict.facts["checklist"]
+        lines, version = cast("Any", verdict.facts["checklist"]), str(verdict.facts["version"])
         separator = "\n" + " " * 28
         rows = [f"{line['item']:<18} {line['result']:<8} {separator.join(line['why'])}" for line in lines]
-        self.log.info("checklist of version %s\n%s", trained.version, "\n".join(rows))
+        self.log.info("checklist of version %s\n%s", version, "\n".join(rows))
         context["ti"].xcom_push(key="checklist", value=lines)
-        details: dict[str, Any] = {"gate": "preflight_checklist", "model_digest": trained.model_digest}
+        details: dict[str, Any] = {"gate": "preflight_checklist", **judged_model(digests)}
         if ticket is not None:
             details |= {"bundle": ticket.sha256, "ticket": ticket.model_dump(mode="json", exclude={"schema_"})}
         record_verdict(
             verdict,
-            subject=f"the preflight of {self.model} version {trained.version}",
+            subject=f"the preflight of {self.model} version {version}",
             ledger_kind="gate",
             model=self.model,
-            version=trained.version,
+            version=version,
             ports=ports,
             context=context,
             details=details,

@@ -25,7 +25,8 @@ class ReproducibleTraining(ModelPractice):
     """Train on a snapshot and register the result as a candidate; a retry continues from the last checkpoint.
 
     ``snapshot`` is the ``SnapshotResult`` of the previous task. Hypothesis and seed come from the run's form. The
-    ledger gets the digests of data, environment, request and model, and what was declared at the time. The event of
+    ledger gets the digests of data, environment, request and model (of the judged one, too, where the deployed one was
+    trained again on all rows: this line ties them), and what was declared at the time. The event of
     ``<model>:candidate`` carries ``version``, ``run_id`` and ``model_digest``. Returns the ``TrainResult``.
     """
 
@@ -81,4 +82,5 @@ def _ledger_details(request: TrainRequest, result: TrainResult) -> dict[str, Any
     digests = {"run_id", "model_digest", "folder_digest", "snapshot", "request_digest", "environment_digest"}
     facts = {*digests, "rounds", "best_round", "metrics", "device", *([] if result.seed is None else ["seed"])}
     facts |= {"test_days"} if result.test_days else set()
+    facts |= {"judged_digest", "refit"} if result.judged_digest is not None else set()
     return {**origin, **result.model_dump(mode="json", include=facts)}

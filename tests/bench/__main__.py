@@ -21,6 +21,7 @@ ORDER = (
     "gpu",
     "out_of_core",
     "evaluation",
+    "refit",
     "airflow",
     "pods",
     "serving",

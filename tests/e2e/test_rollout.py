@@ -138,8 +138,8 @@ def approve(made: RolloutStack, seed: int) -> str:
     request = TrainRequest(model=MODEL, snapshot=snapshot.digest, seed=seed, run_key=f"e2e/{seed}")
     trained = step("train_model", request)
     assert isinstance(trained, TrainResult)
-    digest = {"model_digest": trained.model_digest}
-    training = trained.model_dump(mode="json", include={"model_digest", "folder_digest", "snapshot"})
+    digest = trained.model_dump(mode="json", include={"model_digest", "judged_digest"})
+    training = digest | trained.model_dump(mode="json", include={"folder_digest", "snapshot"})
     ports.ledger.append("training", MODEL, trained.version, training | {"outcome": "pass"}, actor="e2e")
     for gate in REQUIRED_GATES:
         ports.ledger.append("gate", MODEL, trained.version, {"gate": gate, "outcome": "pass", **digest}, actor="e2e")

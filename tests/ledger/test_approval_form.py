@@ -64,6 +64,13 @@ def test_both_digests_stand_in_full() -> None:
     text = form_text()
     assert "a" * 64 in row(text, "model digest")
     assert "b" * 64 in row(text, "bundle digest")
+    assert "judged digest" not in text
+
+
+def test_a_refitted_model_names_the_one_that_the_gates_judged() -> None:
+    shown = row(form_text(trained=TrainedFacts.of({"judged_digest": "c" * 64}, {})), "judged digest")
+    assert "c" * 64 in shown
+    assert "the gates judged this model; the one above was then trained again on all rows" in shown
 
 
 @pytest.mark.parametrize(

@@ -209,6 +209,36 @@ def test_a_gate_holds_if_it_passed_this_model_or_in_old_lines_its_snapshot(
     )
 
 
+REFITTED = {"judged_digest": OTHER}
+
+
+@pytest.mark.parametrize(
+    ("trained", "gate", "fault"),
+    [
+        (REFITTED, REFITTED, None),
+        (REFITTED, {}, "line 3 judged model (none), not bbbbbbbbbbbb…"),
+        (REFITTED, {"judged_digest": MODEL}, "line 3 judged model aaaaaaaaaaaa…, not bbbbbbbbbbbb…"),
+        ({}, REFITTED, "line 3 judged model bbbbbbbbbbbb…, not (none)"),
+    ],
+)
+def test_the_gates_judged_the_twin_that_the_line_of_the_training_ties_to_what_is_deployed(
+    trained: dict[str, Any], gate: dict[str, Any], fault: str | None
+) -> None:
+    lines: Lines = [("data_verdict", DATA), ("training", TRAINED | trained), *gates(**gate)]
+    lines += [("approval", APPROVED), ("release", RELEASED)]
+    assert issue(lines).judged_digest == trained.get("judged_digest")
+    assert check(lines, "candidate_evaluation") == (("FAIL", fault) if fault else ("ok", "line 3, pass"))
+    expected = "line 2, model aaaaaaaaaaaa…"
+    if trained:
+        expected += ", trained again on all rows after model bbbbbbbbbbbb…, which was judged"
+    assert check(lines, "training") == ("ok", expected)
+
+
+def test_a_judged_digest_is_64_hex_digits() -> None:
+    lines: Lines = [("data_verdict", DATA), ("training", TRAINED | {"judged_digest": "b"}), *gates(judged_digest="b")]
+    assert check(lines, "training") == ("FAIL", "judged_digest is not a sha256")
+
+
 @pytest.mark.parametrize("name", REQUIRED_GATES)
 def test_each_gate_needs_a_verdict_and_its_newest_one_counts(name: str) -> None:
     lines = [line for line in whole() if line[1].get("gate") != name]

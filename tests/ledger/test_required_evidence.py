@@ -41,6 +41,18 @@ def test_a_line_is_about_the_model_it_names_and_an_old_one_about_its_snapshot(
 
 
 @pytest.mark.parametrize(
+    ("named", "trained", "about"),
+    [("j", "j", True), ("k", "j", False), (None, "j", False), ("j", None, False), (None, None, True)],
+)
+def test_a_gate_that_judged_another_twin_says_nothing_about_a_refitted_model(
+    named: str | None, trained: str | None, about: bool
+) -> None:
+    details = {"model_digest": "a"} | ({} if named is None else {"judged_digest": named})
+    assert is_about_model(details, "a", "s", trained) is about
+    assert is_about_model({"snapshot": "s"}, "a", "s", trained) is (trained is None)
+
+
+@pytest.mark.parametrize(
     ("block", "first", "stages"),
     [
         ({}, False, []),

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from pipelines.errors import Unavailable
-from pipelines.messages.training import SnapshotRequest, TrainRequest, TrainResult
+from pipelines.messages.training import RefitCheck, SnapshotRequest, TrainRequest, TrainResult
 from practices.reproducible_training import ReproducibleTraining
 from tests.practices.practice_harness import MODEL, NOW, PracticeHarness, emitted
 from tests.practices.test_training_snapshot import snapshot
@@ -25,6 +25,19 @@ def trained(request: TrainRequest) -> TrainResult:
         best_round=90,
         metrics={"validation_roc_auc": 0.7},
         seconds=3.0,
+        judged_digest="b" * 64,
+        refit=RefitCheck(
+            rows=900,
+            metric="roc_auc",
+            judged=0.7,
+            refitted=0.72,
+            not_finite=0,
+            target_mean=0.2,
+            target_spread=0.4,
+            judged_mean=0.2,
+            judged_spread=0.1,
+            refitted_mean=0.2,
+        ),
     )
 
 
@@ -49,6 +62,14 @@ def test_the_form_of_the_run_reaches_the_training(harness: PracticeHarness) -> N
     assert isinstance(request, TrainRequest)
     assert (request.hypothesis, request.seed, request.requested_by) == ("gusts matter", 7, "ml_lead")
     assert (request.snapshot, request.git_revision, request.trigger) == ("5" * 64, "abc123", "manual")
+
+
+def test_one_line_of_the_ledger_ties_the_refitted_model_to_the_judged_one(harness: PracticeHarness) -> None:
+    harness.answers["train_model"] = trained
+    train(harness)
+    [(_, details)] = harness.lines("training")
+    assert (details["model_digest"], details["judged_digest"]) == ("d" * 64, "b" * 64)
+    assert (details["refit"]["judged"], details["refit"]["refitted"]) == (0.7, 0.72)
 
 
 def test_the_ledger_names_the_seed_that_was_used_where_the_form_left_it_to_the_declaration(

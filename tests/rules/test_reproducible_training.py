@@ -6,13 +6,30 @@ from typing import Any
 
 import pytest
 
-from pipelines.messages.training import ReproduceResult, TrainResult
+from pipelines.messages.training import RefitCheck, ReproduceResult, TrainResult
 from pipelines.rules.reproducible_training import judge_reproduction, judge_training
 from pipelines.verdict import Outcome
 from tests.steps.small_training import spec
 
 DIGEST = "0a" * 32
 OTHER = "0b" * 32
+
+
+def refit_check(**changes: Any) -> RefitCheck:
+    """Answers about the newest rows that are a little better than those of the judged model."""
+    fields: dict[str, Any] = {
+        "rows": 180,
+        "metric": "roc_auc",
+        "judged": 0.70,
+        "refitted": 0.72,
+        "not_finite": 0,
+        "target_mean": 0.20,
+        "target_spread": 0.40,
+        "judged_mean": 0.18,
+        "judged_spread": 0.12,
+        "refitted_mean": 0.20,
+    }
+    return RefitCheck(**{**fields, **changes})
 
 
 def trained(**changes: Any) -> TrainResult:
@@ -29,6 +46,8 @@ def trained(**changes: Any) -> TrainResult:
         "best_round": 12,
         "metrics": {"validation_roc_auc": 0.7},
         "seconds": 1.0,
+        "judged_digest": OTHER,
+        "refit": refit_check(),
     }
     return TrainResult(**{**fields, **changes})
 
@@ -90,6 +109,13 @@ def reproduced(**changes: Any) -> ReproduceResult:
             ["reproduced 0b0b0b0b0b0b != registered 0a0a0a0a0a0a", "differs: xgboost: 3.1.0 then, 3.2.0 now"],
         ),
         ({"registered_digest": ""}, Outcome.UNKNOWN, ["registered '' is not a sha256"]),
+        ({"registered_judged_digest": DIGEST, "reproduced_judged_digest": DIGEST}, Outcome.PASS, []),
+        (
+            {"registered_judged_digest": DIGEST, "reproduced_judged_digest": OTHER},
+            Outcome.FAIL,
+            ["judged reproduced 0b0b0b0b0b0b != registered 0a0a0a0a0a0a"],
+        ),
+        ({"reproduced_judged_digest": OTHER}, Outcome.UNKNOWN, ["judged registered '' is not a sha256"]),
     ],
 )
 def test_a_reproduction_passes_on_equal_bytes_alone(

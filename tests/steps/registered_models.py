@@ -13,6 +13,7 @@ from pipelines import store_paths
 from pipelines.messages.training import ModelDigests
 from pipelines.steps.models.registered_model import (
     INPUTS_DIGEST_TAG,
+    JUDGED_DIGEST_TAG,
     MODEL_DIGEST_TAG,
     inputs_digest,
     model_digest,
@@ -81,7 +82,8 @@ def register(ports: FakePorts, folder: Path, *, model: str = "flight_delay", **e
 
 def digests(ports: Any, model: str, version: str) -> ModelDigests:
     """The digests that the ledger has of a version's training."""
-    return ModelDigests(model_digest=ports.registry.get(model, version).tags[MODEL_DIGEST_TAG])
+    tags = ports.registry.get(model, version).tags
+    return ModelDigests(model_digest=tags[MODEL_DIGEST_TAG], judged_digest=tags.get(JUDGED_DIGEST_TAG))
 
 
 def fetched(ports: FakePorts, model: str, version: str, folder: Path) -> Path:

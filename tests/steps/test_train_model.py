@@ -40,7 +40,7 @@ MODEL = "small_delay"
 
 def digests(result: TrainResult) -> ModelDigests:
     """What the ledger's line on a training has."""
-    return ModelDigests(**result.model_dump(include={"model_digest", "folder_digest", "snapshot"}))
+    return ModelDigests(**result.model_dump(include={"model_digest", "judged_digest", "folder_digest", "snapshot"}))
 
 
 @pytest.fixture(scope="module")
@@ -181,16 +181,49 @@ def reference(world: FakePorts, result: TrainResult) -> TrainingProfile:
     return TrainingProfile.model_validate_json(stored)
 
 
-def test_the_training_profile_is_of_the_fitted_rows_and_of_the_answers_about_unseen_ones(
+def test_what_is_deployed_has_learnt_all_rows_and_its_judged_twin_is_the_model_of_the_split(
+    trained: tuple[FakePorts, TrainResult], tmp_path: Path, shared: Path
+) -> None:
+    world, result = trained
+    info = world.registry.get(MODEL, result.version)
+    deployed, judged = (load_model(info, world, digests(result), part) for part in ("deployed", "judged"))
+    assert (deployed.model_digest, judged.model_digest) == (result.model_digest, result.judged_digest)
+    assert deployed.native.num_boosted_rounds() == judged.native.num_boosted_rounds() == 40
+    test = rows().filter(pl.col("part") == "test")
+    target = test["target"].to_numpy()
+    assert np.mean((deployed.predict(test) - target) ** 2) < np.mean((judged.predict(test) - target) ** 2)
+    once = ports(tmp_path, shared, spec(refit=False))
+    alone = train_model.run(request(keep_snapshot(once.store, rows())), once)
+    assert (alone.model_digest, alone.judged_digest, alone.refit) == (result.judged_digest, None, None)
+
+
+def test_the_judged_twin_is_loaded_by_a_digest_of_the_ledger_alone(trained: tuple[FakePorts, TrainResult]) -> None:
+    """The deployed model has learnt the rows that it would be judged on."""
+    world, result = trained
+    info = world.registry.get(MODEL, result.version)
+    with pytest.raises(Refused, match="nothing proves the judged model"):
+        load_model(info, world, digests(result).model_copy(update={"judged_digest": None}), "judged")
+    with pytest.raises(Refused, match=r"altered(.|\n)*the judged model's file"):
+        load_model(info, world, digests(result).model_copy(update={"judged_digest": "0" * 64}))
+
+
+def test_a_reproduction_makes_both_models(trained: tuple[FakePorts, TrainResult]) -> None:
+    world, result = trained
+    again = reproduce_model.run(ReproduceRequest(model=MODEL, version=result.version), world)
+    assert judge_reproduction(again).passed
+    assert (again.reproduced_digest, again.reproduced_judged_digest) == (result.model_digest, result.judged_digest)
+
+
+def test_the_training_profile_is_of_the_learnt_rows_and_of_the_judged_answers_about_unseen_ones(
     trained: tuple[FakePorts, TrainResult],
 ) -> None:
     world, result = trained
     profile = reference(world, result)
     unseen = rows().filter(pl.col("part") == "test")
-    fitted = rows().filter(pl.col("part") != "test")
-    assert (profile.rows, profile.numeric["distance"].count, profile.out_of_sample) == (1020, 1020, True)
-    assert profile.categorical["carrier"].counts == dict(fitted["carrier"].value_counts().sort("count").rows())
-    answers = load_model(world.registry.get(MODEL, result.version), world, digests(result)).predict(unseen)
+    assert (profile.rows, profile.numeric["distance"].count, profile.out_of_sample) == (1200, 1200, True)
+    assert profile.categorical["carrier"].counts == dict(rows()["carrier"].value_counts().sort("count").rows())
+    info = world.registry.get(MODEL, result.version)
+    answers = load_model(info, world, digests(result), "judged").predict(unseen)
     assert profile.numeric["prediction"].count == unseen.height == 180
     assert profile.numeric["prediction"].mean == pytest.approx(answers.mean())
 
@@ -226,18 +259,18 @@ def test_a_random_forest_answers_as_its_reference_says_about_rows_of_the_same_ki
     frame = rows(count=6000)
     result = train_model.run(request(keep_snapshot(world.store, frame)), world)
     profile = reference(world, result)
-    fresh = load_model(world.registry.get(MODEL, result.version), world, digests(result))
-    unseen, fitted = (frame.filter(condition) for condition in (pl.col("part") == "test", pl.col("part") == "train"))
+    deployed = load_model(world.registry.get(MODEL, result.version), world, digests(result))
+    assert deployed.model_digest == result.model_digest != result.judged_digest
 
     def psi_of(answered: pl.DataFrame) -> float:
-        answers = pl.DataFrame({"prediction": fresh.predict(answered)})
+        answers = pl.DataFrame({"prediction": deployed.predict(answered)})
         current = profile_frame(answers, categorical=[], numeric=["prediction"])
         measure = compare("prediction", profile, current, 1)
         assert measure.psi is not None
         return measure.psi
 
-    assert psi_of(unseen.sample(450, seed=1)) < 0.1
-    assert psi_of(fitted) > 0.25
+    assert psi_of(rows(count=900)) < 0.1
+    assert psi_of(frame) > 0.25
 
 
 def test_the_same_request_again_answers_with_the_version_that_is_there(trained: tuple[FakePorts, TrainResult]) -> None:

@@ -105,10 +105,17 @@ def _check_model_file(certificate: Certificate, info: VersionInfo, ports: Ports)
             model_path = fetch_model(open_client(ports.settings.tracking), info.source, Path(folder))
         except Refused as refusal:
             return _check_result("model file", [str(refusal)], "")
-        digests = {path.name: _sha256(path.read_bytes()) for path in sorted(model_path.rglob("*")) if path.is_file()}
-    names = [name for name, digest in digests.items() if digest == certificate.model_digest]
-    fault = f"no file has the registered digest {str(certificate.model_digest)[:12]}…: {', '.join(digests) or 'none'}"
-    return _check_result("model file", [] if names else [fault], f"{', '.join(names)} {certificate.model_digest}")
+        files = [path for path in sorted(model_path.rglob("*")) if path.is_file()]
+        digests = {path.relative_to(model_path).as_posix(): _sha256(path.read_bytes()) for path in files}
+    faults, details = [], []
+    for digest in filter(None, (certificate.model_digest, certificate.judged_digest)):
+        names = [name for name, of_file in digests.items() if of_file == digest]
+        details.append(f"{', '.join(names)} {digest}")
+        if not names:
+            faults.append(f"no file has the registered digest {digest[:12]}…: {', '.join(digests) or 'none'}")
+    if certificate.model_digest is None:
+        faults.append("the training names no digest of a model file")
+    return _check_result("model file", faults, "; ".join(details))
 
 
 def _check_bundle(certificate: Certificate, ports: Ports) -> Check | None:

@@ -1,8 +1,9 @@
 """Loads a registered model natively, after verifying that its files have the registered digests.
 
 A model folder holds the native model (``model.ubj`` or ``model.skops``), ``categories.json`` (the vocabularies) and
-``predictor.json`` (what it answers and from which columns); no file of it is code, and none is a pickle. MLflow's
-``pyfunc`` flavour reads the same folder through ``_load_pyfunc`` below, which checks no digest.
+``predictor.json`` (what it answers and from which columns); no file of it is code, and none is a pickle. Where the
+deployed model was trained again on all rows, ``judged/`` holds the same three files of the model that was judged.
+MLflow's ``pyfunc`` flavour reads the folder through ``_load_pyfunc`` below, which checks no digest.
 """
 
 from __future__ import annotations
@@ -31,12 +32,16 @@ from pipelines.tables.encoding import FeatureInput, Kind, Matrix, encode, with_v
 
 PREDICTOR_FILE = "predictor.json"
 CATEGORIES_FILE = "categories.json"
+JUDGED_FOLDER = "judged"
 MODEL_DIGEST_TAG = "airworthy.model_digest"
+JUDGED_DIGEST_TAG = "airworthy.judged_digest"
 INPUTS_DIGEST_TAG = "airworthy.inputs_digest"
 SNAPSHOT_TAG = "airworthy.snapshot"
 MLFLOW_DOWNLOAD_NOTE = "registered_model_meta"
 Problem = Literal["classification", "regression"]
 EstimatorKind = Literal["xgboost", "sklearn"]
+ModelPart = Literal["deployed", "judged"]
+"""Which model of a version: the one that serves, or the one that its gates judged. Without a refit they are one."""
 Answers = npt.NDArray[np.float64]
 
 
@@ -81,7 +86,9 @@ class LoadedModel:
         return self.score(encode(frame, self.inputs))
 
 
-def load_model(info: VersionInfo, ports: Ports, digests: ModelDigests | None) -> LoadedModel:
+def load_model(
+    info: VersionInfo, ports: Ports, digests: ModelDigests | None, part: ModelPart = "deployed"
+) -> LoadedModel:
     """Fetch, verify by ``digests`` (those of the ledger; None: it has none), load.
 
     The registry's own tags prove nothing: whoever can write the files can write the tags. ``Refused`` without digests
@@ -95,12 +102,23 @@ def load_model(info: VersionInfo, ports: Ports, digests: ModelDigests | None) ->
     try:
         folder = fetch_model(open_client(ports.settings.tracking), info.source, Path(holder))
         _verify(info, folder, digests)
-        model = read_model_folder(folder)
+        model = read_model_folder(_folder_of_part(info, folder, digests, part))
     except BaseException:
         shutil.rmtree(holder, ignore_errors=True)
         raise
     weakref.finalize(model, shutil.rmtree, holder, ignore_errors=True)
     return model
+
+
+def _folder_of_part(info: VersionInfo, folder: Path, digests: ModelDigests, part: ModelPart) -> Path:
+    """``Refused`` for the judged model of a refitted version where nothing proves its file."""
+    judged = folder / JUDGED_FOLDER
+    if part == "deployed" or not judged.exists():
+        return folder
+    if digests.judged_digest is None:
+        reason = "its deployed model has learnt the rows that it would be judged on; train another version"
+        raise Refused(f"nothing proves the judged model of {info.model} version {info.version}", [reason])
+    return judged
 
 
 def _verify(info: VersionInfo, folder: Path, digests: ModelDigests) -> None:
@@ -109,6 +127,8 @@ def _verify(info: VersionInfo, folder: Path, digests: ModelDigests) -> None:
     compared: list[tuple[str, str | None, str | None]] = []
     try:
         compared.append(("the model file", model_digest(folder, read_predictor(folder)), digests.model_digest))
+        if digests.judged_digest is not None:
+            compared.append(("the judged model's file", judged_digest(folder), digests.judged_digest))
         if digests.folder_digest is not None:
             compared.append(("the folder", folder_digest(folder), digests.folder_digest))
         else:
@@ -166,6 +186,12 @@ def model_digest(folder: Path, predictor: PredictorFile) -> str:
     return hashlib.sha256((folder / predictor.native).read_bytes()).hexdigest()
 
 
+def judged_digest(folder: Path) -> str | None:
+    """sha256 of the judged model's native file; None where the folder holds one model."""
+    judged = folder / JUDGED_FOLDER
+    return model_digest(judged, read_predictor(judged)) if judged.exists() else None
+
+
 def inputs_digest(folder: Path) -> str:
     """sha256 over ``predictor.json`` and ``categories.json``: what the model's numbers mean."""
     return hashlib.sha256(
@@ -176,7 +202,9 @@ def inputs_digest(folder: Path) -> str:
 def digests_of(folder: Path, snapshot: str) -> ModelDigests:
     """Digests of the files as they are."""
     digest = model_digest(folder, read_predictor(folder))
-    return ModelDigests(model_digest=digest, folder_digest=folder_digest(folder), snapshot=snapshot)
+    return ModelDigests(
+        model_digest=digest, judged_digest=judged_digest(folder), folder_digest=folder_digest(folder), snapshot=snapshot
+    )
 
 
 def folder_digest(folder: Path) -> str:

@@ -22,7 +22,7 @@ from pipelines.errors import Refused
 from pipelines.steps.training.boosting_plan import BoostingPlan
 from pipelines.steps.training.checkpoints import CheckpointIndex
 from pipelines.steps.training.early_stopping import EarlyStopper
-from pipelines.steps.training.learning_rate import LearningRateSchedule
+from pipelines.steps.training.learning_rate import LearningRateSchedule, RepeatedRates
 from pipelines.tables.encoding import Matrix
 
 OnRound = Callable[[int, Mapping[str, float], float], None]
@@ -62,17 +62,22 @@ def matrix(plan: BoostingPlan, rows: Matrix, target: Target, reference: xgb.DMat
 def boost(
     plan: BoostingPlan,
     train: xgb.DMatrix,
-    validation: xgb.DMatrix,
+    validation: xgb.DMatrix | None,
     *,
     checkpoints: CheckpointStore | None = None,
     on_round: OnRound | None = None,
 ) -> BoostingResult:
-    """Fit. With ``checkpoints`` it resumes from the newest one. Raises ``Refused`` for what XGBoost does not accept."""
-    evals = [(train, "train"), (validation, "validation")]
+    """Fit. With ``checkpoints`` it resumes from the newest one. Raises ``Refused`` for what XGBoost does not accept.
+
+    Without ``validation`` the scores of the training rows are kept, which stop nothing.
+    """
+    evals = [(train, "train"), *([] if validation is None else [(validation, "validation")])]
     booster = _create_booster(plan, evals)
-    schedule = LearningRateSchedule(plan.learning_rate, plan.rounds, plan.mode)
+    schedule: LearningRateSchedule | RepeatedRates = LearningRateSchedule(plan.learning_rate, plan.rounds, plan.mode)
+    if plan.rates is not None:
+        schedule = RepeatedRates(plan.rates)
     stopper = EarlyStopper(plan.early_stopping, plan.mode)
-    watched_metric = f"validation/{plan.metric}"
+    watched_metric = f"{evals[-1][1]}/{plan.metric}"
     curves: dict[str, list[float]] = {}
     rates: list[float] = []
     checkpoint = checkpoints.newest() if checkpoints else None

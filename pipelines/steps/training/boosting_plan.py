@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,6 +44,8 @@ class BoostingPlan:
     learning_rate: LearningRate
     early_stopping: EarlyStopping
     checkpointing: Checkpointing
+    rates: tuple[float, ...] | None = None
+    """The learning rate of each round, of a fit that repeats another's rounds; None: by the declared schedule."""
 
     @property
     def threads(self) -> int:
@@ -54,8 +57,13 @@ class BoostingPlan:
         return self.parameters.get("tree_method", "hist") in ("hist", "auto")
 
 
-def plan_boosting(training: Training, problem: str, seed: int, device: Device = "cpu") -> BoostingPlan:
-    """Raises ``Refused`` with every parameter that is reserved or does not fit the problem."""
+def plan_boosting(
+    training: Training, problem: str, seed: int, device: Device = "cpu", rates: Sequence[float] | None = None
+) -> BoostingPlan:
+    """Raises ``Refused`` with every parameter that is reserved or does not fit the problem.
+
+    ``rates``: as many rounds with these learning rates instead of those declared, none of them left out afterwards.
+    """
     given = training.estimator.parameters
     faults = [f"{name}: {why}" for name, why in RESERVED_PARAMETERS.items() if name in given]
     if given.get("booster", "gbtree") != "gbtree":
@@ -84,10 +92,11 @@ def plan_boosting(training: Training, problem: str, seed: int, device: Device = 
     }
     return BoostingPlan(
         parameters=parameters,
-        rounds=training.estimator.rounds,
+        rounds=training.estimator.rounds if rates is None else len(rates),
         metric=metric,
         mode=mode_of(metric, training.early_stopping.mode),
         learning_rate=training.learning_rate,
-        early_stopping=training.early_stopping,
+        early_stopping=training.early_stopping if rates is None else EarlyStopping(enabled=False),
         checkpointing=training.checkpointing,
+        rates=None if rates is None else tuple(rates),
     )

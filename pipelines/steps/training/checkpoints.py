@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -52,6 +52,10 @@ class Checkpoints:
     mode: str
     keep_best: int
     _index: CheckpointIndex | None = field(default=None, init=False)
+
+    def of_refit(self) -> Checkpoints:
+        """Those of the second fit of the same request, on all rows."""
+        return replace(self, request_digest=f"{self.request_digest}-refit")
 
     def newest(self) -> tuple[bytes, CheckpointIndex] | None:
         """The newest checkpoint and the index, or None if there is none or its file was altered."""

@@ -94,7 +94,7 @@ class WorkerTeam:
             self._process_events(ranks, folder, work, last, checkpoints, on_round)
             ranks.wait_to_end()
             done = _read_result(folder)
-        plan = plan_boosting(work.training, work.problem, work.seed, work.device)
+        plan = plan_boosting(work.training, work.problem, work.seed, work.device, work.rates)
         return to_fitted_model(done, plan, features)
 
     def _start(self, ranks: Ranks, task: str, folder: Path, host: str, port: int, work: SharedWork) -> None:

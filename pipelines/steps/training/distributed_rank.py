@@ -10,7 +10,7 @@ import ctypes
 import hashlib
 import importlib.util
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from xgboost.tracker import RabitTracker
 
 from pipelines.errors import Refused, Unavailable
 from pipelines.ports import Store
+from pipelines.steps.snapshot.split import PARTS
 from pipelines.steps.training.boosting import BoostingResult, boost, matrix
 from pipelines.steps.training.boosting_plan import BoostingPlan, plan_boosting
 from pipelines.steps.training.checkpoints import CheckpointIndex
@@ -124,7 +125,7 @@ def _start_tracker(workers: int, host: str) -> RabitTracker:
 
 def _train_on_share(folder: Path, work: SharedWork, store: Store, send: SendEvent) -> BoostingResult:
     rank = collective.get_rank()
-    plan = plan_boosting(work.training, work.problem, work.seed, work.device)
+    plan = plan_boosting(work.training, work.problem, work.seed, work.device, work.rates)
     train, held_out = _matrices(plan, work, rank, open_snapshot(store, work.model, work.snapshot))
     send_first = send if rank == 0 else _ignore_event
     return boost(
@@ -136,15 +137,20 @@ def _train_on_share(folder: Path, work: SharedWork, store: Store, send: SendEven
     )
 
 
-def _matrices(plan: BoostingPlan, work: SharedWork, rank: int, snapshot: Snapshot) -> tuple[xgb.DMatrix, xgb.DMatrix]:
-    """Each part's rows are freed as soon as they are quantised."""
+def _matrices(
+    plan: BoostingPlan, work: SharedWork, rank: int, snapshot: Snapshot
+) -> tuple[xgb.DMatrix, xgb.DMatrix | None]:
+    """Each part's rows are freed as soon as they are quantised. A fit on all parts has nothing to validate on."""
 
-    def quantised(part: str, reference: xgb.DMatrix | None) -> xgb.DMatrix:
-        share = rows_of_rank(snapshot, part, work, rank)
-        return matrix(plan, share.rows, share.target, reference)
+    def quantised(parts: Sequence[str], reference: xgb.DMatrix | None) -> xgb.DMatrix:
+        shares = [rows_of_rank(snapshot, part, work, rank) for part in parts if snapshot.record.parts[part].rows]
+        rows, target = (np.concatenate(arrays) for arrays in zip(*[(s.rows, s.target) for s in shares], strict=True))
+        return matrix(plan, rows, target, reference)
 
-    train = quantised("train", None)
-    return train, quantised("validation", train if plan.quantile else None)
+    if work.rates is not None:
+        return quantised(PARTS, None), None
+    train = quantised(["train"], None)
+    return train, quantised(["validation"], train if plan.quantile else None)
 
 
 def _ignore_event(event: Mapping[str, Any]) -> None:

@@ -42,6 +42,8 @@ class SharedWork(BaseModel):
     workers: int = Field(ge=2)
     types: dict[str, Kind]
     vocabularies: dict[str, list[str]]
+    rates: list[float] | None = None
+    """Of a fit on the rows of all parts, without validation: its learning rates, one a round. None: the first fit."""
     resume: ResumePoint | None = None
 
     @property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -58,19 +58,24 @@ def fit(
     seed: int,
     features: list[FeatureInput],
     train: EncodedPart,
-    validation: EncodedPart,
+    validation: EncodedPart | None,
     *,
     device: Device = "cpu",
     checkpoints: Checkpoints | None = None,
     on_round: OnRound | None = None,
+    rates: Sequence[float] | None = None,
 ) -> FittedModel:
-    """Fit the declared estimator on ``train``, watching ``validation``."""
+    """Fit the declared estimator on ``train``, watching ``validation``.
+
+    ``rates``: the learning rates of a fit whose rounds are repeated; an estimator of sklearn has none.
+    """
     if training.estimator.kind == "sklearn":
         return _fit_sklearn(training, problem, seed, features, train)
-    plan = plan_boosting(training, problem, seed, device)
+    plan = plan_boosting(training, problem, seed, device, rates)
     try:
         quantised = matrix(plan, train.rows, train.target)
-        held_out = matrix(plan, validation.rows, validation.target, quantised if plan.quantile else None)
+        reference = quantised if plan.quantile else None
+        held_out = None if validation is None else matrix(plan, validation.rows, validation.target, reference)
         done = boost(plan, quantised, held_out, checkpoints=checkpoints, on_round=on_round)
     except xgb.core.XGBoostError as error:
         raise Refused("XGBoost does not accept the declared training", [str(error).partition("Stack")[0]]) from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from pipelines.spec.model import LearningRate
 from pipelines.steps.training.scores import improves
@@ -42,3 +43,17 @@ class LearningRateSchedule:
         self._waited += 1
         if self._waited >= self._declared.patience:
             self._reductions, self._waited = self._reductions + 1, 0
+
+
+class RepeatedRates:
+    """The learning rates of another fit, round by round, whatever the scores of this one are."""
+
+    def __init__(self, rates: Sequence[float]) -> None:
+        self._rates = rates
+
+    def rate(self, round_: int) -> float:
+        return self._rates[round_]
+
+    def observe(self, score: float) -> None:
+        """Scores change nothing."""
+        del score

@@ -1,4 +1,4 @@
-"""Writes a model folder: the native model, its vocabularies and MLflow's description, without code or pickle."""
+"""Writes a model folder: the native models, their vocabularies and MLflow's description, without code or pickle."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import polars as pl
 
 from pipelines.steps.models.registered_model import (
     CATEGORIES_FILE,
+    JUDGED_FOLDER,
     PREDICTOR_FILE,
     EstimatorKind,
     PredictorFile,
@@ -35,11 +36,15 @@ def write_model_folder(
     estimator: EstimatorKind,
     native: bytes,
     features: list[FeatureInput],
+    judged: tuple[bytes, list[FeatureInput]] | None = None,
     example: pl.DataFrame,
     run_id: str,
     model_id: str,
 ) -> None:
-    """Write the folder. ``example``: a few rows of the snapshot; their features become MLflow's input example."""
+    """Write the folder. ``example``: a few rows of the snapshot; their features become MLflow's input example.
+
+    ``judged``: native bytes and inputs of the model that is judged, if ``native`` was trained again on all rows.
+    """
     from mlflow import pyfunc
     from mlflow.models import Model
     from mlflow.models.signature import ModelSignature
@@ -47,17 +52,10 @@ def write_model_folder(
     from mlflow.types.schema import ColSpec, DataType, Schema
     from mlflow.utils.environment import _PythonEnv
 
-    (folder / NATIVE_MODEL_FILES[estimator]).write_bytes(native)
-    (folder / CATEGORIES_FILE).write_bytes(categories_json(features))
-    predictor = PredictorFile(
-        model=model,
-        problem=problem,
-        estimator=estimator,
-        native=NATIVE_MODEL_FILES[estimator],
-        features={feature.name: feature.type for feature in features},
-    )
-    (folder / PREDICTOR_FILE).write_text(predictor.model_dump_json(indent=1), encoding="utf-8")
-
+    _write_native(folder, model, problem, estimator, native, features)
+    if judged is not None:
+        (folder / JUDGED_FOLDER).mkdir()
+        _write_native(folder / JUDGED_FOLDER, model, problem, estimator, *judged)
     kinds = {"categorical": DataType.string, "numeric": DataType.double}
     inputs = Schema([ColSpec(kinds[feature.type], feature.name, required=False) for feature in features])
     answers = Schema([ColSpec(DataType.double)])
@@ -71,6 +69,21 @@ def write_model_folder(
     requirements = [f"{name}=={version(name)}" for name in ["mlflow", "airworthy", *REQUIRED_PACKAGES[estimator]]]
     (folder / "requirements.txt").write_text("\n".join(requirements) + "\n", encoding="utf-8")
     _PythonEnv.current().to_yaml(str(folder / "python_env.yaml"))  # type: ignore[no-untyped-call]
+
+
+def _write_native(
+    folder: Path, model: str, problem: Problem, estimator: EstimatorKind, native: bytes, features: list[FeatureInput]
+) -> None:
+    (folder / NATIVE_MODEL_FILES[estimator]).write_bytes(native)
+    (folder / CATEGORIES_FILE).write_bytes(categories_json(features))
+    predictor = PredictorFile(
+        model=model,
+        problem=problem,
+        estimator=estimator,
+        native=NATIVE_MODEL_FILES[estimator],
+        features={feature.name: feature.type for feature in features},
+    )
+    (folder / PREDICTOR_FILE).write_text(predictor.model_dump_json(indent=1), encoding="utf-8")
 
 
 def _add_flavour(description: Any, estimator: str) -> None:

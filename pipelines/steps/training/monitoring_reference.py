@@ -11,6 +11,7 @@ import polars as pl
 from pipelines.ports import Ports
 from pipelines.spec.model import ModelSpec
 from pipelines.steps.monitoring.day_values import day_values, with_local_day
+from pipelines.steps.snapshot.split import PARTS
 from pipelines.steps.training.snapshot import Snapshot
 from pipelines.tables.profile import TableProfile, TrainingProfile, merge_profiles, profile_frame
 
@@ -21,15 +22,17 @@ Predict = Callable[[pl.DataFrame], Any]
 
 
 def measure_reference(
-    features: Mapping[str, str], snapshot: Snapshot, ports: Ports, predict: Predict, seed: int
+    features: Mapping[str, str], snapshot: Snapshot, ports: Ports, predict: Predict, seed: int, *, refitted: bool
 ) -> TrainingProfile:
-    """Profile the features of the train and validation rows, and the answers about the test rows.
+    """Profile the features of the rows that the deployed model has learnt, and the judged one's answers about the test.
 
-    The model knows the rows it was fitted on, and answers about them as it never will again; a random forest moves its
-    answers by several tenths. ``predict`` answers feature rows, with categories as text.
+    A model knows the rows it was fitted on, and answers about them as it never will again; a random forest moves its
+    answers by several tenths. So ``predict``, which answers feature rows with categories as text, is the judged model.
+    ``refitted``: the deployed one has learnt the test rows, too.
     """
     spec = ports.catalog.model(snapshot.record.model)
-    fitted = merge_profiles([_profile_features(rows, features) for rows in _batches(snapshot, "train", "validation")])
+    learnt = PARTS if refitted else ("train", "validation")
+    fitted = merge_profiles([_profile_features(rows, features) for rows in _batches(snapshot, *learnt)])
     unseen = "test" if snapshot.targets["test"].rows else "validation"
     answered = pl.concat([_answers(rows, predict) for rows in _batches(snapshot, unseen)])
     answers = profile_frame(answered, categorical=[], numeric=[PREDICTION])

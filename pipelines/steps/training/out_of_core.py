@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ import xgboost as xgb
 
 from pipelines.errors import Refused, Unavailable
 from pipelines.spec.model import Training
+from pipelines.steps.snapshot.split import PARTS
 from pipelines.steps.training.boosting import CheckpointStore, OnRound, boost
 from pipelines.steps.training.boosting_plan import BoostingPlan, plan_boosting
 from pipelines.steps.training.fitting import FittedModel, to_fitted_model
@@ -32,10 +33,12 @@ CELL_BYTES = 10
 """Disk that one value of one row may take: 4 as encoded, until it is quantised, and up to 6 in XGBoost's pages."""
 
 
-def learn_inputs_in_batches(snapshot: Snapshot, types: Mapping[str, Kind]) -> list[FeatureInput]:
-    """``learn_inputs`` of all training rows, from one batch after the other."""
+def learn_inputs_in_batches(
+    snapshot: Snapshot, types: Mapping[str, Kind], parts: Sequence[str] = ("train",)
+) -> list[FeatureInput]:
+    """``learn_inputs`` of all rows of these parts, from one batch after the other."""
     categories: dict[str, set[str]] = {name: set() for name in types}
-    for batch in snapshot.batches("train", list(types)):
+    for batch in (batch for part in parts for batch in snapshot.batches(part, list(types))):
         for feature in learn_inputs(batch, types):
             categories[feature.name].update(feature.categories)
     return [FeatureInput(name, kind, tuple(sorted(categories[name]))) for name, kind in types.items()]
@@ -51,15 +54,16 @@ def fit_in_batches(
     key: str,
     checkpoints: CheckpointStore | None = None,
     on_round: OnRound | None = None,
+    rates: Sequence[float] | None = None,
 ) -> FittedModel:
-    """Fit as ``fitting.fit`` does, on ``train``, watching ``validation``.
+    """Fit as ``fitting.fit`` does, on ``train``, watching ``validation``; with ``rates`` on all parts, watching none.
 
     ``key`` names the request: what a killed attempt at it left on local disk is removed first. ``Unavailable`` if the
     disk has too little room for the quantised rows.
     """
-    plan = plan_boosting(training, problem, seed)
+    plan = plan_boosting(training, problem, seed, rates=rates)
     with _cache_folder(key) as folder:
-        _check_disk_space(folder, snapshot, features)
+        _check_disk_space(folder, snapshot, features, ["train", "validation"] if rates is None else PARTS)
         try:
             return _fit(plan, features, snapshot, folder, checkpoints, on_round)
         except xgb.core.XGBoostError as error:
@@ -76,8 +80,11 @@ def _fit(
     on_round: OnRound | None,
 ) -> FittedModel:
     """In a function of its own, so that the matrices release their pages before the folder is deleted."""
-    train = _matrix(plan, _EncodedBatches(snapshot, "train", features, folder))
-    validation = _matrix(plan, _EncodedBatches(snapshot, "validation", features, folder), train)
+    parts = ["train"] if plan.rates is None else PARTS
+    train = _matrix(plan, _EncodedBatches(snapshot, parts, features, folder))
+    validation = None
+    if plan.rates is None:
+        validation = _matrix(plan, _EncodedBatches(snapshot, ["validation"], features, folder), train)
     return to_fitted_model(boost(plan, train, validation, checkpoints=checkpoints, on_round=on_round), plan, features)
 
 
@@ -90,18 +97,20 @@ def _matrix(plan: BoostingPlan, rows: _EncodedBatches, reference: xgb.DMatrix | 
 
 
 class _EncodedBatches(xgb.DataIter):
-    """A part in batches. XGBoost asks for all of them several times; each is read, verified and encoded once."""
+    """Parts in batches. XGBoost asks for all of them several times; each is read, verified and encoded once."""
 
-    def __init__(self, snapshot: Snapshot, part: str, features: list[FeatureInput], folder: Path) -> None:
-        super().__init__(cache_prefix=str(folder / part))
+    def __init__(self, snapshot: Snapshot, parts: Sequence[str], features: list[FeatureInput], folder: Path) -> None:
+        name = "-".join(parts)
+        super().__init__(cache_prefix=str(folder / name))
         self._unread: Iterator[tuple[Any, Any]] = (
             (encoded.rows, encoded.target)
             for encoded in (
                 encode_part(batch, features)
+                for part in parts
                 for batch in snapshot.batches(part, [*(feature.name for feature in features), "target"])
             )
         )
-        self._folder = folder / f"{part}-encoded"
+        self._folder = folder / f"{name}-encoded"
         self._folder.mkdir()
         self._saved = self._next = 0
 
@@ -152,8 +161,8 @@ def _cache_folder(key: str) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _check_disk_space(folder: Path, snapshot: Snapshot, features: list[FeatureInput]) -> None:
-    rows = sum(snapshot.record.parts[part].rows for part in ("train", "validation"))
+def _check_disk_space(folder: Path, snapshot: Snapshot, features: list[FeatureInput], parts: Sequence[str]) -> None:
+    rows = sum(snapshot.record.parts[part].rows for part in parts)
     needed, free = rows * (len(features) + 4) * CELL_BYTES, shutil.disk_usage(folder).free
     if free < needed:
         gigabyte = 1024**3

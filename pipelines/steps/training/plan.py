@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from pipelines.spec.model import LOWER_IS_BETTER, ModelSpec, Training
 from pipelines.steps.evaluation.metrics import measure
 from pipelines.steps.models.registered_model import Problem
 from pipelines.steps.snapshot.files import SAMPLE_ROWS
+from pipelines.steps.snapshot.split import PARTS, TEST
 from pipelines.steps.training.boosting import OnRound
 from pipelines.steps.training.boosting_plan import plan_boosting
 from pipelines.steps.training.checkpoints import Checkpoints
@@ -27,6 +28,7 @@ from pipelines.steps.training.distributed import WorkerTeam
 from pipelines.steps.training.distributed_work import SharedWork
 from pipelines.steps.training.fitting import EncodedPart, FittedModel, fit
 from pipelines.steps.training.out_of_core import fit_in_batches, learn_inputs_in_batches
+from pipelines.steps.training.refit import Refitted, check_refit, kept_rates
 from pipelines.steps.training.search import TRIALS, Trial, search, with_parameters
 from pipelines.steps.training.snapshot import Snapshot, check_rows, encode_part, prediction_times
 from pipelines.tables.encoding import FeatureInput, Kind, encode, learn_inputs, vocabularies
@@ -50,6 +52,8 @@ class TrainingPlan(BaseModel):
     """Where boosting runs. Left out of the digest for the CPU."""
     workers: int = Field(default=1, exclude_if=lambda workers: workers == 1)
     """Workers that share the rows; the number determines the model. Left out of the digest if it is 1."""
+    refit: bool = Field(default=False, exclude_if=lambda refit: not refit)
+    """Whether all rows are fitted again after the judged model. Left out of the digest if they are not."""
 
     @property
     def seed(self) -> int:
@@ -69,7 +73,10 @@ class TrainingPlan(BaseModel):
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """The result of a plan: ``training`` is the declaration with the searched values."""
+    """The result of a plan: ``training`` is the declaration with the searched values.
+
+    ``fitted`` with ``features`` is judged; ``deployed`` with ``deployed_features`` serves.
+    """
 
     fitted: FittedModel
     training: Training
@@ -79,6 +86,15 @@ class TrainingResult:
     fold_summary: dict[str, float] = field(default_factory=dict)
     best_trial: Trial | None = None
     notes: list[str] = field(default_factory=list)
+    refitted: Refitted | None = None
+
+    @property
+    def deployed(self) -> FittedModel:
+        return self.refitted.fitted if self.refitted else self.fitted
+
+    @property
+    def deployed_features(self) -> list[FeatureInput]:
+        return self.refitted.features if self.refitted else self.features
 
 
 def plan_training(request: TrainRequest, features: list[str], ports: Ports) -> TrainingPlan:
@@ -97,6 +113,7 @@ def plan_training(request: TrainRequest, features: list[str], ports: Ports) -> T
         metric=spec.evaluation.comparison.metric,
         device=_device(spec),
         workers=_worker_count(spec),
+        refit=spec.training.refits,
     )
     if spec.training.estimator.kind == "xgboost":
         plan_boosting(spec.training, spec.problem, plan.seed, plan.device)
@@ -152,13 +169,28 @@ def execute_plan(
     best_trial: Trial | None = None,
     team: WorkerTeam | None = None,
 ) -> TrainingResult:
-    """Search, fit, cross-validate, measure. ``best_trial``: the recorded result of a search, taken instead of one.
+    """Search, fit, cross-validate, measure, refit. ``best_trial``: the recorded result of a search, taken instead.
 
     ``team``: the workers that share every fit (``make_worker_team``).
     """
     check_rows(snapshot, plan.problem, plan.features)
     if plan.training.out_of_core:
-        return _execute_in_batches(plan, snapshot, checkpoints, on_round)
+        judged = _execute_in_batches(plan, snapshot, checkpoints, on_round)
+    else:
+        judged = _execute(plan, snapshot, checkpoints, on_round, on_trial, seconds, best_trial, team)
+    return replace(judged, refitted=_refit(plan, judged, snapshot, checkpoints, team)) if plan.refit else judged
+
+
+def _execute(
+    plan: TrainingPlan,
+    snapshot: Snapshot,
+    checkpoints: Checkpoints | None,
+    on_round: OnRound | None,
+    on_trial: Callable[[Trial], None],
+    seconds: Callable[[], float],
+    best_trial: Trial | None,
+    team: WorkerTeam | None,
+) -> TrainingResult:
     train_rows, validation_rows = snapshot.rows("train"), snapshot.rows("validation")
     features = learn_inputs(train_rows, plan.features)
     train, validation = encode_part(train_rows, features), encode_part(validation_rows, features)
@@ -168,7 +200,8 @@ def execute_plan(
     if best_trial is not None:
         training = with_parameters(training, best_trial.parameters)
     if team:
-        fitted = team.fit(shared_work(plan, training, features), features, checkpoints=checkpoints, on_round=on_round)
+        work = shared_work(plan, training, features)
+        fitted = team.fit(work, features, checkpoints=checkpoints, on_round=on_round, last=not plan.refit)
     else:
         fitted = fit(
             training,
@@ -222,6 +255,58 @@ def _execute_in_batches(
         if rows.height < (total := snapshot.targets[part].rows):
             notes.append(f"metrics of {part} are those of {rows.height} of its {total} rows, drawn evenly over time")
     return TrainingResult(fitted, plan.training, features, metrics, notes=notes)
+
+
+def _refit(
+    plan: TrainingPlan,
+    judged: TrainingResult,
+    snapshot: Snapshot,
+    checkpoints: Checkpoints | None,
+    team: WorkerTeam | None,
+) -> Refitted:
+    """Fit the rows of all parts, by checkpoints of its own, and hold the result to the judged model."""
+    rates, own = kept_rates(judged.fitted), checkpoints.of_refit() if checkpoints else None
+    if plan.training.out_of_core and snapshot.files is not None:
+        features = learn_inputs_in_batches(snapshot, plan.features, PARTS)
+        fitted = fit_in_batches(
+            judged.training,
+            plan.problem,
+            plan.seed,
+            features,
+            snapshot,
+            key=plan.digest(),
+            checkpoints=own,
+            rates=rates,
+        )
+        newest = snapshot.files.sample(SAMPLE_ROWS, TEST)
+    else:
+        rows = snapshot.rows(*PARTS)
+        features, newest = learn_inputs(rows, plan.features), snapshot.rows(TEST)
+        if team:
+            work = shared_work(plan, judged.training, features).model_copy(update={"rates": rates})
+            fitted = team.fit(work, features, checkpoints=own)
+        else:
+            part = encode_part(rows, features)
+            fitted = fit(
+                judged.training,
+                plan.problem,
+                plan.seed,
+                features,
+                part,
+                None,
+                device=plan.device,
+                checkpoints=own,
+                rates=rates,
+            )
+    check = check_refit(
+        newest,
+        (judged.fitted, judged.features),
+        (fitted, features),
+        problem=plan.problem,
+        metric=plan.metric,
+        threshold=plan.threshold,
+    )
+    return Refitted(fitted, features, check)
 
 
 def shared_work(plan: TrainingPlan, training: Training, features: list[FeatureInput]) -> SharedWork:

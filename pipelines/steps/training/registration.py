@@ -15,7 +15,13 @@ from pipelines.messages.training import ModelDigests
 from pipelines.mlflow_client import keeps_artifacts_locally, translate_mlflow_errors
 from pipelines.ports import Registry, VersionInfo
 from pipelines.steps.models.model_card import training_tags
-from pipelines.steps.models.registered_model import INPUTS_DIGEST_TAG, MODEL_DIGEST_TAG, digests_of, inputs_digest
+from pipelines.steps.models.registered_model import (
+    INPUTS_DIGEST_TAG,
+    JUDGED_DIGEST_TAG,
+    MODEL_DIGEST_TAG,
+    digests_of,
+    inputs_digest,
+)
 from pipelines.steps.training.model_folder import write_model_folder
 from pipelines.steps.training.plan import TrainingPlan, TrainingResult
 from pipelines.steps.training.run_record import REQUEST_DIGEST_TAG, RunRecord
@@ -68,14 +74,17 @@ def register(
             model=model,
             problem=plan.problem,
             estimator=plan.training.estimator.kind,
-            native=trained.fitted.native,
-            features=trained.features,
+            native=trained.deployed.native,
+            features=trained.deployed_features,
+            judged=(trained.fitted.native, trained.features) if trained.refitted else None,
             example=example,
             run_id=record.run_id,
             model_id=logged.model_id,
         )
         digests = digests_of(folder, plan.request.snapshot)
         tag_digests = {MODEL_DIGEST_TAG: digests.model_digest, INPUTS_DIGEST_TAG: inputs_digest(folder)}
+        if digests.judged_digest is not None:
+            tag_digests[JUDGED_DIGEST_TAG] = digests.judged_digest
         client.log_model_artifacts(logged.model_id, name)
         client.finalize_logged_model(logged.model_id, "READY")
         _link_model(client, record.run_id, logged.model_id)

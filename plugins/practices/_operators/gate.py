@@ -14,7 +14,7 @@ from pipelines.versions.records import update_status
 from practices._connections import installation
 from practices._operators.model import CandidatePractice
 from practices._operators.record_verdict import record_verdict
-from practices._operators.recorded_digests import recorded_digests
+from practices._operators.recorded_digests import judged_model, recorded_digests
 
 
 class Gate(CandidatePractice):
@@ -33,7 +33,7 @@ class Gate(CandidatePractice):
         ports = installation.open_ports()
         result = self.measured(ports, context)
         verdict = self.rule(result, ports.catalog.model(self.model))
-        digest = recorded_digests(self.model, result.version, ports).model_digest
+        digests = recorded_digests(self.model, result.version, ports)
         ports.registry.set_tags(self.model, result.version, {f"airworthy.gate.{self.stem}": verdict.outcome.value})
         record_verdict(
             verdict,
@@ -44,7 +44,7 @@ class Gate(CandidatePractice):
             ports=ports,
             context=context,
             on_fail="skip",
-            details={"gate": self.stem, "model_digest": digest, "champion": result.champion},
+            details={"gate": self.stem, **judged_model(digests), "champion": result.champion},
             on_recorded=partial(update_status, ports),
         )
         return verdict.model_dump(mode="json")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -11,6 +12,7 @@ from pipelines.ledger.seals import SEAL_KIND, read_seals, seal_of, sealed_eviden
 from pipelines.messages.training import ModelDigests
 from pipelines.ports import LedgerEntry, Ports
 
+NAMED_BY_TRAINING = ("model_digest", "judged_digest", "folder_digest", "snapshot")
 LATER_KINDS = ("gate", "approval", "release")
 """Lines that name the digest of the model file, too."""
 
@@ -34,7 +36,7 @@ def recorded_digests(model: str, version: str, ports: Ports) -> ModelDigests:
             [f"trained were versions {', '.join(known)}" if known else f"no version of {model} was trained yet"]
             + ["a version that was registered by other means is never loaded; train it by its train DAG"],
         )
-    recorded = {name: trainings[-1].details.get(name) for name in ("model_digest", "folder_digest", "snapshot")}
+    recorded = {name: trainings[-1].details.get(name) for name in NAMED_BY_TRAINING}
     try:
         return ModelDigests(**recorded)
     except ValidationError as error:
@@ -43,8 +45,14 @@ def recorded_digests(model: str, version: str, ports: Ports) -> ModelDigests:
 
 
 def _later_digest(model: str, version: str, proven: Sequence[LedgerEntry], sealed: Sequence[str]) -> ModelDigests:
-    named = [line.details.get("model_digest") for line in proven if line.kind in LATER_KINDS]
-    digests = [digest for digest in named if isinstance(digest, str)]
-    if not digests:
+    naming = [line for line in proven if line.kind in LATER_KINDS and isinstance(line.details.get("model_digest"), str)]
+    if not naming:
         raise Refused(f"nothing proves the files of {model} version {version}; train another version", sealed)
-    return ModelDigests(model_digest=digests[-1])
+    digest = naming[-1].details["model_digest"]
+    judged = [line.details.get("judged_digest") for line in naming if line.details["model_digest"] == digest]
+    return ModelDigests(model_digest=digest, judged_digest=next((each for each in reversed(judged) if each), None))
+
+
+def judged_model(digests: ModelDigests) -> dict[str, Any]:
+    """What a gate's line names: the file that is deployed and, where it is a refitted one, the one that was judged."""
+    return digests.model_dump(mode="json", include={"model_digest", "judged_digest"})

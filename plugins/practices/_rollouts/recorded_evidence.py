@@ -40,9 +40,10 @@ def gate_outcomes(subject: ModelFile, ports: Ports) -> tuple[dict[str, str], str
     if sealed_lines(subject, ports):
         return {}, None
     lines = ports.ledger.entries(model=subject.model, version=subject.version)
-    snapshots = [line.details.get("snapshot") for line in lines if line.kind == "training"]
+    trained = next((line.details for line in reversed(lines) if line.kind == "training"), {})
+    snapshot, judged = trained.get("snapshot"), trained.get("judged_digest")
     gates = [line.details for line in lines if line.kind == "gate"]
-    own_gates = [d for d in gates if is_about_model(d, subject.model_digest, snapshots[-1] if snapshots else None)]
+    own_gates = [details for details in gates if is_about_model(details, subject.model_digest, snapshot, judged)]
     approvals = [line.details["model_digest"] for line in lines if line.kind == "approval"]
     return {d["gate"]: d["outcome"] for d in own_gates}, approvals[-1] if approvals else None
 

@@ -169,6 +169,30 @@ def test_a_certificate_is_the_closed_set_of_its_lines_and_digests(installation: 
 Tamper = Callable[[Installation], Any]
 
 
+def refit(installation: Installation, judged: bytes = b"the judged model") -> None:
+    """The version as a training leaves it that deployed a refitted model."""
+    for details in [
+        installation.details("training"),
+        *(details for kind, _, details in installation.lines if kind == "gate"),
+    ]:
+        details |= {"model_digest": DIGEST, "judged_digest": sha256(b"the judged model")}
+    (installation.folder / "judged").mkdir()
+    (installation.folder / "judged" / "model.ubj").write_bytes(judged)
+
+
+def test_a_refitted_version_holds_by_the_files_of_both_models(installation: Installation) -> None:
+    refit(installation)
+    checks = installation.check()
+    assert {check.state for check in checks.values()} == {"ok"}
+    named = f"model.ubj {DIGEST}; judged/model.ubj {sha256(b'the judged model')}"
+    assert checks["model file"].detail == named
+
+
+def test_a_refitted_version_fails_by_an_altered_file_of_the_judged_model(installation: Installation) -> None:
+    refit(installation, b"another model")
+    assert "has the registered digest" in installation.failed()["model file"]
+
+
 @pytest.mark.parametrize(
     ("tamper", "item", "reason"),
     [

@@ -182,7 +182,8 @@ def test_two_workers_give_a_model_as_good_as_one_and_it_is_reproduced(tmp_path: 
     assert result.metrics["validation_log_loss"] == pytest.approx(alone.metrics["validation_log_loss"], abs=0.03)
     assert world.registry.get(MODEL, result.version).tags["airworthy.workers"] == "2"
     found = reproduce_model.run(ReproduceRequest(model=MODEL, version=result.version), world)
-    assert found.reproduced_digest == result.model_digest
+    assert found.reproduced_digest == result.model_digest != result.judged_digest
+    assert found.reproduced_judged_digest == result.judged_digest
     assert ranks() == []
 
 

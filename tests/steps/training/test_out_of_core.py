@@ -247,6 +247,7 @@ def test_few_distinct_values_give_the_very_model_of_a_training_in_memory(
     filled = execute_plan(many, open_snapshot(batched.store, MODEL, many.request.snapshot))
     assert filled.fitted.native == in_core.fitted.native
     assert filled.metrics == pytest.approx(in_core.metrics)
+    assert filled.deployed.native == in_core.deployed.native != in_core.fitted.native
 
 
 class Stopped(Exception):
@@ -272,6 +273,7 @@ def test_stopped_anywhere_and_resumed_it_ends_with_the_same_bytes(
     assert resumed.fitted.resumed_from_round == at // 10 * 10
     assert resumed.fitted.native == undisturbed.fitted.native
     assert resumed.fitted.curves == undisturbed.fitted.curves
+    assert resumed.deployed.native == undisturbed.deployed.native
     assert not list(local.iterdir())
 
 
@@ -336,15 +338,14 @@ def test_a_whole_training_is_registered_profiled_and_reproduced(tmp_path: Path, 
     assert judge_training(result, world.catalog.model(MODEL)).passed
     assert result.notes == []
     profile = TrainingProfile.model_validate_json(world.store.get(store_paths.training_profile(MODEL, result.version)))
-    seen = frame.filter(pl.col("part") != "test")
-    whole = profile_frame(seen, categorical=["carrier"], numeric=["distance"])
-    assert profile.rows == seen.height
+    whole = profile_frame(frame, categorical=["carrier"], numeric=["distance"])
+    assert profile.rows == frame.height
     assert profile.categorical["carrier"] == whole.categorical["carrier"]
     merged, exact = profile.numeric["distance"], whole.numeric["distance"]
     assert (merged.count, merged.minimum, merged.maximum) == (exact.count, exact.minimum, exact.maximum)
     assert merged.std == pytest.approx(exact.std)
-    edges = np.quantile(seen["distance"].to_numpy(), np.linspace(0, 1, 11))
-    assert np.allclose(histogram(merged, edges), histogram(exact, edges), atol=seen.height / 128)
+    edges = np.quantile(frame["distance"].to_numpy(), np.linspace(0, 1, 11))
+    assert np.allclose(histogram(merged, edges), histogram(exact, edges), atol=frame.height / 128)
     found = reproduce_model.run(ReproduceRequest(model=MODEL, version=result.version), world)
     assert found.reproduced_digest == result.model_digest
     assert found.differences == []
