@@ -1,4 +1,4 @@
-"""Catch up: validates the days that were ingested while validation was paused."""
+"""Catch up: validates the partitions that were ingested while validation was paused."""
 
 from airflow.sdk import AssetWatcher
 
@@ -15,23 +15,24 @@ DOC = """
 
 Owner: **{owner}** · declared in `include/datasets/{spec.dataset}.yaml`
 
-Airflow drops the events that a paused DAG would start for. The triggerer watches the ledger for days that were ingested
-and not audited since:
+Airflow drops the events that a paused DAG would start for. The triggerer watches the ledger for {noun}s that were
+ingested and not audited since:
 
 1. **hand_on_days** sends their events again once `{spec.dataset}__validate` is unpaused and has no unfinished run;
-   until then it is *skipped* (pink) and says which days wait. Each delivery is handed on once.
+   until then it is *skipped* (pink) and says which {noun}s wait. Each delivery is handed on once.
 
 Runs by itself, and by hand at any time.
 """
 
 for spec in specs_to_build(load_catalog().datasets, "catch_up"):
+    noun = spec.partition_calendar.noun
     watcher = AssetWatcher(name=f"{spec.dataset}_unaudited", trigger=UnauditedDays(spec.dataset))
     with stage_dag(
         f"{spec.dataset}__catch_up",
         spec.owner,
         schedule=[asset(spec.dataset, "unaudited", watchers=[watcher])],
-        description=f"Validate days of {spec.dataset} that were ingested while validation was paused",
-        doc_md=markdown.fill(DOC, spec=spec),
+        description=f"Validate {noun}s of {spec.dataset} that were ingested while validation was paused",
+        doc_md=markdown.fill(DOC, spec=spec, noun=noun),
         max_active_runs=1,
         is_paused_upon_creation=False,
     ):

@@ -14,6 +14,7 @@ from pipelines.messages.release import LiveState
 from pipelines.messages.rollout import ArmCounts, RolloutState
 from pipelines.settings import Settings
 from pipelines.spec.catalog import Catalog
+from pipelines.store_paths import Key
 
 if TYPE_CHECKING:
     import polars as pl
@@ -25,9 +26,10 @@ Clock = Callable[[], datetime]
 class Store(Protocol):
     """Tables by partition and files by path, under one root.
 
-    A table is named ``<layer>/<name>`` (``raw/flights``) and partitioned by its ``day`` column (date). A path is
-    relative to the root (``profiles/validated/flights/2013-01-05.json``). Raises ``Unavailable`` when the storage
-    does not answer, ``Refused`` for what does not exist.
+    A table is named ``<layer>/<name>`` (``raw/flights.flights``). A table by day has the column ``day`` (date), every
+    other one the column ``partition`` (the key, see ``pipelines.spec.partitions``). A path is relative to the root
+    (``profiles/validated/flights.flights/2013-01-05.json``). Raises ``Unavailable`` when the storage does not answer,
+    ``Refused`` for what does not exist.
     """
 
     def read(
@@ -35,35 +37,49 @@ class Store(Protocol):
         table: str,
         *,
         days: Sequence[date] | None = None,
+        partitions: Sequence[str] | None = None,
         columns: Sequence[str] | None = None,
         version: int | None = None,
     ) -> pl.DataFrame:
-        """Rows of the given days (None: all), at a version (None: newest), with their ``day``."""
-        ...
+        """Rows of the given days or partitions (None: all), at a version (None: newest).
 
-    def replace_partition(self, table: str, day: date, frame: pl.DataFrame, *, input_version: int | None = None) -> int:
-        """Atomically make ``frame`` the whole content of one day; returns the table's new version.
-
-        Safe when several writers replace different days at once. ``frame`` needs no ``day`` column.
-        ``input_version``: the version of the table from which the rows were made, stored with the day. Raises
-        ``Conflict``, and writes nothing, if the day was made from a newer one.
+        The column of the partition comes last, and alone if ``columns`` is empty.
         """
         ...
 
-    def input_version(self, table: str, day: date) -> int | None:
-        """The newest ``input_version`` from which the day was written; None if there is none."""
+    def replace_partition(
+        self, table: str, partition: Key, frame: pl.DataFrame, *, input_version: int | None = None
+    ) -> int:
+        """Atomically make ``frame`` the whole content of one partition; returns the table's new version.
+
+        Safe when several writers replace different partitions at once. ``frame`` needs no column of the partition.
+        ``input_version``: the version of the table from which the rows were made, stored with the partition. Raises
+        ``Conflict``, and writes nothing, if the partition was made from a newer one.
+        """
+        ...
+
+    def input_version(self, table: str, partition: Key) -> int | None:
+        """The newest ``input_version`` from which the partition was written; None if there is none."""
+        ...
+
+    def partitions(self, table: str) -> list[str]:
+        """Keys of the table's partitions, ascending; empty if there is no such table."""
         ...
 
     def days(self, table: str) -> list[date]:
-        """Days of the table, ascending; empty if there is no such table."""
+        """The partitions of a table by day, ascending; empty if there is no such table."""
         ...
 
     def version(self, table: str) -> int | None:
         """Newest version; None if there is no such table."""
         ...
 
+    def changed_partitions(self, table: str, since: int | None) -> set[str]:
+        """Keys of the partitions replaced in versions newer than ``since`` (None: all)."""
+        ...
+
     def changed_days(self, table: str, since: int | None) -> set[date]:
-        """Days replaced in versions newer than ``since`` (None: all days)."""
+        """The same of a table by day."""
         ...
 
     def restore(self, table: str, version: int) -> int:

@@ -6,61 +6,62 @@ from datetime import date
 
 MANIFEST = "_manifest.json"
 """Name of the file that a source writes last, which completes a delivery."""
+FORMAT, FORMAT_FILE = 2, "store.json"
+"""Number of the layout of these paths, and the file of the store that says it."""
+Key = str | date
+"""Names a partition: its key (``pipelines.spec.partitions``), or the date of a day."""
 
 
-def landing(source: str, day: date, name: str = "") -> str:
-    return f"landing/{source}/{day:%Y-%m-%d}/{name}"
+def landing(dataset: str, source: str, partition: Key, name: str = "") -> str:
+    return f"landing/{dataset}/{source}/{partition}/{name}"
 
 
-def landing_of(source: str) -> str:
+def landing_of(dataset: str, source: str) -> str:
     """Folder of all deliveries of a source."""
-    return f"landing/{source}/"
+    return f"landing/{dataset}/{source}/"
 
 
-def delivered_day(path: str) -> date | None:
-    """The day of ``landing/<source>/<day>/<file>``, None for a folder that is no day written ``YYYY-MM-DD``."""
+def delivered_partition(path: str) -> str | None:
+    """The partition folder of ``landing/<dataset>/<source>/<partition>/<file>``, None for a path that has none."""
     parts = path.split("/")
-    return _day(parts[2]) if len(parts) > 3 else None
+    return parts[3] if len(parts) > 4 else None
 
 
-def receipt(dataset: str, day: date) -> str:
-    """Receipt of a day's last ingested or refused delivery, which is ignored until it changes."""
-    return f"receipts/{dataset}/{day:%Y-%m-%d}.json"
+def receipt(dataset: str, partition: Key) -> str:
+    """Receipt of a partition's last ingested or refused delivery, which is ignored until it changes."""
+    return f"receipts/{dataset}/{partition}.json"
 
 
-def raw(source: str) -> str:
-    return f"raw/{source}"
+def raw(dataset: str, source: str) -> str:
+    return f"raw/{dataset}.{source}"
 
 
-def raw_receipt(source: str, day: date) -> str:
+def raw_receipt(dataset: str, source: str, partition: Key) -> str:
     """Receipt of the raw partition: the delivery's digests and the version that wrote it."""
-    return f"receipts/raw/{source}/{day:%Y-%m-%d}.json"
+    return f"receipts/{raw(dataset, source)}/{partition}.json"
 
 
-def raw_receipts_of(source: str) -> str:
+def raw_receipts_of(dataset: str, source: str) -> str:
     """Folder of the receipts of all raw partitions of a source."""
-    return f"receipts/raw/{source}/"
+    return f"receipts/{raw(dataset, source)}/"
 
 
-def received_day(path: str) -> date | None:
-    """The day of ``receipts/raw/<source>/<day>.json``."""
-    return _day(path.rpartition("/")[2].removesuffix(".json"))
+def delivery(dataset: str, source: str, partition: Key, version: int | str = "") -> str:
+    """What a version of the raw table holds of a partition; without a version the folder of all. Kept for ever."""
+    return f"deliveries/{dataset}.{source}/{partition}/" + (f"{version}.json" if version != "" else "")
 
 
-def _day(text: str) -> date | None:
-    try:
-        day = date.fromisoformat(text)
-    except ValueError:
-        return None
-    return day if day.isoformat() == text else None  # 20130105 is a date of ISO 8601, too, and no folder of ours
+def received_partition(path: str) -> str:
+    """The partition of ``receipts/raw/<dataset>.<source>/<partition>.json``."""
+    return path.rpartition("/")[2].removesuffix(".json")
 
 
-def validated(source: str) -> str:
-    return f"validated/{source}"
+def validated(dataset: str, source: str) -> str:
+    return f"validated/{dataset}.{source}"
 
 
-def quarantine(source: str) -> str:
-    return f"quarantine/{source}"
+def quarantine(dataset: str, source: str) -> str:
+    return f"quarantine/{dataset}.{source}"
 
 
 def features(view: str) -> str:
@@ -77,8 +78,8 @@ def table_root(table: str) -> str:
     return f"tables/{table}"
 
 
-def profile(table: str, day: date) -> str:
-    return f"profiles/{table}/{day:%Y-%m-%d}.json"
+def profile(table: str, partition: Key) -> str:
+    return f"profiles/{table}/{partition}.json"
 
 
 def training_profile(model: str, version: str) -> str:
@@ -86,12 +87,12 @@ def training_profile(model: str, version: str) -> str:
     return f"profiles/training/{model}/{version}.json"
 
 
-def staged(dataset: str, day: date) -> str:
-    return f"staged/{dataset}/{day:%Y-%m-%d}"
+def staged(dataset: str, partition: Key) -> str:
+    return f"staged/{dataset}/{partition}"
 
 
-def data_docs(dataset: str, day: date) -> str:
-    return f"reports/validation/{dataset}/{day:%Y-%m-%d}.html"
+def data_docs(dataset: str, partition: Key) -> str:
+    return f"reports/validation/{dataset}/{partition}.html"
 
 
 def drift_report(model: str, day: date) -> str:

@@ -56,6 +56,9 @@ STEPS: dict[str, type[Message]] = {
 }
 """Request class of each step, which is a module of ``pipelines.steps``; ``run(request, ports)`` returns its result."""
 
+CHECKED_STORES: set[str] = set()
+"""Roots of the stores whose format this process has checked."""
+
 
 def run_step(name: str, request: str, ports: Ports) -> Message:
     """Run one step on a JSON request. ``Refused`` for an unknown step."""
@@ -99,8 +102,13 @@ class RealPorts:
     @cached_property
     def store(self) -> Store:
         from pipelines.adapters.store.delta import DeltaStore
+        from pipelines.adapters.store.store_format import check_format
 
-        return DeltaStore(self.settings.store, self._store_options)
+        store = DeltaStore(self.settings.store, self._store_options)
+        if store.root not in CHECKED_STORES:
+            check_format(store)
+            CHECKED_STORES.add(store.root)
+        return store
 
     @cached_property
     def registry(self) -> Registry:

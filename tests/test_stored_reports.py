@@ -78,7 +78,7 @@ def test_what_a_user_may_not_see_in_airflow_is_not_shown_here(pages: TestClient,
     "path",
     [
         store_paths.receipt("flights", DAY),
-        "landing/flights/2013-01-05/flights.csv",
+        "landing/flights/flights/2013-01-05/flights.csv",
         "reports/validation/flights/../../../receipts/flights/2013-01-05.json",
         "reports/validation/flights/%2e%2e/receipts.json",
         "reports/validation/",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 from collections.abc import Mapping
-from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -60,16 +59,17 @@ def deliver(
     Deletes an earlier manifest first, so that no manifest ever lies beside a file that it does not describe. Raises
     ``Refused`` for a partition that the dataset does not have.
     """
-    day = _day(spec, partition)
+    key = spec.partition_calendar.require(partition, spec.dataset).key
     landed = [
         LandedFile(name=name, rows=rows, sha256=hashlib.sha256(content).hexdigest())
         for name, (content, rows) in sorted(files.items())
     ]
-    manifest = DeliveryManifest(source=source, day=day, files=landed)
-    store.delete(store_paths.landing(source, day, MANIFEST))
+    manifest = DeliveryManifest(dataset=spec.dataset, source=source, partition=key, files=landed)
+    store.delete(store_paths.landing(spec.dataset, source, key, MANIFEST))
     for name, (content, _) in files.items():
-        store.put(store_paths.landing(source, day, name), content)
-    store.put(store_paths.landing(source, day, MANIFEST), manifest.model_dump_json(by_alias=True).encode())
+        store.put(store_paths.landing(spec.dataset, source, key, name), content)
+    content = manifest.model_dump_json(by_alias=True).encode()
+    store.put(store_paths.landing(spec.dataset, source, key, MANIFEST), content)
     return sum(file.rows for file in landed)
 
 
@@ -109,17 +109,6 @@ def _name_faults(names: Any, source: SourceSpec) -> list[str]:
         for name in names
         if not source.files.has(name)
     ]
-
-
-def _day(spec: DatasetSpec, partition: str) -> date:
-    try:
-        day = date.fromisoformat(partition)
-    except ValueError:
-        raise Refused(f"{partition} is no day; write it as 2013-03-01") from None
-    calendar = spec.partition_calendar
-    if day < calendar.start or (calendar.end is not None and day > calendar.end):
-        raise Refused(f"{partition} lies outside of {calendar.start} to {calendar.end}, which {spec.dataset} declares")
-    return day
 
 
 def _read(path: Path) -> bytes:

@@ -71,9 +71,9 @@ def check_order(first: date | None, last: date | None) -> None:
 
 
 def _declared_tables(ports: Ports) -> list[str]:
-    sources = [name for dataset in ports.catalog.datasets.values() for name in dataset.sources]
+    sources = [(dataset, name) for dataset, spec in ports.catalog.datasets.items() for name in spec.sources]
     layers = (store_paths.raw, store_paths.validated, store_paths.quarantine)
-    tables = [table(name) for table in layers for name in sources]
+    tables = [table(*source) for table in layers for source in sources]
     return [
         *tables,
         *map(store_paths.features, ports.catalog.views),

@@ -1,4 +1,4 @@
-"""`airworthy quarantine <dataset> <source>` shows the rows that are kept out of a table: day, key, value, reasons."""
+"""`airworthy quarantine <dataset> <source>` shows the rows that are kept out of a table: key, value and reasons."""
 
 from __future__ import annotations
 
@@ -26,8 +26,15 @@ def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser("quarantine", help="show quarantined rows and why", description=__doc__)
     parser.add_argument("dataset")
     parser.add_argument("source", help="for example flights")
-    parser.add_argument("--since", type=arguments.day, metavar="DAY", help="first day")
-    parser.add_argument("--until", type=arguments.day, metavar="DAY", help="last day, included")
+    parser.add_argument(
+        "--since", type=arguments.day, metavar="DAY", help="first day; partitions that end before it are left out"
+    )
+    parser.add_argument(
+        "--until",
+        type=arguments.day,
+        metavar="DAY",
+        help="last day, included; partitions that begin after it are left out",
+    )
     parser.add_argument("--reason", metavar="TEXT", help="only rows with a reason that contains this text")
     parser.add_argument(
         "--last", type=arguments.count, default=SHOWN_ROWS, metavar="N", help="the newest N (default: %(default)s)"
@@ -38,7 +45,7 @@ def add_parser(subparsers: Any) -> None:
 
 
 def run(options: argparse.Namespace, ports: Ports) -> int:
-    """Print the rows, oldest day first. Columns that are declared as personal data show no value."""
+    """Print the rows, oldest partition first. Columns that are declared as personal data show no value."""
     rows = quarantined_rows(options.dataset, options.source, ports, since=options.since, until=options.until)
     matching = [row for row in rows if _has_reason(row, options.reason)]
     shown = matching if options.all else matching[-options.last :]
@@ -59,25 +66,26 @@ def run(options: argparse.Namespace, ports: Ports) -> int:
 def quarantined_rows(
     dataset: str, source: str, ports: Ports, *, since: date | None = None, until: date | None = None
 ) -> Sequence[QuarantinedRow]:
-    """The rows of these days, oldest first. ``Refused`` for a dataset or a source that there is not."""
+    """The rows of the partitions that touch these days, oldest first. ``Refused`` for an unknown dataset or source."""
     check_order(since, until)
-    declared = source_of(dataset_of(dataset, ports), source)
+    spec = dataset_of(dataset, ports)
+    declared = source_of(spec, source)
     from pipelines.tables.quarantined_rows import describe_rows
 
-    table = store_paths.quarantine(source)
-    days = [day for day in ports.store.days(table) if (since or day) <= day <= (until or day)]
-    if not days:
+    table, calendar = store_paths.quarantine(dataset, source), spec.partition_calendar
+    keys = [key for key in ports.store.partitions(table) if calendar.touches(key, since, until)]
+    if not keys:
         return []
     columns: dict[str, list[str]] = {}
     if declared.suite is not None:
         suite = ports.settings.include / "expectations" / f"{declared.suite}.yaml"
         columns = read_declaration(suite, DeclaredSuite).columns_by_reason()
-    return describe_rows(ports.store.read(table, days=days).sort("day", maintain_order=True), declared, columns)
+    return describe_rows(ports.store.read(table, partitions=keys), declared, columns)
 
 
 def row_lines(row: QuarantinedRow, width: int) -> list[str]:
-    """The key beside the day, and below it the judged values and the reasons."""
-    label = f"{row.day}  "
+    """The key beside the partition, and below it the judged values and the reasons."""
+    label = f"{row.partition}  "
     values = _pairs(row.values)
     reasons = "; ".join(row.reasons)
     below = f"{values}: {reasons}" if values else reasons

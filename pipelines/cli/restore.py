@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from datetime import date
 from typing import Any
 
 from pipelines.cli import arguments
@@ -13,7 +12,7 @@ from pipelines.ports import Ports, Store
 
 def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser("restore", help="put a table back to an earlier version", description=__doc__)
-    parser.add_argument("table", help="for example validated/flights")
+    parser.add_argument("table", help="for example validated/flights.flights")
     parser.add_argument(
         "version", type=arguments.table_version, nargs="?", help="version to go back to; none: only print the newest"
     )
@@ -27,7 +26,7 @@ def run(options: argparse.Namespace, ports: Ports) -> int:
     check_table(table, ports)
     newest = store.version(table)
     if options.version is None:
-        print(f"{table} is at version {newest}, with {len(store.days(table))} days")
+        print(f"{table} is at version {newest}, with {len(store.partitions(table))} partitions")
         return 0
     if options.version == newest:
         print(f"{table} is at version {newest} already; nothing changed")
@@ -48,31 +47,32 @@ def run(options: argparse.Namespace, ports: Ports) -> int:
 
 
 def describe_changes(store: Store, table: str, version: int) -> list[str]:
-    """One line per day that a return to ``version`` would change: rows now and rows then."""
-    now, then = (rows_by_day(store, table, at) for at in (None, version))
-    touched = store.changed_days(table, version)
+    """One line per partition that a return to ``version`` would change: rows now and rows then."""
+    now, then = (rows_by_partition(store, table, at) for at in (None, version))
+    touched = store.changed_partitions(table, version)
     lines = []
-    for day in sorted(set(now) | set(then)):
-        if day not in then:
-            lines.append(f"{day}: {now[day]} rows go")
-        elif day not in now:
-            lines.append(f"{day}: {then[day]} rows come back")
-        elif now[day] != then[day]:
-            lines.append(f"{day}: {now[day]} rows become {then[day]}")
-        elif day in touched and not same_rows(store, table, day, version):
-            lines.append(f"{day}: {now[day]} rows, other values")
+    for key in sorted(set(now) | set(then)):
+        if key not in then:
+            lines.append(f"{key}: {now[key]} rows go")
+        elif key not in now:
+            lines.append(f"{key}: {then[key]} rows come back")
+        elif now[key] != then[key]:
+            lines.append(f"{key}: {now[key]} rows become {then[key]}")
+        elif key in touched and not same_rows(store, table, key, version):
+            lines.append(f"{key}: {now[key]} rows, other values")
     return lines
 
 
-def rows_by_day(store: Store, table: str, version: int | None) -> dict[date, int]:
-    frame = store.read(table, columns=["day"], version=version)
-    counted = frame.group_by("day").len()
-    return dict(zip(counted["day"].to_list(), counted["len"].to_list(), strict=True))
+def rows_by_partition(store: Store, table: str, version: int | None) -> dict[str, int]:
+    rows = store.read(table, columns=[], version=version)
+    [column] = rows.columns
+    counted = rows.group_by(column).len()
+    return {f"{key}": count for key, count in counted.iter_rows()}
 
 
-def same_rows(store: Store, table: str, day: date, version: int) -> bool:
-    """True if the day holds the same rows in both versions, whatever their order."""
-    now, then = store.read(table, days=[day]), store.read(table, days=[day], version=version)
+def same_rows(store: Store, table: str, key: str, version: int) -> bool:
+    """True if the partition holds the same rows in both versions, whatever their order."""
+    now, then = store.read(table, partitions=[key]), store.read(table, partitions=[key], version=version)
     if now.columns != then.columns:
         return False
     return sorted(map(repr, now.iter_rows())) == sorted(map(repr, then.iter_rows()))

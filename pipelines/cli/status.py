@@ -54,14 +54,14 @@ def summary(ports: Ports, model: str | None = None) -> dict[str, Any]:
     ``model``: of the models only this one. A model whose file is gone or has faults (``declared`` false) is there if
     the gateway serves it, or if it is the one.
 
-    ``datasets``: name to source to ``days``, ``first``, ``last``, ``accepted``, ``quarantined`` (rows of the tables)
-    and ``reasons`` (rows per reason; a row with two reasons counts under both). ``models``: name to ``versions``
-    (newest first, each with its ``status`` and since when, by whom and why it has it), ``gates``, ``live``, ``rollout``
-    (the newest one, if any), ``next_rollback``, ``disagreements`` (of ledger and registry with the target),
-    ``outdated_tags``, ``incidents``, ``monitoring`` (last verdict per check on the live version), ``history`` (on other
-    versions),
-    ``broken`` and ``drifted`` (column to number of days, of the live version) and ``retrain_requests``. ``refused``:
-    declarations left out, with why. ``unreachable``: what did not answer; its part of the summary is then empty.
+    ``datasets``: name to source to ``partitions`` (their number), ``first``, ``last``, ``accepted``, ``quarantined``
+    (rows of the tables) and ``reasons`` (rows per reason; a row with two reasons counts under both). ``models``: name
+    to ``versions`` (newest first, each with its ``status`` and since when, by whom and why it has it), ``gates``,
+    ``live``, ``rollout`` (the newest one, if any), ``next_rollback``, ``disagreements`` (of ledger and registry with
+    the target), ``outdated_tags``, ``incidents``, ``monitoring`` (last verdict per check on the live version),
+    ``history`` (on other versions), ``broken`` and ``drifted`` (column to number of days, of the live version) and
+    ``retrain_requests``. ``refused``: declarations left out, with why. ``unreachable``: what did not answer; its part
+    is then empty.
     """
     unreachable: dict[str, str] = {}
 
@@ -113,24 +113,24 @@ def summary(ports: Ports, model: str | None = None) -> dict[str, Any]:
 
 
 def _dataset_status(dataset: DatasetSpec, ports: Ports) -> dict[str, Any]:
-    return {source: _source_status(source, ports) for source in dataset.sources}
+    return {source: _source_status(dataset.dataset, source, ports) for source in dataset.sources}
 
 
-def _source_status(source: str, ports: Ports) -> dict[str, Any]:
-    table, bad = store_paths.validated(source), store_paths.quarantine(source)
-    days = ports.store.days(table)
-    accepted = ports.store.read(table, columns=["day"]).height if days else 0
+def _source_status(dataset: str, source: str, ports: Ports) -> dict[str, Any]:
+    table, bad = store_paths.validated(dataset, source), store_paths.quarantine(dataset, source)
+    keys = ports.store.partitions(table)
+    accepted = ports.store.read(table, columns=[]).height if keys else 0
     reasons: Counter[str] = Counter()
     quarantined = 0
-    if ports.store.days(bad):
+    if ports.store.partitions(bad):
         rows = ports.store.read(bad, columns=["reasons"])["reasons"]
         quarantined = len(rows)
         for row_reasons in rows.to_list():
             reasons.update(set(row_reasons or ["no reason given"]))
     return {
-        "days": len(days),
-        "first": str(days[0]) if days else None,
-        "last": str(days[-1]) if days else None,
+        "partitions": len(keys),
+        "first": keys[0] if keys else None,
+        "last": keys[-1] if keys else None,
         "accepted": accepted,
         "quarantined": quarantined,
         "reasons": dict(reasons.most_common()),

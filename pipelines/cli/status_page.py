@@ -55,13 +55,13 @@ def _fault_lines(summary: dict[str, Any]) -> Iterator[str]:
 
 def _dataset_table(name: str, sources: dict[str, Any]) -> Table:
     table = _table(f"Data: {name}")
-    for heading, justify in (("source", "left"), ("days", "right"), ("first", "left"), ("last", "left")):
+    for heading, justify in (("source", "left"), ("partitions", "right"), ("first", "left"), ("last", "left")):
         table.add_column(heading, justify=justify)  # type: ignore[arg-type]
     for heading in ("accepted", "quarantined"):
         table.add_column(heading, justify="right")
     for source, facts in sources.items():
         counts = [f"{facts['accepted']:,}", f"{facts['quarantined']:,}"]
-        table.add_row(markup(source), str(facts["days"]), facts["first"] or "-", facts["last"] or "-", *counts)
+        table.add_row(markup(source), str(facts["partitions"]), facts["first"] or "-", facts["last"] or "-", *counts)
     return table
 
 

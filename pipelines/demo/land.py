@@ -63,7 +63,7 @@ def land(
     for name in names:
         source = spec.sources[name]
         landed += (
-            _land_reference(name, source, first, ports.store, force=force)
+            _land_reference(spec.dataset, name, source, first, ports.store, force=force)
             if source.cadence == "reference"
             else _land_daily(name, spec, first, last, ports.store, force=force, fault=fault)
         )
@@ -86,13 +86,15 @@ def _selected_sources(spec: DatasetSpec, first: date, last: date, sources: Seque
     return list(sources or spec.sources)
 
 
-def _land_reference(name: str, source: SourceSpec, day: date, store: Store, *, force: bool) -> list[DeliveryManifest]:
+def _land_reference(
+    dataset: str, name: str, source: SourceSpec, day: date, store: Store, *, force: bool
+) -> list[DeliveryManifest]:
     from pipelines.demo.nycflights import source_text
 
-    manifests = [path for path in store.list(f"landing/{name}/") if path.endswith(MANIFEST)]
-    if not force and any(path.split("/")[2] <= day.isoformat() for path in manifests):
+    manifests = [path for path in store.list(store_paths.landing_of(dataset, name)) if path.endswith(MANIFEST)]
+    if not force and any((store_paths.delivered_partition(path) or "") <= f"{day}" for path in manifests):
         return []
-    return [_write_delivery(name, source, day, source_text(name), store)]
+    return [_write_delivery(dataset, name, source, day, source_text(name), store)]
 
 
 def _land_daily(
@@ -101,24 +103,26 @@ def _land_daily(
     from pipelines.demo.event_days import event_days
     from pipelines.demo.nycflights import source_text
 
-    source = spec.sources[name]
+    dataset, source = spec.dataset, spec.sources[name]
     days = [first + timedelta(days=number) for number in range((last - first).days + 1)]
-    missing = [day for day in days if force or not store.exists(store_paths.landing(name, day, MANIFEST))]
+    missing = [day for day in days if force or not store.exists(store_paths.landing(dataset, name, day, MANIFEST))]
     if not missing:
         return []
     text = source_text(name)
     day_of_row = event_days(source, text, spec.partition.timezone)
     rows = {day: text.filter(day_of_row == day) for day in missing}
     delivered = {day: fault.apply(name, part) if fault else part for day, part in rows.items()}
-    return [_write_delivery(name, source, day, part, store) for day, part in delivered.items()]
+    return [_write_delivery(dataset, name, source, day, part, store) for day, part in delivered.items()]
 
 
-def _write_delivery(name: str, source: SourceSpec, day: date, rows: pl.DataFrame, store: Store) -> DeliveryManifest:
+def _write_delivery(
+    dataset: str, name: str, source: SourceSpec, day: date, rows: pl.DataFrame, store: Store
+) -> DeliveryManifest:
     """Deletes an earlier manifest first, so that no manifest ever lies beside a file that it does not describe."""
     content = rows.write_csv(None).encode()
     file = LandedFile(name=source.files.name, rows=rows.height, sha256=hashlib.sha256(content).hexdigest())
-    manifest = DeliveryManifest(source=name, day=day, files=[file])
-    store.delete(store_paths.landing(name, day, MANIFEST))
-    store.put(store_paths.landing(name, day, source.files.name), content)
-    store.put(store_paths.landing(name, day, MANIFEST), manifest.model_dump_json(by_alias=True).encode())
+    manifest = DeliveryManifest(dataset=dataset, source=name, partition=f"{day}", files=[file])
+    store.delete(store_paths.landing(dataset, name, day, MANIFEST))
+    store.put(store_paths.landing(dataset, name, day, source.files.name), content)
+    store.put(store_paths.landing(dataset, name, day, MANIFEST), manifest.model_dump_json(by_alias=True).encode())
     return manifest

@@ -1,11 +1,10 @@
-"""The manifest that a source writes for each delivered day, and the receipt of each raw partition."""
+"""The manifest that a source writes for each delivered partition, and the receipt of each raw partition."""
 
 from __future__ import annotations
 
 import json
-from datetime import date
 
-from pydantic import field_validator
+from pydantic import AliasChoices, Field, field_validator
 
 from pipelines.messages.message import Message
 
@@ -23,10 +22,15 @@ class LandedFile(Message):
 
 
 class DeliveryManifest(Message):
-    """``landing/<source>/<day>/_manifest.json``, written last: what was delivered for one source and day."""
+    """``landing/<dataset>/<source>/<partition>/_manifest.json``, written last: what was delivered there.
 
+    A source that delivers by day may write ``day`` for ``partition``.
+    """
+
+    dataset: str | None = None
+    """None: the folder says it."""
     source: str
-    day: date
+    partition: str = Field(validation_alias=AliasChoices("partition", "day"))
     files: list[LandedFile]
 
     @classmethod

@@ -1,28 +1,27 @@
-"""Request and result of ingesting one day, source by source."""
+"""Request and result of ingesting one partition, source by source."""
 
 from __future__ import annotations
-
-from datetime import date
 
 from pipelines.messages.message import Message
 
 
 class IngestRequest(Message):
     dataset: str
-    day: date
+    partition: str
+    """Its key."""
 
 
 class SourceIngest(Message):
-    """One source of one day. ``failures`` lists every violation of the contract; empty: it can be published."""
+    """One source of one partition. ``failures`` lists every violation of the contract; empty: it can be published."""
 
     source: str
-    landed_day: date
-    """The folder read: the day itself, or for a reference source the newest day on or before it."""
+    landed: str
+    """The partition whose folder was read: the request's own, or a reference source's newest one until then."""
     rows: int = 0
     sha256: dict[str, str] = {}
     failures: list[str] = []
     table: str | None = None
-    """``raw/<source>`` after it was written."""
+    """``raw/<dataset>.<source>`` after it was written."""
     version: int | None = None
     unchanged: bool = False
     """True if the table already had this delivery, so that nothing was written."""
@@ -30,5 +29,5 @@ class SourceIngest(Message):
 
 class IngestResult(Message):
     dataset: str
-    day: date
+    partition: str
     sources: list[SourceIngest]

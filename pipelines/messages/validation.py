@@ -1,23 +1,21 @@
-"""Requests and results of validating one day: the suites' findings and the published versions."""
+"""Requests and results of validating one partition: the suites' findings and the published versions."""
 
 from __future__ import annotations
-
-from datetime import date
 
 from pipelines.messages.message import Message
 
 
 class ValidateRequest(Message):
     dataset: str
-    day: date
+    partition: str
 
 
 class SourceAudit(Message):
-    """One source of one day under its suite: ``received == accepted + quarantined``, always."""
+    """One source of one partition under its suite: ``received == accepted + quarantined``, always."""
 
     source: str
-    landed_day: date
-    """The validated partition: the day itself, or for a reference source the day of its newest copy."""
+    landed: str
+    """The validated partition: the request's own, or of a reference source that of its newest copy."""
     received: int
     accepted: int
     quarantined: int
@@ -26,6 +24,8 @@ class SourceAudit(Message):
     failures: list[str] = []
     """Expectations on the whole table that failed (they have no rows to quarantine)."""
     raw_version: int
+    sha256: dict[str, str] = {}
+    """Delivered file to digest, of the delivery that was judged."""
     staged: dict[str, str] = {}
     """Part (``accepted``, ``quarantined``) to the path of its rows, by digest. Empty: under the audit's folder."""
 
@@ -34,7 +34,7 @@ class AuditResult(Message):
     """The suites' findings; the accepted and quarantined rows are stored under ``staged`` until they are published."""
 
     dataset: str
-    day: date
+    partition: str
     sources: list[SourceAudit]
     staged: str
     report: str | None = None
@@ -50,9 +50,9 @@ class PublishRequest(Message):
 
 class PublishResult(Message):
     dataset: str
-    day: date
+    partition: str
     versions: dict[str, int] = {}
-    """Table to version, for example ``validated/flights`` to 12."""
+    """Table to version, for example ``validated/flights.flights`` to 12."""
     superseded: list[str] = []
-    """Tables that were left as they are, because a newer delivery of the day had been published."""
+    """Tables that were left as they are, because a newer delivery of the partition had been published."""
     profiles: dict[str, str] = {}

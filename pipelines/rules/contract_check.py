@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pipelines.messages.ingestion import IngestResult
+from pipelines.spec.partitions import partition_name
 from pipelines.verdict import Verdict
 
 
@@ -14,10 +15,12 @@ def judge_contract(result: IngestResult) -> Verdict:
         for source in result.sources
         if not failures and source.version is None
     ]
-    unknowns = unkept or ([] if result.sources else [f"{result.dataset} {result.day}: no source was read"])
+    unknowns = unkept or (
+        [] if result.sources else [f"{result.dataset} {partition_name(result.partition)}: no source was read"]
+    )
     rows = {source.source: source.rows for source in result.sources}
     findings = [
-        f"{source.source}: {source.rows} rows of {source.landed_day}{', ingested before' if source.unchanged else ''}"
+        f"{source.source}: {source.rows} rows of {source.landed}{', ingested before' if source.unchanged else ''}"
         for source in result.sources
     ]
     return Verdict.of("contract_check", failures=failures, unknowns=unknowns, findings=findings, facts={"rows": rows})

@@ -1,4 +1,4 @@
-"""A day has arrived only when every expected source has delivered its manifest."""
+"""A partition has arrived only when every expected source has delivered its manifest."""
 
 from __future__ import annotations
 

@@ -1,12 +1,12 @@
-"""A day is published only if no row was lost and no source has more than the allowed share in quarantine."""
+"""A partition is published only if no row was lost and no source has more than the allowed share in quarantine."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import date
 from typing import Any
 
 from pipelines.messages.validation import AuditResult, SourceAudit
+from pipelines.spec.partitions import partition_name, recorded_partition
 from pipelines.verdict import Outcome, Verdict
 
 RULE = "quarantine"
@@ -22,7 +22,7 @@ def judge_audit(audit: AuditResult, max_quarantined_share: float) -> Verdict:
         source.source: {"received": source.received, "accepted": source.accepted, "quarantined": source.quarantined}
         for source in audit.sources
     }
-    unknowns = [] if audit.sources else [f"{audit.dataset} {audit.day}: no source was audited"]
+    unknowns = [] if audit.sources else [f"{audit.dataset} {partition_name(audit.partition)}: no source was audited"]
     findings = [_finding(source) for source in audit.sources]
     return Verdict.of(RULE, failures=failures, unknowns=unknowns, findings=findings, facts=dict(facts))
 
@@ -52,16 +52,19 @@ def _failures(source: SourceAudit, limit: float) -> list[str]:
     return failures
 
 
-def publication_faults(records: Iterable[Mapping[str, Any]], day: date) -> list[str]:
-    """Why a day may not be handed on: its newest audit did not pass, or there is none. Empty: it was published.
+def publication_faults(records: Iterable[Mapping[str, Any]], key: str) -> list[str]:
+    """Why a partition may not be handed on: its newest audit did not pass, or there is none. Empty: it was published.
 
     ``records`` are the details of the dataset's ledger lines ``data_verdict``, oldest first. The state of the task that
     audits proves nothing, because a person may have marked it as success.
     """
-    audits = [record for record in records if (record.get("check"), record.get("day")) == (RULE, day.isoformat())]
+    audits = [record for record in records if (record.get("check"), recorded_partition(record)) == (RULE, key)]
     if not audits:
-        return [f"{day} was not audited"]
+        return [f"{partition_name(key)} was not audited"]
     newest = audits[-1]
     if newest.get("outcome") == Outcome.PASS.value:
         return []
-    return [f"the newest audit of {day} said {newest.get('outcome')}", *map(str, newest.get("reasons", ()))]
+    return [
+        f"the newest audit of {partition_name(key)} said {newest.get('outcome')}",
+        *map(str, newest.get("reasons", ())),
+    ]

@@ -99,15 +99,11 @@ class Catalog:
         views = _read_folder(include / FOLDERS["views"], FeatureView, "view", refused)
         models = _read_folder(include / FOLDERS["models"], ModelSpec, "model", refused)
         alerts = _read_alerts(include / ALERTS_FILE, refused)
-        declared = dict(datasets)
         _check(
             datasets,
             include / FOLDERS["datasets"],
             refused,
-            lambda dataset: [
-                *dataset_faults(dataset, declared, suites),
-                *alert_faults(dataset.alerts, alerts, "dataset"),
-            ],
+            lambda dataset: [*dataset_faults(dataset, suites), *alert_faults(dataset.alerts, alerts, "dataset")],
         )
         _check(views, include / FOLDERS["views"], refused, lambda view: view_faults(view, datasets.get(view.dataset)))
         _check(
@@ -202,18 +198,10 @@ def _check(
             del specs[name]
 
 
-def dataset_faults(
-    dataset: DatasetSpec, datasets: Mapping[str, DatasetSpec], suites: Mapping[str, DeclaredSuite]
-) -> list[str]:
-    """Sources that another dataset declares, too, and suites that are missing or judge columns of no source."""
+def dataset_faults(dataset: DatasetSpec, suites: Mapping[str, DeclaredSuite]) -> list[str]:
+    """Suites that are missing or judge columns of no source."""
     faults = []
     for name, source in dataset.sources.items():
-        others = [other.dataset for other in datasets.values() if name in other.sources and other != dataset]
-        faults += [
-            f"sources.{name}: datasets/{other}.yaml has a source of this name, too, and their rows would share one "
-            f"table; rename one of them, for example to {dataset.dataset}_{name}, with its landing folder"
-            for other in others
-        ]
         if source.suite is None:
             continue
         if source.suite not in suites:
@@ -264,6 +252,10 @@ def view_faults(view: FeatureView, dataset: DatasetSpec | None) -> list[str]:
     ]
     if dataset.sources[view.entity_source].cadence == "reference":
         faults.append(f"entity_source: {view.entity_source!r} is a reference source; entities need a daily source")
+    if (every := dataset.partition_calendar.every) != "day":
+        faults.append(
+            f"dataset: the partitions of {dataset.dataset} are not days but {every}, and views are built by day"
+        )
     for name, feature in view.features.items():
         faults += _feature_faults(f"features.{name}", feature, view, dataset)
     return list(dict.fromkeys(faults))

@@ -51,13 +51,6 @@ class Partitioning(DeclarationBlock):
             raise ValueError("must be longer than nothing; write 1m at least")
         return wait
 
-    @field_validator("every")
-    @classmethod
-    def check_is_built(cls, every: Every) -> Every:
-        if every != "day":
-            raise ValueError("only `every: day` is built so far; write `day`")
-        return every
-
     @field_validator("timezone")
     @classmethod
     def check_timezone_exists(cls, name: str) -> str:

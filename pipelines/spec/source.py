@@ -19,9 +19,11 @@ from pipelines.spec.source_files import DeclaredFiles
 
 OWN_DAY_COLUMN = "source_day"
 """Column of the tables that holds a source's own column ``day``: the partition's column has that name."""
+OWN_PARTITION_COLUMN = "source_partition"
+"""The same for a source's own column ``partition``."""
 OWN_REASONS_COLUMN = "source_reasons"
 """Column of the quarantine table that holds a source's own column ``reasons``."""
-RESERVED_NAMES = {"day": OWN_DAY_COLUMN, "reasons": OWN_REASONS_COLUMN}
+RESERVED_NAMES = {"day": OWN_DAY_COLUMN, "partition": OWN_PARTITION_COLUMN, "reasons": OWN_REASONS_COLUMN}
 ROW_KEY = "row"
 """In place of key columns: rows may repeat, and each is a row of its own."""
 
@@ -119,7 +121,7 @@ class SourceSpec(DeclarationBlock):
         own = [name for name in columns if not name or name.startswith(("__", "*", "^"))]
         if own:
             raise ValueError(f"column names {own} are empty, or begin with __, ^ or *; have the source rename them")
-        spelt = [name for name in columns if name.lower() in ("day", "reasons") and name not in RESERVED_NAMES]
+        spelt = [name for name in columns if name.lower() in RESERVED_NAMES and name not in RESERVED_NAMES]
         alike = [name for name in columns if [other.lower() for other in columns].count(name.lower()) > 1]
         if spelt or alike:
             raise ValueError(
@@ -162,7 +164,7 @@ class SourceSpec(DeclarationBlock):
 
     def stored_name(self, column: str) -> str:
         """Name of a declared column in the raw and validated tables."""
-        return OWN_DAY_COLUMN if column == "day" else column
+        return RESERVED_NAMES[column] if column in ("day", "partition") else column
 
     def contract_digest(self, calendar: PartitionCalendar) -> str:
         """sha256 of all that decides whether a delivery is accepted and how its rows are read, 64 hex digits."""

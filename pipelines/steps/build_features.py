@@ -33,7 +33,11 @@ def run(request: FeaturesRequest, ports: Ports) -> FeaturesResult:
     """
     view = ports.catalog.view(request.view)
     dataset = ports.catalog.dataset(view.dataset)
-    store, table, entities = ports.store, store_paths.features(view.view), store_paths.validated(view.entity_source)
+    store, table, entities = (
+        ports.store,
+        store_paths.features(view.view),
+        store_paths.validated(view.dataset, view.entity_source),
+    )
     _check_definitions(store, view)
     present = store.days(entities)
     without_rows = request.day not in present

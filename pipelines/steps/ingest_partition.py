@@ -1,9 +1,9 @@
-"""Writes one day of each source to the raw tables, if every delivered file matches its manifest and its contract."""
+"""Writes one partition of each source to the raw tables, if every file matches its manifest and its contract."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date
 
 import polars as pl
 from pydantic import ValidationError
@@ -15,167 +15,204 @@ from pipelines.messages.ingestion import IngestRequest, IngestResult, SourceInge
 from pipelines.ports import Ports, Store
 from pipelines.spec.dataset import DatasetSpec
 from pipelines.spec.fault_text import fault_texts
-from pipelines.spec.partitions import PartitionCalendar
-from pipelines.spec.source import OWN_DAY_COLUMN, SourceSpec
+from pipelines.spec.partitions import Partition, PartitionCalendar, partition_name
+from pipelines.spec.source import SourceSpec
 from pipelines.steps.ingestion.contract import check_rows, read_delivery
 from pipelines.steps.ingestion.landed_files import landed_files
 from pipelines.store_paths import MANIFEST
+from pipelines.tables.partition import partition_column
 from pipelines.tables.row_identity import ROW_COLUMN
 
 
 @dataclass(frozen=True)
 class Contract:
-    """What one source promises, with the calendar by which the rows of a day are told."""
+    """What one source of a dataset promises, with the calendar by which the rows of a partition are told."""
 
+    dataset: str
+    name: str
     source: SourceSpec
     calendar: PartitionCalendar
+
+    @classmethod
+    def of(cls, spec: DatasetSpec, name: str) -> Contract:
+        return cls(spec.dataset, name, spec.sources[name], spec.partition_calendar)
 
     @property
     def digest(self) -> str:
         return self.source.contract_digest(self.calendar)
 
+    @property
+    def table(self) -> str:
+        return store_paths.raw(self.dataset, self.name)
+
+    def landing(self, key: str, name: str = "") -> str:
+        return store_paths.landing(self.dataset, self.name, key, name)
+
+    def receipt(self, key: str) -> str:
+        return store_paths.raw_receipt(self.dataset, self.name, key)
+
+    def check_rows(self, delivered: pl.DataFrame, key: str) -> tuple[pl.DataFrame, list[str]]:
+        return check_rows(delivered, self.source, self._rows_of(key), timezone=self.calendar.timezone)
+
+    def read(
+        self, contents: Mapping[str, bytes], key: str, row_counts: Mapping[str, int]
+    ) -> tuple[pl.DataFrame, list[str]]:
+        zone, partition = self.calendar.timezone, self._rows_of(key)
+        return read_delivery(contents, self.source, partition, timezone=zone, row_counts=row_counts)
+
+    def _rows_of(self, key: str) -> Partition | None:
+        """The partition in which all rows must be; None for a copy, and for a table without dates."""
+        is_dated = self.source.cadence != "reference" and self.calendar.every != "once"
+        return self.calendar.partition(key) if is_dated else None
+
 
 @dataclass(frozen=True)
 class Delivery:
-    """What one source delivered for a day: rows to write, or failures."""
+    """What one source delivered for a partition: rows to write, or failures."""
 
-    source: str
-    day: date
+    contract: Contract
+    partition: str
     rows: pl.DataFrame
     failures: list[str]
     sha256: dict[str, str]
-    contract: str
 
 
 def run(request: IngestRequest, ports: Ports) -> IngestResult:
-    """Read, check and write one day of a dataset.
+    """Read, check and write one partition of a dataset.
 
     Every source is read and checked before anything is written; if one fails, nothing is written, and the result
     lists every failure of every source. A delivery that is in the raw table already is not written again, unless its
-    contract has changed since: then it is checked again. Once a day is held, its landed files may be removed. Raises
-    ``Unavailable`` naming each source that has not been delivered.
+    contract has changed since: then it is checked again. Once a partition is held, its landed files may be removed.
+    Raises ``Unavailable`` naming each source that has not been delivered, ``Refused`` for a partition that the dataset
+    does not have.
     """
     spec = ports.catalog.dataset(request.dataset)
-    folders = _landing_days(spec, request.day, ports.store)
+    spec.partition_calendar.require(request.partition, spec.dataset)
     deliveries: list[SourceIngest | Delivery] = []
-    for name, day in folders.items():
-        contract = Contract(spec.sources[name], spec.partition_calendar)
-        deliveries.append(_ingested_before(name, contract, day, ports.store))
+    for name, key in _landed_partitions(spec, request.partition, ports.store).items():
+        deliveries.append(_ingested_before(Contract.of(spec, name), key, ports.store))
     failed = any(isinstance(item, Delivery) and item.failures for item in deliveries)
     sources = [
         item if isinstance(item, SourceIngest) else _failed_ingest(item) if failed else _write_raw(item, ports.store)
         for item in deliveries
     ]
-    return IngestResult(dataset=spec.dataset, day=request.day, sources=sources)
+    return IngestResult(dataset=spec.dataset, partition=request.partition, sources=sources)
 
 
-def _landing_days(spec: DatasetSpec, day: date, store: Store) -> dict[str, date]:
-    """Source to the day whose delivery is to be read, be it landed or held."""
-    folders: dict[str, date] = {}
+def _landed_partitions(spec: DatasetSpec, key: str, store: Store) -> dict[str, str]:
+    """Source to the partition whose delivery is to be read, be it landed or held."""
+    folders: dict[str, str] = {}
     missing = []
     for name in spec.sources:
+        manifest = store_paths.landing(spec.dataset, name, key, MANIFEST)
         if name in spec.reference():
             landed = [
-                store_paths.delivered_day(path)
-                for path in store.list(store_paths.landing_of(name))
+                store_paths.delivered_partition(path)
+                for path in store.list(store_paths.landing_of(spec.dataset, name))
                 if path.endswith(f"/{MANIFEST}")
             ]
-            held = [store_paths.received_day(path) for path in store.list(store_paths.raw_receipts_of(name))]
-            days = [other for other in [*landed, *held] if other is not None and other <= day]
+            held = map(store_paths.received_partition, store.list(store_paths.raw_receipts_of(spec.dataset, name)))
+            copies = [copy for copy in [*landed, *held] if copy and spec.partition_calendar.is_key(copy)]
+            keys = [copy for copy in copies if copy <= key]
         else:
-            paths = [store_paths.landing(name, day, MANIFEST), store_paths.raw_receipt(name, day)]
-            days = [day] if any(map(store.exists, paths)) else []
-        if days:
-            folders[name] = max(days)
+            receipt = store_paths.raw_receipt(spec.dataset, name, key)
+            keys = [key] if any(map(store.exists, (manifest, receipt))) else []
+        if keys:
+            folders[name] = max(keys)
         else:
-            missing.append(f"{name} (no {store_paths.landing(name, day, MANIFEST)})")
+            missing.append(f"{name} (no {manifest})")
     if missing:
-        raise Unavailable(f"{spec.dataset} {day} has not been delivered by {', '.join(missing)}; deliver it, or wait")
+        raise Unavailable(
+            f"{spec.dataset} {partition_name(key)} has not been delivered by {', '.join(missing)}; deliver it, or wait"
+        )
     return folders
 
 
-def _ingested_before(name: str, contract: Contract, day: date, store: Store) -> SourceIngest | Delivery:
-    """The result of an earlier ingest of the same delivery, if neither the raw day nor the contract changed since.
+def _ingested_before(contract: Contract, key: str, store: Store) -> SourceIngest | Delivery:
+    """The result of an earlier ingest of the same delivery, if neither the raw partition nor the contract changed.
 
-    Else the delivery, read and checked; of a day whose landed files were removed, the held rows, checked again.
+    Else the delivery, read and checked; where the landed files were removed, the held rows, checked again.
     """
-    landed = store.exists(store_paths.landing(name, day, MANIFEST))
-    path = store_paths.raw_receipt(name, day)
+    landed = store.exists(contract.landing(key, MANIFEST))
+    path = contract.receipt(key)
     receipt = RawReceipt.model_validate_json(store.get(path)) if store.exists(path) else None
-    if receipt is not None and day in store.changed_days(store_paths.raw(name), receipt.version):
-        receipt = None  # somebody else wrote the day since: what is held is not what was delivered
-    if receipt is None or (landed and not _is_delivery_of(receipt, name, day, store)):
-        return _read_delivery(name, contract, day, store)
+    if receipt is not None and key in store.changed_partitions(contract.table, receipt.version):
+        receipt = None  # somebody else wrote the partition since: what is held is not what was delivered
+    if receipt is None or (landed and not _is_delivery_of(receipt, contract, key, store)):
+        return _read_delivery(contract, key, store)
     if receipt.contract != contract.digest:
-        return _read_delivery(name, contract, day, store) if landed else _read_held(name, contract, day, receipt, store)
+        return _read_delivery(contract, key, store) if landed else _read_held(contract, key, receipt, store)
     return SourceIngest(
-        source=name,
-        landed_day=day,
+        source=contract.name,
+        landed=key,
         rows=receipt.rows,
         sha256=receipt.sha256,
-        table=store_paths.raw(name),
+        table=contract.table,
         version=receipt.version,
         unchanged=True,
     )
 
 
-def _is_delivery_of(receipt: RawReceipt, name: str, day: date, store: Store) -> bool:
+def _is_delivery_of(receipt: RawReceipt, contract: Contract, key: str, store: Store) -> bool:
     try:
-        manifest = _read_manifest(name, day, store)
+        manifest = _read_manifest(contract, key, store)
     except ValidationError:
         return False
     return receipt.sha256 == {file.name: file.sha256 for file in manifest.files}
 
 
-def _read_manifest(name: str, day: date, store: Store) -> DeliveryManifest:
-    return DeliveryManifest.read(store.get(store_paths.landing(name, day, MANIFEST)))
+def _read_manifest(contract: Contract, key: str, store: Store) -> DeliveryManifest:
+    return DeliveryManifest.read(store.get(contract.landing(key, MANIFEST)))
 
 
-def _read_held(name: str, contract: Contract, day: date, receipt: RawReceipt, store: Store) -> Delivery:
-    """The held rows of a day under a contract that has changed since they were written."""
-    held = store.read(store_paths.raw(name), days=[day], version=receipt.version).drop("day")
-    held, columns = held.rename({OWN_DAY_COLUMN: "day"}, strict=False), contract.source.columns
-    rows, failures = check_rows(
-        held.select(column for column in held.columns if column in columns or column == ROW_COLUMN),
-        contract.source,
-        day,
-        timezone=contract.calendar.timezone,
-    )
-    hint = "; the contract has changed since this day was ingested, and its files are gone: deliver it again"
-    return Delivery(name, day, rows, [f"{failure}{hint}" for failure in failures], receipt.sha256, contract.digest)
+def _read_held(contract: Contract, key: str, receipt: RawReceipt, store: Store) -> Delivery:
+    """The held rows of a partition under a contract that has changed since they were written."""
+    held = store.read(contract.table, partitions=[key], version=receipt.version).drop(partition_column(key))
+    source = contract.source
+    held = held.rename({source.stored_name(name): name for name in source.columns}, strict=False)
+    names = [name for name in held.columns if name in source.columns or name == ROW_COLUMN]
+    rows, failures = contract.check_rows(held.select(names), key)
+    hint = "; the contract has changed since this was ingested, and its files are gone: deliver it again"
+    return Delivery(contract, key, rows, [f"{failure}{hint}" for failure in failures], receipt.sha256)
 
 
-def _read_delivery(name: str, contract: Contract, day: date, store: Store) -> Delivery:
+def _read_delivery(contract: Contract, key: str, store: Store) -> Delivery:
     source, no_rows = contract.source, pl.DataFrame()
-    if not store.exists(store_paths.landing(name, day, MANIFEST)):
-        gone = f"the raw day was changed since it was ingested, and {store_paths.landing(name, day)} has no {MANIFEST}"
-        return Delivery(name, day, no_rows, [f"{gone}; deliver it again"], {}, contract.digest)
+    if not store.exists(contract.landing(key, MANIFEST)):
+        changed = f"the raw {partition_name(key)} was changed since it was ingested"
+        return Delivery(
+            contract, key, no_rows, [f"{changed}, and {contract.landing(key)} has no {MANIFEST}; deliver it again"], {}
+        )
     try:
-        manifest = _read_manifest(name, day, store)
+        manifest = _read_manifest(contract, key, store)
     except ValidationError as error:
         faults = [f"{MANIFEST}: {text}" for text in fault_texts(error)]
-        return Delivery(name, day, no_rows, faults, {}, contract.digest)
+        return Delivery(contract, key, no_rows, faults, {})
     failures = []
-    if (manifest.source, manifest.day) != (name, day):
-        failures.append(f"{MANIFEST} describes {manifest.source} {manifest.day}, not {name} {day}")
-    contents, faults = landed_files(manifest, source.files, lambda file: _landed(name, day, file, store))
+    described = (manifest.dataset or contract.dataset, manifest.source, manifest.partition)
+    if described != (contract.dataset, contract.name, key):
+        of_other = f"{manifest.dataset} " if manifest.dataset not in (None, contract.dataset) else ""
+        failures.append(
+            f"{MANIFEST} describes {of_other}{manifest.source} {manifest.partition}, not {contract.name} {key}"
+        )
+    contents, faults = landed_files(manifest, source.files, lambda file: _landed(contract, key, file, store))
     digests = {file.name: file.sha256 for file in manifest.files}
     counts = {file.name: file.rows for file in manifest.files}
     rows, broken = no_rows, list[str]()
     if contents:
-        rows, broken = read_delivery(contents, source, day, timezone=contract.calendar.timezone, row_counts=counts)
-    return Delivery(name, day, rows, [*failures, *faults, *broken], digests, contract.digest)
+        rows, broken = contract.read(contents, key, counts)
+    return Delivery(contract, key, rows, [*failures, *faults, *broken], digests)
 
 
-def _landed(name: str, day: date, file: str, store: Store) -> bytes | None:
-    path = store_paths.landing(name, day, file)
+def _landed(contract: Contract, key: str, file: str, store: Store) -> bytes | None:
+    path = contract.landing(key, file)
     return store.get(path) if store.exists(path) else None
 
 
 def _failed_ingest(delivery: Delivery) -> SourceIngest:
     return SourceIngest(
-        source=delivery.source,
-        landed_day=delivery.day,
+        source=delivery.contract.name,
+        landed=delivery.partition,
         rows=delivery.rows.height,
         sha256=delivery.sha256,
         failures=delivery.failures,
@@ -183,15 +220,17 @@ def _failed_ingest(delivery: Delivery) -> SourceIngest:
 
 
 def _write_raw(delivery: Delivery, store: Store) -> SourceIngest:
-    table = store_paths.raw(delivery.source)
-    version = store.replace_partition(table, delivery.day, delivery.rows)
-    receipt = RawReceipt(rows=delivery.rows.height, sha256=delivery.sha256, version=version, contract=delivery.contract)
-    store.put(store_paths.raw_receipt(delivery.source, delivery.day), receipt.model_dump_json(by_alias=True).encode())
+    contract, key = delivery.contract, delivery.partition
+    version = store.replace_partition(contract.table, key, delivery.rows)
+    receipt = RawReceipt(rows=delivery.rows.height, sha256=delivery.sha256, version=version, contract=contract.digest)
+    content = receipt.model_dump_json(by_alias=True).encode()
+    store.put(store_paths.delivery(contract.dataset, contract.name, key, version), content)
+    store.put(contract.receipt(key), content)
     return SourceIngest(
-        source=delivery.source,
-        landed_day=delivery.day,
+        source=contract.name,
+        landed=key,
         rows=delivery.rows.height,
         sha256=delivery.sha256,
-        table=table,
+        table=contract.table,
         version=version,
     )

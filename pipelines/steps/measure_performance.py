@@ -26,7 +26,7 @@ READ_DAYS = 10
 
 
 def run(request: MonitorRequest, ports: Ports) -> PerformanceResult:
-    """Join the prediction log with ``validated/<entity_source>`` and measure.
+    """Join the prediction log with ``validated/<dataset>.<entity_source>`` and measure.
 
     The day and the ``label_horizon_days`` before it are joined again, and their rows of the performance table are
     replaced: one row per local day of the event, over all answers about that day. The window's metrics are of the
@@ -73,7 +73,7 @@ def _with_labels(spec: ModelSpec, ports: Ports, first: date, last: date, notes: 
     """Answers of these days with ``label`` (0 or 1 for a classification, the value for a regression, null if it has
     not arrived). ``day`` is that of the labelled row; of an answer without one, the day its prediction time says."""
     view = ports.catalog.view_of(spec.model)
-    table = store_paths.validated(view.entity_source)
+    table = store_paths.validated(view.dataset, view.entity_source)
     days = _days(last, (last - first).days + 1)
     published = set(ports.store.days(table))
     absent = [day for day in days if day not in published]

@@ -13,6 +13,7 @@ from pipelines.errors import Conflict, Refused
 from pipelines.messages.validation import PublishRequest, PublishResult, SourceAudit
 from pipelines.ports import Ports, Store
 from pipelines.spec.source import SourceSpec
+from pipelines.tables.partition import partition_column
 from pipelines.tables.profile import profile_frame
 from pipelines.tables.row_identity import ROW_COLUMN
 
@@ -26,8 +27,8 @@ def run(request: PublishRequest, ports: Ports) -> PublishResult:
     """Write what the audit staged; doing it again changes no content.
 
     Quarantine first, so that no row is ever neither published nor quarantined. With ``accept=False`` only the
-    quarantine is written. Each published partition gets its profile. A table in which a newer delivery of the day was
-    published meanwhile is left as it is. Once a source is published, what older audits of its day staged is deleted.
+    quarantine is written. Each published partition gets its profile. A table in which a newer delivery was published
+    meanwhile is left as it is. Once a source is published, what older audits of its partition staged is deleted.
     """
     audit = request.audit
     versions: dict[str, int] = {}
@@ -38,10 +39,10 @@ def run(request: PublishRequest, ports: Ports) -> PublishResult:
         parts["accepted"] = store_paths.validated
     for part, table_of in parts.items():
         for source in audit.sources:
-            table = table_of(source.source)
+            table = table_of(audit.dataset, source.source)
             try:
                 rows = _read_staged(request, source, part, ports)
-                versions[table] = _write(table, source, rows, ports.store)
+                versions[table] = _write(table, source, rows, audit.dataset, ports.store)
             except Conflict:
                 superseded.append(table)
                 continue
@@ -49,43 +50,48 @@ def run(request: PublishRequest, ports: Ports) -> PublishResult:
                 profiles[table] = _write_profile(table, source, rows, audit.dataset, ports)
                 _delete_superseded(request, source, ports.store)
     return PublishResult(
-        dataset=audit.dataset, day=audit.day, versions=versions, profiles=profiles, superseded=superseded
+        dataset=audit.dataset, partition=audit.partition, versions=versions, profiles=profiles, superseded=superseded
     )
 
 
-def _write(table: str, source: SourceAudit, rows: pl.DataFrame, store: Store) -> int:
-    """Raises ``Conflict`` if the day was published from a newer version of the raw table."""
-    published, newest = store.input_version(table, source.landed_day), store.version(store_paths.raw(source.source))
+def _write(table: str, source: SourceAudit, rows: pl.DataFrame, dataset: str, store: Store) -> int:
+    """Raises ``Conflict`` if the partition was published from a newer version of the raw table."""
+    published, newest = (
+        store.input_version(table, source.landed),
+        store.version(store_paths.raw(dataset, source.source)),
+    )
     rebuilt = published is not None and (newest is None or newest < published)
     audited = None if rebuilt else source.raw_version  # the versions of a raw table that was made anew begin again
-    return store.replace_partition(table, source.landed_day, rows, input_version=audited)
+    return store.replace_partition(table, source.landed, rows, input_version=audited)
 
 
 def _write_profile(table: str, source: SourceAudit, rows: pl.DataFrame, dataset: str, ports: Ports) -> str:
     """The profile of the published rows: of the newer ones, if they were replaced while it was made."""
-    store, day = ports.store, source.landed_day
+    store, key = ports.store, source.landed
     spec = ports.catalog.dataset(dataset).sources[source.source]
     while True:
-        version = store.input_version(table, day)
+        version = store.input_version(table, key)
         labelled = rows.with_columns(**_label_expressions(source.source, dataset, ports))
         profile = profile_frame(labelled, **_profiled_columns(spec, labelled))
-        uri = store.put(store_paths.profile(table, day), profile.model_dump_json().encode())
-        if store.input_version(table, day) == version:
+        uri = store.put(store_paths.profile(table, key), profile.model_dump_json().encode())
+        if store.input_version(table, key) == version:
             return uri
-        rows = store.read(table, days=[day]).drop("day")
+        rows = store.read(table, partitions=[key]).drop(partition_column(key))
 
 
 def _read_staged(request: PublishRequest, source: SourceAudit, part: str, ports: Ports) -> pl.DataFrame:
     """Raises ``Conflict`` if the rows were deleted because a newer delivery was published."""
     path = source.staged.get(part) or f"{request.audit.staged}/{source.source}.{part}.parquet"
-    published = ports.store.input_version(store_paths.validated(source.source), source.landed_day)
+    published = ports.store.input_version(store_paths.validated(request.audit.dataset, source.source), source.landed)
     if not ports.store.exists(path) and published is not None and published > source.raw_version:
-        raise Conflict(f"{path} was deleted: version {published} of {source.source} {source.landed_day} is published")
+        raise Conflict(f"{path} was deleted: version {published} of {source.source} {source.landed} is published")
     content = ports.store.get(path)
     name = STAGED_NAME.fullmatch(path.rpartition("/")[2])
     if name and hashlib.sha256(content).hexdigest() != name["digest"]:
-        raise Refused(f"{path} is not what the audit staged: its digest is another one; clear the audit of the day")
-    return pl.read_parquet(io.BytesIO(content)).drop("day")
+        raise Refused(
+            f"{path} is not what the audit staged: its digest is another one; clear the audit of the partition"
+        )
+    return pl.read_parquet(io.BytesIO(content)).drop(partition_column(source.landed))
 
 
 def _delete_superseded(request: PublishRequest, source: SourceAudit, store: Store) -> None:

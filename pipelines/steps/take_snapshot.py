@@ -40,7 +40,7 @@ def run(request: SnapshotRequest, ports: Ports) -> SnapshotResult:
     as_of = request.as_of.astimezone(UTC)
     spec, view = ports.catalog.model(request.model), ports.catalog.view_of(request.model)
     features = [name for name in view.features if name in (spec.training.features or view.features)]
-    tables = [store_paths.features(view.view), store_paths.validated(view.entity_source)]
+    tables = [store_paths.features(view.view), store_paths.validated(view.dataset, view.entity_source)]
     versions = {table: _table_version(ports.store, table) for table in tables}
     facts = {"model": spec.model, "as_of": as_of, "features": features, "table_versions": versions}
     if spec.training.out_of_core:

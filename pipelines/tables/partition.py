@@ -8,8 +8,13 @@ from datetime import date
 import polars as pl
 
 from pipelines.errors import Refused
+from pipelines.spec.partitions import kind_of_key, partition_name
+from pipelines.store_paths import Key
 
 DAY_COLUMN = "day"
+"""Column of a table by day, a date."""
+KEY_COLUMN = "partition"
+"""Column of a table by hour, week or month, or of one without dates: the key of the partition."""
 MAX_EXACT_INTEGER = 1 << 53
 """Up to this size every integer is a double, too."""
 Types = Mapping[str, pl.DataType]
@@ -32,23 +37,48 @@ def stored_type(dtype: pl.DataType) -> pl.DataType:
     return dtype
 
 
-def conform(table: str, day: date, frame: pl.DataFrame, table_types: Types | None) -> pl.DataFrame:
-    """``frame`` as it is stored: the columns of ``table_types`` first, then new ones, then ``day``.
+def partition_value(key: Key) -> Key:
+    """What stands in the partition's column: the date of a day, else the key."""
+    return date.fromisoformat(key) if isinstance(key, str) and kind_of_key(key) == "day" else key
+
+
+def partition_column(key: Key) -> str:
+    """``day`` for a day, ``partition`` for all others."""
+    return DAY_COLUMN if isinstance(partition_value(key), date) else KEY_COLUMN
+
+
+def with_partition(frame: pl.DataFrame, key: Key) -> pl.DataFrame:
+    """The rows with the column that names their partition."""
+    kind = pl.Date() if partition_column(key) == DAY_COLUMN else pl.String()
+    return frame.with_columns(pl.lit(partition_value(key), kind).alias(partition_column(key)))
+
+
+def check_kind(table: str, key: Key, column: str) -> None:
+    """``Refused`` if a partition cannot be one of a table whose partitions stand in ``column``."""
+    if partition_column(key) != column:
+        kind = "by day" if column == DAY_COLUMN else "of other partitions than days"
+        raise Refused(f"{table} is a table {kind}; {partition_name(f'{key}')} cannot be written to it", [WAY_ON])
+
+
+def conform(table: str, key: Key, frame: pl.DataFrame, table_types: Types | None) -> pl.DataFrame:
+    """``frame`` as it is stored: the columns of ``table_types`` first, then new ones, then the partition's column.
 
     ``table_types``: the table's columns so far, None for a new table. A column that the frame lacks becomes null; an
     all-null column gets the table's type. Raises ``Refused`` with every fault when a type differs from the table's,
-    when a value would not stay the same, when a new column has no type, or when rows have another day. Delta Lake
-    itself would convert without a word: 1.5 to 1, and "12" to 12.
+    when a value would not stay the same, when a new column has no type, or when rows have another partition. Delta
+    Lake itself would convert without a word: 1.5 to 1, and "12" to 12.
     """
-    table_types = {name: dtype for name, dtype in (table_types or {}).items() if name != DAY_COLUMN}
+    value, own = partition_value(key), partition_column(key)
+    kind = pl.Date() if own == DAY_COLUMN else pl.String()
+    table_types = {name: dtype for name, dtype in (table_types or {}).items() if name != own}
     faults: list[str] = []
     columns: list[pl.Expr | pl.Series] = []
     mismatched = False
-    if DAY_COLUMN in frame.columns and frame.schema[DAY_COLUMN] != pl.Date:
-        faults.append(f"column 'day' is {frame.schema[DAY_COLUMN]}, not the date of the partition; drop or rename it")
-    elif DAY_COLUMN in frame.columns and frame.filter(pl.col(DAY_COLUMN).ne_missing(day)).height:
-        faults.append(f"rows have another day than {day}")
-    names = [*table_types, *(name for name in frame.columns if name not in table_types and name != DAY_COLUMN)]
+    if own in frame.columns and frame.schema[own] != kind:
+        faults.append(f"column {own!r} is {frame.schema[own]}, which does not name the partition; drop or rename it")
+    elif own in frame.columns and frame.filter(pl.col(own).ne_missing(pl.lit(value, kind))).height:
+        faults.append(f"rows have another {own} than {key}")
+    names = [*table_types, *(name for name in frame.columns if name not in table_types and name != own)]
     for name in names:
         frame_type = stored_type(frame.schema[name]) if name in frame.columns else pl.Null()
         table_type = table_types.get(name, frame_type)
@@ -66,8 +96,8 @@ def conform(table: str, day: date, frame: pl.DataFrame, table_types: Types | Non
             columns.append(pl.lit(None, table_type).alias(name))
     if faults:
         way_on = f"; {WAY_ON}" if mismatched else ""
-        raise Refused(f"rows of {day} do not match table {table}, and nothing was written{way_on}", faults)
-    return frame.with_columns(*columns, pl.lit(day, pl.Date).alias(DAY_COLUMN)).select(*names, DAY_COLUMN)
+        raise Refused(f"rows of {key} do not match table {table}, and nothing was written{way_on}", faults)
+    return with_partition(frame.with_columns(*columns), key).select(*names, own)
 
 
 def _is_untyped(dtype: pl.DataType) -> bool:

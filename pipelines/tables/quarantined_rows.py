@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import date
 from typing import Any
 
 import polars as pl
@@ -11,6 +10,7 @@ from pydantic import BaseModel, ConfigDict
 
 from pipelines.spec.column import ColumnSpec
 from pipelines.spec.source import OWN_REASONS_COLUMN, SourceSpec
+from pipelines.tables.partition import DAY_COLUMN, KEY_COLUMN
 from pipelines.tables.row_identity import ROW_COLUMN
 
 REASONS_COLUMN = "reasons"
@@ -24,7 +24,7 @@ class QuarantinedRow(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    day: date
+    partition: str
     key: dict[str, str]
     values: dict[str, str]
     reasons: list[str]
@@ -33,7 +33,7 @@ class QuarantinedRow(BaseModel):
 def describe_rows(
     rows: pl.DataFrame, source: SourceSpec, columns_by_reason: Mapping[str, Sequence[str]]
 ) -> list[QuarantinedRow]:
-    """``rows``: of the quarantine table, with ``day`` and ``reasons``; the result has their order.
+    """``rows``: of the quarantine table, with the partition and ``reasons``; the result has their order.
 
     A reason that the suite no longer gives names no value.
     """
@@ -46,8 +46,9 @@ def _describe(
     reasons = list(row[REASONS_COLUMN] or ["no reason given"])
     judged = dict.fromkeys(column for reason in reasons for column in columns_by_reason.get(reason, ()))
     columns = source.stored_columns()
+    own = KEY_COLUMN if KEY_COLUMN in row else DAY_COLUMN
     return QuarantinedRow(
-        day=row["day"],
+        partition=f"{row[own]}",
         key=_texts(map(source.stored_name, source.key_columns) if source.key_columns else [ROW_COLUMN], row, columns),
         values=_texts(judged, row, columns),
         reasons=reasons,

@@ -8,11 +8,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipelines.errors import Conflict, Refused, Unavailable, unknown_name
+from pipelines.errors import Conflict, Refused, unknown_name
 from pipelines.ledger.examination import examine, seal_details
 from pipelines.ledger.hash_chain import head, next_line
 from pipelines.ledger.rows import to_row
@@ -24,6 +24,10 @@ from pipelines.ports import Clock, LedgerEntry, VersionInfo
 from pipelines.settings import REPOSITORY, Settings
 from pipelines.spec.catalog import Catalog
 from pipelines.spec.strategy import FULL_SHARE
+from pipelines.store_paths import Key
+from pipelines.testing.fake_adapter import FakeAdapter
+from pipelines.testing.fixed_clock import FixedClock
+from pipelines.testing.table_version import TableVersion
 
 if TYPE_CHECKING:
     import polars as pl
@@ -31,42 +35,12 @@ if TYPE_CHECKING:
 SEMANTIC_VERSION = "airworthy.semantic_version"
 
 
-class FixedClock:
-    """A clock that moves only by ``advance``."""
-
-    def __init__(self, at: datetime = datetime(2013, 3, 1, 6, tzinfo=UTC)) -> None:
-        self.at = at
-
-    def __call__(self) -> datetime:
-        return self.at
-
-    def advance(self, by: timedelta) -> None:
-        self.at += by
-
-
-class _FakeAdapter:
-    down = False
-
-    def _check_available(self) -> None:
-        if self.down:
-            raise Unavailable(f"{type(self).__name__} does not answer (a test switched it off)")
-
-
-@dataclass
-class _TableVersion:
-    """One version of a table: its columns, the rows of each day, and the days that differ from the version before."""
-
-    schema: dict[str, Any]
-    parts: dict[date, pl.DataFrame]
-    changed: set[date]
-
-
-class MemoryStore(_FakeAdapter):
+class MemoryStore(FakeAdapter):
     """A ``Store`` of frames and bytes; every version of a table is kept."""
 
     def __init__(self) -> None:
-        self._tables: dict[str, list[_TableVersion]] = {}
-        self._input_versions: dict[tuple[str, date], int] = {}
+        self._tables: dict[str, list[TableVersion]] = {}
+        self._input_versions: dict[tuple[str, str], int] = {}
         self.files: dict[str, bytes] = {}
 
     def read(
@@ -74,61 +48,76 @@ class MemoryStore(_FakeAdapter):
         table: str,
         *,
         days: Sequence[date] | None = None,
+        partitions: Sequence[str] | None = None,
         columns: Sequence[str] | None = None,
         version: int | None = None,
     ) -> pl.DataFrame:
         import polars as pl
 
+        from pipelines.tables.partition import with_partition
+
         self._check_available()
         content = self._table_version(table, version)
-        unknown = [name for name in columns or [] if name not in content.schema and name != "day"]
-        if unknown:
+        own = content.partition_column
+        if unknown := [name for name in columns or [] if name not in (*content.schema, own)]:
             raise Refused(f"{table} has no column {', '.join(map(repr, unknown))}; it has {', '.join(content.schema)}")
-        selected = [on for on in sorted(content.parts) if days is None or on in set(days)]
-        empty = pl.DataFrame(schema={**content.schema, "day": pl.Date})
-        frames = [content.parts[on].with_columns(day=pl.lit(on)).select(empty.columns) for on in selected]
-        names = list(content.schema) if columns is None else [name for name in columns if name != "day"]
-        return pl.concat([empty, *frames]).select(*names, "day")
+        keys = partitions if days is None else [f"{day}" for day in days]
+        selected = [on for on in sorted(content.parts) if keys is None or on in set(keys)]
+        empty = with_partition(pl.DataFrame(schema=content.schema), next(iter([*content.parts, *content.changed])))
+        frames = [with_partition(content.parts[on], on).select(empty.columns) for on in selected]
+        names = list(content.schema) if columns is None else [name for name in columns if name != own]
+        return pl.concat([empty, *frames]).select(*names, own)
 
-    def replace_partition(self, table: str, day: date, frame: pl.DataFrame, *, input_version: int | None = None) -> int:
-        from pipelines.tables.partition import conform, widen, widened_types
+    def replace_partition(
+        self, table: str, partition: Key, frame: pl.DataFrame, *, input_version: int | None = None
+    ) -> int:
+        from pipelines.tables.partition import check_kind, conform, partition_column, widen, widened_types
 
         self._check_available()
-        stored = self.input_version(table, day)
+        key = f"{partition}"
+        stored = self.input_version(table, key)
         if input_version is not None:
             if stored is not None and stored > input_version:
-                raise Conflict(f"{table} has {day} from version {stored} of its input, newer than {input_version}")
-            self._input_versions[table, day] = input_version
+                raise Conflict(f"{table} has {key} from version {stored} of its input, newer than {input_version}")
+            self._input_versions[table, key] = input_version
         history = self._tables.get(table, [])
-        newest = history[-1] if history else _TableVersion({}, {}, set())
+        newest = history[-1] if history else TableVersion({}, {}, {key})
+        check_kind(table, key, newest.partition_column)
         if widened := widened_types(frame, newest.schema):
             parts = {on: widen(table, part, widened) for on, part in newest.parts.items()}
-            newest = _TableVersion(newest.schema | widened, parts, set())
-        rows = conform(table, day, frame, newest.schema if history else None).drop("day")
+            newest = TableVersion(newest.schema | widened, parts, set())
+        rows = conform(table, key, frame, newest.schema if history else None).drop(partition_column(key))
         schema = dict(rows.schema)
-        existing = {on: conform(table, on, part, schema).drop("day") for on, part in newest.parts.items()}
-        parts = {on: part for on, part in {**existing, day: rows}.items() if part.height}
-        self._tables[table] = [*history, _TableVersion(schema, parts, {day})]
+        own = partition_column(key)
+        existing = {on: conform(table, on, part, schema).drop(own) for on, part in newest.parts.items()}
+        parts = {on: part for on, part in {**existing, key: rows}.items() if part.height}
+        self._tables[table] = [*history, TableVersion(schema, parts, {key})]
         return len(history) + 1
 
-    def input_version(self, table: str, day: date) -> int | None:
+    def input_version(self, table: str, partition: Key) -> int | None:
         self._check_available()
-        return self._input_versions.get((table, day))
+        return self._input_versions.get((table, f"{partition}"))
 
-    def days(self, table: str) -> list[date]:
+    def partitions(self, table: str) -> list[str]:
         self._check_available()
         return sorted(self._tables[table][-1].parts) if table in self._tables else []
+
+    def days(self, table: str) -> list[date]:
+        return [date.fromisoformat(key) for key in self.partitions(table)]
 
     def version(self, table: str) -> int | None:
         self._check_available()
         return len(self._tables[table]) if table in self._tables else None
 
-    def changed_days(self, table: str, since: int | None) -> set[date]:
+    def changed_partitions(self, table: str, since: int | None) -> set[str]:
         self._check_available()
         history = self._tables.get(table, [])
         if since is None:
-            return set(self.days(table))
+            return set(self.partitions(table))
         return {on for version in history[since:] for on in version.changed}
+
+    def changed_days(self, table: str, since: int | None) -> set[date]:
+        return {date.fromisoformat(key) for key in self.changed_partitions(table, since)}
 
     def restore(self, table: str, version: int) -> int:
         self._check_available()
@@ -138,10 +127,10 @@ class MemoryStore(_FakeAdapter):
             for on in set(old.parts) | set(new.parts)
             if on not in old.parts or on not in new.parts or not old.parts[on].equals(new.parts[on])
         }
-        self._tables[table].append(_TableVersion(old.schema, old.parts, changed))
+        self._tables[table].append(TableVersion(old.schema, old.parts, changed))
         return len(self._tables[table])
 
-    def _table_version(self, table: str, version: int | None) -> _TableVersion:
+    def _table_version(self, table: str, version: int | None) -> TableVersion:
         history = self._tables.get(table)
         if not history:
             raise Refused(f"there is no table {table}; known: {', '.join(sorted(self._tables)) or 'none'}")
@@ -180,7 +169,7 @@ class MemoryStore(_FakeAdapter):
         return f"memory://{path}"
 
 
-class MemoryLedger(_FakeAdapter):
+class MemoryLedger(FakeAdapter):
     """A ``Ledger`` in a list. A test may alter or remove ``lines``, which ``faults`` then reports by the ``heads``."""
 
     def __init__(self, clock: Clock | None = None) -> None:
@@ -228,7 +217,7 @@ class MemoryLedger(_FakeAdapter):
         return [self.append(SEAL_KIND, SEAL_SUBJECT, None, details, actor=person) for details in seals]
 
 
-class MemoryRegistry(_FakeAdapter):
+class MemoryRegistry(FakeAdapter):
     """A ``Registry`` of versions that a test adds with ``register``."""
 
     def __init__(self) -> None:
@@ -288,7 +277,7 @@ class MemoryRegistry(_FakeAdapter):
         self._aliases[model, alias] = version
 
 
-class FakeEndpoint(_FakeAdapter):
+class FakeEndpoint(FakeAdapter):
     """An ``Endpoint`` that records its calls; every row gets the same ``answer``."""
 
     def __init__(self, answer: float = 0.5) -> None:
@@ -361,7 +350,7 @@ class FakeEndpoint(_FakeAdapter):
         return [self.answer] * len(rows)
 
 
-class NoIncidents(_FakeAdapter):
+class NoIncidents(FakeAdapter):
     """``Incidents`` of an installation in which nothing is wrong; read only."""
 
     def read(self, *, active_only: bool = False) -> list[Incident]:  # noqa: ARG002

@@ -14,7 +14,7 @@ from pipelines.rollout import transitions
 from pipelines.rollout.plan import parse_plan
 from pipelines.rollout.state import make_live_state, make_rollout_state
 from pipelines.rollout.transitions import FULL_SHARE, Mirror, Route, Served
-from pipelines.testing.ports import FixedClock
+from pipelines.testing.fixed_clock import FixedClock
 
 Role = Literal["champion", "candidate", "control", "variant", "shadow"]
 

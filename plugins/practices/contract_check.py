@@ -1,4 +1,4 @@
-"""Ingests a day if each delivered file matches its manifest and its contract; else refuses it and writes nothing."""
+"""Ingests a partition if each file matches its manifest and its contract; else refuses it and writes nothing."""
 
 from __future__ import annotations
 
@@ -15,26 +15,32 @@ from practices._arrivals import receipts
 from practices._connections import installation
 from practices._operators import step_runner
 from practices._operators.defaults import asset
-from practices._operators.partition import DatasetPractice, add_partition_key, day_of, record_day
+from practices._operators.partition import DatasetPractice, add_partition_key, partition_of, record_partition
 
 
 class ContractCheck(DatasetPractice):
-    """Read one delivered day into the raw tables and check its contract: digests, columns, types, keys.
+    """Read one delivered partition into the raw tables and check its contract: digests, columns, types, keys.
 
-    A refusal is on the ledger (``data_verdict``) with each fault and does not affect other days. A new delivery is
+    A refusal is on the ledger (``data_verdict``) with each fault and does not affect others. A new delivery is
     ingested by ``<dataset>__arrive``; the same one only when the task is cleared. Returns the ``IngestResult``.
     """
 
-    map_index_template = "{{ task.day or dag_run.partition_key or params.day }}"
+    map_index_template = "{{ task.partition or dag_run.partition_key }}"
     ui_color = "#d9d2e9"
 
     def execute(self, context: Context) -> dict[str, Any]:
-        ports, day = installation.open_ports(), day_of(self.day, context)
+        ports = installation.open_ports()
         spec = ports.catalog.dataset(self.dataset)
-        with receipts.write_receipt(ports.store, spec, day):
-            result, verdict = self.ingest(IngestRequest(dataset=self.dataset, day=day), spec.runner)
-            record_day(verdict, day, context, subject=f"the delivery of {self.dataset} for {day}", name=self.dataset)
-        add_partition_key(context, asset(self.dataset, "ingested"), day)
+        partition = partition_of(self.partition, spec, context)
+        key, subject = partition.key, f"the delivery of {self.dataset} for {partition}"
+        with receipts.write_receipt(ports.store, spec, key):
+            result, verdict = self.ingest(IngestRequest(dataset=self.dataset, partition=key), spec.runner)
+            sources = {
+                source.source: {"partition": source.landed, "version": source.version, "sha256": source.sha256}
+                for source in (result.sources if result else [])
+            }
+            record_partition(verdict, key, context, subject=subject, name=self.dataset, sources=sources)
+        add_partition_key(context, asset(self.dataset, "ingested"), key)
         return result.model_dump(mode="json", by_alias=True) if result else {}
 
     @staticmethod

@@ -13,9 +13,9 @@ from pipelines.ports import Ports
 from pipelines.rules.point_in_time_features import judge_features
 from pipelines.rules.quarantine import publication_faults
 from practices._connections import installation
-from practices._operators import step_runner
+from practices._operators import run_context, step_runner
 from practices._operators.defaults import asset
-from practices._operators.partition import add_partition_key, day_of, record_day
+from practices._operators.partition import add_partition_key, record_partition
 from practices._operators.step import StepPractice
 
 
@@ -36,19 +36,20 @@ class PointInTimeFeatures(StepPractice):
         self.view, self.day = view, day
 
     def execute(self, context: Context) -> dict[str, Any]:
-        ports, day = installation.open_ports(), day_of(self.day, context)
+        ports = installation.open_ports()
+        day = run_context.parse_day(self.day, "day") if self.day else run_context.day(context)
         view, request = ports.catalog.view(self.view), FeaturesRequest(view=self.view, day=day)
         self._check_published(view.dataset, day, ports)
         runner = ports.catalog.dataset(view.dataset).runner
         result = step_runner.run_step("build_features", request, FeaturesResult, runner=runner)
         verdict, subject = judge_features(result, view), f"the features {self.view} of {day}"
-        record_day(verdict, day, context, subject=subject, name=self.view, table_version=result.version)
-        add_partition_key(context, asset(self.view, "features"), day)
+        record_partition(verdict, f"{day}", context, subject=subject, name=self.view, table_version=result.version)
+        add_partition_key(context, asset(self.view, "features"), f"{day}")
         return result.model_dump(mode="json", by_alias=True)
 
     def _check_published(self, dataset: str, day: date, ports: Ports) -> None:
         """``Refused`` unless the ledger says that the day was audited and published."""
         lines = ports.ledger.entries(model=dataset, kind="data_verdict")
-        if faults := publication_faults((line.details for line in lines), day):
+        if faults := publication_faults((line.details for line in lines), f"{day}"):
             hint = "clear publish_partition: marking it as success publishes nothing"
             raise Refused(f"{dataset} of {day} was not published; {self.view} is not built", [*faults, hint])

@@ -34,9 +34,9 @@ def one_day(day: date, ports: FakePorts) -> dict[str, float]:
 
     spec = ports.catalog.dataset(DATASET)
     started = perf_counter()
-    ingested = judge_contract(ingest_partition.run(IngestRequest(dataset=DATASET, day=day), ports))
+    ingested = judge_contract(ingest_partition.run(IngestRequest(dataset=DATASET, partition=f"{day}"), ports))
     after_ingest = perf_counter()
-    audit = audit_partition.run(ValidateRequest(dataset=DATASET, day=day), ports)
+    audit = audit_partition.run(ValidateRequest(dataset=DATASET, partition=f"{day}"), ports)
     after_audit = perf_counter()
     audited = judge_audit(audit, spec.max_quarantined_share)
     publish_partition.run(PublishRequest(audit=audit, accept=audited.passed), ports)
@@ -72,7 +72,7 @@ def _year(ports: FakePorts) -> dict[str, Any]:
     for day in days:
         for step, seconds in one_day(day, ports).items():
             totals[step] += seconds
-    published, quarantined = store_paths.validated("flights"), store_paths.quarantine("weather")
+    published, quarantined = store_paths.validated("flights", "flights"), store_paths.quarantine("flights", "weather")
     return {
         **_day_line("data_year", totals),
         "days": len(days),

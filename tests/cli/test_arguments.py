@@ -37,7 +37,7 @@ CASES = [
     (("traffic", "m", "--from", "2013-01-05", "--to", "{home}"), "is a folder; name a file"),
     (("demo", "--live", "0"), "argument --live: '0' is not a number of at least 1"),
     (("gateway", "--workers", "0"), "argument --workers: '0' is not a number of at least 1"),
-    (("restore", "validated/flights", "1.0"), "'1.0' is not a version; versions of a table are 0, 1, 2"),
+    (("restore", "validated/flights.flights", "1.0"), "'1.0' is not a version; versions of a table are 0, 1, 2"),
     (("verify", "m", "1", "--write", "{home}/nowhere/certificate.json"), "there is no folder {home}/nowhere"),
     (("rollback", "m", "--reason", " \n"), "argument --reason: it is empty; say why"),
     (("ledger", "repair", "--because", ""), "argument --because: it is empty; say why"),

@@ -61,11 +61,11 @@ def deliver(ports: FakePorts, *words: str) -> None:
 
 def hold(ports: FakePorts, day: date) -> pl.DataFrame:
     """Ingest, validate and publish one day; the rows that are published."""
-    [ingested] = ingest_partition.run(IngestRequest(dataset="shop", day=day), ports).sources
+    [ingested] = ingest_partition.run(IngestRequest(dataset="shop", partition=f"{day}"), ports).sources
     assert ingested.failures == []
-    audit = audit_partition.run(ValidateRequest(dataset="shop", day=day), ports)
+    audit = audit_partition.run(ValidateRequest(dataset="shop", partition=f"{day}"), ports)
     publish_partition.run(PublishRequest(audit=audit, accept=True), ports)
-    return ports.store.read("validated/purchases", days=[day])
+    return ports.store.read("validated/shop.purchases", days=[day])
 
 
 def test_real_purchases_are_split_by_day_and_held_row_by_row(
@@ -100,8 +100,8 @@ def test_files_of_one_partition_are_landed_with_their_manifest(ports: FakePorts,
     ("words", "fault"),
     [
         (["1997-01-05"], "no file was named for 1997-01-05"),
-        (["1996-01-05", "good.txt"], "1996-01-05 lies outside of 1997-01-01 to 1998-06-30, which shop declares"),
-        (["soon", "good.txt"], "soon is no day"),
+        (["1996-01-05", "good.txt"], "its calendar ends with 1998-06-30 and begins with 1997-01-01"),
+        (["soon", "good.txt"], "shop has no day 'soon'"),
         (["1997-01-05", "missing.txt"], "missing.txt cannot be read: No such file"),
         (["1997-01-05", "good.csv"], "good.csv is no file of the source, whose files are *.txt; rename it"),
         (["1997-01-05", "bad.txt"], "bad.txt: the file is not readable as CSV: 1 lines do not have the 5 declared"),

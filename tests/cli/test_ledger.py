@@ -28,7 +28,7 @@ def ports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakePorts:
         ("approval", "late", "1", {"semantic_version": "1.0.0"}, "airworthy"),
         ("training", "early", "1", {"outcome": "pass"}, "airworthy"),
         ("approval_answer", "late", "2", {"role": "ml_lead", "choice": "approve", "person": "ada"}, "ada"),
-        ("restore", "validated/flights", None, {"from": 7, "to": 3}, "joe"),
+        ("restore", "validated/flights.flights", None, {"from": 7, "to": 3}, "joe"),
     ]:
         made.ledger.append(kind, model, version, details, actor=actor)
         clock.advance(timedelta(days=1))
@@ -65,7 +65,7 @@ def test_every_line_says_in_one_sentence_what_it_says(ports: FakePorts, capsys: 
         "   PASS",
         "5  2013-03-05 06:00:00  approval_answer  late 2  ada",
         "   ada approved as ml_lead on 2013-03-05 06:00 UTC",
-        "6  2013-03-06 06:00:00  restore          validated/flights  joe",
+        "6  2013-03-06 06:00:00  restore          validated/flights.flights  joe",
         "   from 7; to 3",
         "6 of 6 lines; times are UTC",
     ]
@@ -84,7 +84,7 @@ def test_a_rollback_is_listed_for_the_version_that_was_taken_back_also_in_lines_
     ("arguments", "listed"),
     [
         (["--model", "late"], [1, 2, 3, 5]),
-        (["--model", "validated/flights"], [6]),
+        (["--model", "validated/flights.flights"], [6]),
         (["--version", "1"], [1, 2, 3, 4]),
         (["--model", "late", "--version", "2"], [5]),
         (["--kind", "gate"], [2]),

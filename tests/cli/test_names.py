@@ -31,7 +31,7 @@ CASES = [
     (("reconcile", "flight_delay", "nosuch"), f"there is no model nosuch; {MODELS}"),
     (("ledger", "--model", "nosuch"), f"there is no model nosuch; {MODELS}"),
     (("ledger", "--model", "flight_delay", "--version", "9"), "flight_delay has no version 9; there are 1, 10"),
-    (("restore", "validated/nosuch", "3"), "there is no table validated/nosuch; there is quarantine/flights"),
+    (("restore", "validated/nosuch", "3"), "there is no table validated/nosuch; there is quarantine/flights.flights"),
     (("quarantine", "nosuch", "flights"), "there is no dataset nosuch; there is flights"),
     (("quarantine", "flights", "nosuch"), "flights has no source nosuch; there are flights, weather, planes, airports"),
     (("traffic", "nosuch", "--from", "2013-01-05"), f"there is no model nosuch; {MODELS}"),
@@ -51,7 +51,7 @@ def ports(tmp_path: Path) -> FakePorts:
         made.ledger.append("training", "flight_delay", version, {}, actor="airworthy")
         made.registry.register("flight_delay")
     made.targets["nosuch"] = FakeTarget("1")
-    made.store.replace_partition("quarantine/flights", made.clock().date(), pl.DataFrame({"flight": [1]}))
+    made.store.replace_partition("quarantine/flights.flights", made.clock().date(), pl.DataFrame({"flight": [1]}))
     return made
 
 

@@ -38,8 +38,10 @@ def rows(*bad: tuple[int, int, int, list[str] | None]) -> pl.DataFrame:
 def ports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakePorts:
     made = FakePorts.make(tmp_path)
     second = rows((4, 9, 900, ["a reason of a former suite"]), (5, 2000, 9000, [DELAY, DISTANCE]))
-    made.store.replace_partition("quarantine/flights", SECOND, second)
-    made.store.replace_partition("quarantine/flights", FIRST, rows((1545, 1500, 1400, [DELAY]), (2, 9, 7, [DISTANCE])))
+    made.store.replace_partition("quarantine/flights.flights", SECOND, second)
+    made.store.replace_partition(
+        "quarantine/flights.flights", FIRST, rows((1545, 1500, 1400, [DELAY]), (2, 9, 7, [DISTANCE]))
+    )
     return made
 
 

@@ -13,7 +13,7 @@ from pipelines.cli import restore
 from pipelines.errors import Refused, Unavailable
 from pipelines.testing.ports import FakePorts
 
-TABLE = "validated/flights"
+TABLE = "validated/flights.flights"
 FIRST, SECOND, THIRD, FOURTH = (date(2013, 1, day) for day in (1, 2, 3, 4))
 
 
@@ -76,7 +76,7 @@ def test_days_that_were_lost_come_back(ports: FakePorts, capsys: pytest.CaptureF
 
 def test_without_a_version_the_newest_one_is_told(ports: FakePorts, capsys: pytest.CaptureFixture[str]) -> None:
     assert call(ports, TABLE) == 0
-    assert capsys.readouterr().out == f"{TABLE} is at version 7, with 4 days\n"
+    assert capsys.readouterr().out == f"{TABLE} is at version 7, with 4 partitions\n"
 
 
 def test_the_newest_version_needs_no_restore(ports: FakePorts, capsys: pytest.CaptureFixture[str]) -> None:

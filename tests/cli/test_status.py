@@ -23,23 +23,10 @@ from pipelines.messages.rollout import RolloutState
 from pipelines.ports import LedgerEntry, VersionInfo
 from pipelines.spec.catalog import Catalog, read_declaration
 from pipelines.spec.model import ModelSpec
-from pipelines.testing.ports import NoIncidents
+from pipelines.testing.ports import MemoryStore, NoIncidents
 
 MODEL = read_declaration(Path(__file__).parents[2] / "include" / "models" / "flight_delay.yaml", ModelSpec)
 FIRST, SECOND = date(2013, 1, 1), date(2013, 1, 2)
-
-
-class Tables:
-    """A store of frames by table name."""
-
-    def __init__(self, frames: dict[str, pl.DataFrame]) -> None:
-        self.frames = frames
-
-    def days(self, table: str) -> list[date]:
-        return sorted(set(self.frames[table]["day"])) if table in self.frames else []
-
-    def read(self, table: str, *, columns: list[str]) -> pl.DataFrame:
-        return self.frames[table].select(columns)
 
 
 class Lines:
@@ -137,20 +124,19 @@ LEDGER = [
 
 @pytest.fixture
 def ports() -> SimpleNamespace:
-    dataset = SimpleNamespace(sources={"flights": None, "weather": None})
+    dataset = SimpleNamespace(dataset="flights", sources={"flights": None, "weather": None})
     catalog = Catalog(
         datasets={"flights": dataset},  # type: ignore[dict-item]
         models={"flight_delay": MODEL},
         refused={"models/typo.yaml": Refused("typo.yaml has 1 fault(s)", ["trainign: unknown field"])},
     )
-    store = Tables(
-        {
-            "validated/flights": pl.DataFrame({"day": [FIRST, FIRST, SECOND]}),
-            "quarantine/flights": pl.DataFrame(
-                {"day": [FIRST, SECOND], "reasons": [["no tail number"], ["no tail number", "distance below 1"]]}
-            ),
-        }
-    )
+    store = MemoryStore()
+    for day, flights, reasons in (
+        (FIRST, [1, 2], ["no tail number"]),
+        (SECOND, [3], ["no tail number", "distance below 1"]),
+    ):
+        store.replace_partition("validated/flights.flights", day, pl.DataFrame({"flight": flights}))
+        store.replace_partition("quarantine/flights.flights", day, pl.DataFrame({"flight": [9], "reasons": [reasons]}))
     made = SimpleNamespace(catalog=catalog, store=store, registry=Versions(), ledger=Lines(LEDGER), endpoint=Live())
     made.incidents = NoIncidents()
     made.target = lambda model: made.endpoint
@@ -172,7 +158,7 @@ def page_of_model(ports: Any, width: int = 200) -> str:
 def test_days_and_rows_are_counted_per_source_with_every_reason_of_quarantine(ports: Any) -> None:
     flights = status.summary(ports)["datasets"]["flights"]["flights"]
     assert flights == {
-        "days": 2,
+        "partitions": 2,
         "first": "2013-01-01",
         "last": "2013-01-02",
         "accepted": 3,
@@ -183,7 +169,7 @@ def test_days_and_rows_are_counted_per_source_with_every_reason_of_quarantine(po
 
 def test_a_source_that_never_arrived_has_no_days(ports: Any) -> None:
     weather = status.summary(ports)["datasets"]["flights"]["weather"]
-    assert (weather["days"], weather["first"], weather["accepted"]) == (0, None, 0)
+    assert (weather["partitions"], weather["first"], weather["accepted"]) == (0, None, 0)
 
 
 def test_a_gate_asked_twice_is_told_by_its_last_answer(ports: Any) -> None:
@@ -311,7 +297,7 @@ def test_text_that_looks_like_markup_is_shown_as_it_is(ports: Any) -> None:
 
 
 def test_nothing_at_all_is_told_as_nothing(ports: Any) -> None:
-    ports.store, ports.ledger, ports.registry = Tables({}), Lines([]), Versions()
+    ports.store, ports.ledger, ports.registry = MemoryStore(), Lines([]), Versions()
     ports.endpoint = SimpleNamespace(state=lambda model: LiveState(model=model))
     shown = page(ports)
     assert "live: nothing" in shown

@@ -8,6 +8,7 @@ from typing import Any
 
 import jsonschema
 import pytest
+import yaml
 from airflow.utils.file import might_contain_dag_via_default_heuristic
 
 from pipelines.settings import REPOSITORY
@@ -171,3 +172,27 @@ def test_an_empty_installation_parses_to_nothing(parse: Parse, tmp_path: Path) -
     (tmp_path / "include").mkdir()
     found = parse(tmp_path, include=tmp_path / "include")
     assert (found["dags"], found["errors"]) == ({}, {})
+
+
+def test_a_dataset_of_each_kind_of_partition_has_its_dags_which_name_it(parse: Parse, tmp_path: Path) -> None:
+    fields = {"hour": "hour", "week": "week", "month": "month", "once": "partition"}
+    folder = tmp_path / "include" / "datasets"
+    folder.mkdir(parents=True)
+    for every in fields:
+        partition = {"every": every} | ({} if every == "once" else {"start": "2024-01-01", "timezone": "Africa/Cairo"})
+        source = {
+            "files": "{source}/{partition}/a.csv",
+            "key": ["id"],
+            "event_time": "none",
+            "columns": {"id": "integer"},
+        }
+        declared = {"schema": 2, "dataset": f"by_{every}", "description": "Readings", "owner": "metering"}
+        declared |= {"partition": partition, "sources": {"readings": source}}
+        (folder / f"by_{every}.yaml").write_text(yaml.safe_dump(declared))
+    parsed = parse(tmp_path, include=tmp_path / "include")
+    assert parsed["errors"] == {}
+    for every, field in fields.items():
+        for stage in OF_A_DATASET:
+            dag = parsed["dags"][f"by_{every}__{stage}"]
+            assert f"{field}s" in dag["description"] or f"each {field}" in dag["description"]
+            assert list(dag["params"]) == ([field] if stage in ("ingest", "validate") else [])

@@ -40,31 +40,33 @@ def test_each_daily_source_lands_a_folder_a_day_and_a_reference_one_copy(ports: 
 
 def test_the_manifest_tells_the_truth_about_the_file(ports: FakePorts) -> None:
     manifest = next(found for found in land(FIRST, FIRST, ports) if found.source == "flights")
-    content = ports.store.get("landing/flights/2013-01-01/flights.csv")
+    content = ports.store.get("landing/flights/flights/2013-01-01/flights.csv")
     assert manifest.files[0].sha256 == hashlib.sha256(content).hexdigest()
     assert manifest.files[0].rows == 842 == pl.read_csv(io.BytesIO(content), infer_schema=False).height
-    stored = DeliveryManifest.model_validate_json(ports.store.get(f"landing/flights/2013-01-01/{MANIFEST}"))
+    stored = DeliveryManifest.model_validate_json(ports.store.get(f"landing/flights/flights/2013-01-01/{MANIFEST}"))
     assert stored == manifest
 
 
 def test_a_file_holds_the_flights_of_its_own_local_day_and_no_other(ports: FakePorts) -> None:
     land(date(2013, 3, 10), date(2013, 3, 10), ports)
-    text = pl.read_csv(io.BytesIO(ports.store.get("landing/flights/2013-03-10/flights.csv")), infer_schema=False)
+    text = pl.read_csv(
+        io.BytesIO(ports.store.get("landing/flights/flights/2013-03-10/flights.csv")), infer_schema=False
+    )
     assert text.select("year", "month", "day").unique().rows() == [("2013", "3", "10")]
     assert "NA" in text["dep_time"].to_list()
 
 
 def test_what_was_landed_before_is_left_alone_unless_forced(ports: FakePorts) -> None:
     land(FIRST, FIRST, ports)
-    ports.store.put("landing/flights/2013-01-01/flights.csv", b"mended by hand")
+    ports.store.put("landing/flights/flights/2013-01-01/flights.csv", b"mended by hand")
     assert land(FIRST, FIRST, ports) == []
-    assert ports.store.get("landing/flights/2013-01-01/flights.csv") == b"mended by hand"
+    assert ports.store.get("landing/flights/flights/2013-01-01/flights.csv") == b"mended by hand"
     assert len(land(FIRST, FIRST, ports, force=True)) == 4
 
 
 def test_no_row_of_the_year_is_lost_or_delivered_twice(ports: FakePorts) -> None:
     land(FIRST, date(2013, 12, 31), ports, sources=["weather"])
-    paths = [path for path in ports.store.list("landing/weather/") if path.endswith(".csv")]
+    paths = [path for path in ports.store.list("landing/flights/weather/") if path.endswith(".csv")]
     delivered = [line for path in paths for line in ports.store.get(path).decode().splitlines()[1:]]
     assert len(paths) == 365
     assert sorted(delivered) == sorted(original("weather").decode().splitlines()[1:])
@@ -73,7 +75,7 @@ def test_no_row_of_the_year_is_lost_or_delivered_twice(ports: FakePorts) -> None
 @pytest.mark.parametrize("source", ["planes", "airports"])
 def test_a_reference_copy_is_the_original_byte_by_byte(ports: FakePorts, source: str) -> None:
     land(FIRST, FIRST, ports, sources=[source])
-    assert ports.store.get(f"landing/{source}/2013-01-01/{source}.csv") == original(source)
+    assert ports.store.get(f"landing/flights/{source}/2013-01-01/{source}.csv") == original(source)
 
 
 def test_an_earlier_first_day_brings_a_reference_copy_of_its_own(ports: FakePorts) -> None:
@@ -102,7 +104,7 @@ def test_the_command_says_how_much_it_delivered(
 def test_a_day_without_weather_lands_a_file_without_rows(ports: FakePorts) -> None:
     manifest = next(found for found in land(date(2013, 12, 31), date(2013, 12, 31), ports, sources=["weather"]))
     assert manifest.files[0].rows == 0
-    assert ports.store.get("landing/weather/2013-12-31/weather.csv").startswith(b"origin,year")
+    assert ports.store.get("landing/flights/weather/2013-12-31/weather.csv").startswith(b"origin,year")
 
 
 def test_impossible_wishes_are_refused_all_at_once_and_nothing_is_written(ports: FakePorts) -> None:

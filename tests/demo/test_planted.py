@@ -63,7 +63,9 @@ def test_a_delivery_with_the_fault_differs_in_one_column_alone_and_the_next_one_
     ports = FakePorts.make(tmp_path)
 
     def delivered(source: str) -> pl.DataFrame:
-        return pl.read_csv(io.BytesIO(ports.store.get(f"landing/{source}/2013-03-09/{source}.csv")), infer_schema=False)
+        return pl.read_csv(
+            io.BytesIO(ports.store.get(f"landing/flights/{source}/2013-03-09/{source}.csv")), infer_schema=False
+        )
 
     land(FAULTY[0], FAULTY[0], ports, sources=["weather", "flights"])
     right, flights = delivered("weather"), delivered("flights")

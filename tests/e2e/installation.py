@@ -114,8 +114,8 @@ def build_days(days: Sequence[date], ports: RealPorts) -> None:
         return run_step(name, request.model_dump_json(by_alias=True), ports)
 
     for day in days:
-        step("ingest_partition", IngestRequest(dataset="flights", day=day))
-        audit = step("audit_partition", ValidateRequest(dataset="flights", day=day))
+        step("ingest_partition", IngestRequest(dataset="flights", partition=f"{day}"))
+        audit = step("audit_partition", ValidateRequest(dataset="flights", partition=f"{day}"))
         assert isinstance(audit, AuditResult)
         step("publish_partition", PublishRequest(audit=audit, accept=True))
         step("build_features", FeaturesRequest(view="flight_delay", day=day))

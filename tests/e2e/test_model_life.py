@@ -89,8 +89,8 @@ class Life:
         land(day(first), day(last), ports)
         for number in range(first, last + 1):
             on = day(number)
-            self._step("ingest_partition", IngestRequest(dataset="flights", day=on), ports)
-            audit = self._step("audit_partition", ValidateRequest(dataset="flights", day=on), ports)
+            self._step("ingest_partition", IngestRequest(dataset="flights", partition=f"{on}"), ports)
+            audit = self._step("audit_partition", ValidateRequest(dataset="flights", partition=f"{on}"), ports)
             assert isinstance(audit, AuditResult)
             self._step("publish_partition", PublishRequest(audit=audit, accept=True), ports)
             self._step("build_features", FeaturesRequest(view=MODEL, day=on), ports)

@@ -25,7 +25,13 @@ DAYS = [FIRST + timedelta(days=number) for number in range(4)]
 PAUSED = [FIRST + timedelta(days=number) for number in range(4, 7)]
 LATE = FIRST + timedelta(days=7)
 BAD = FIRST + timedelta(days=9)
-TABLES = ["raw/flights", "raw/weather", "validated/flights", "validated/weather", "features/flight_delay"]
+TABLES = [
+    "raw/flights.flights",
+    "raw/flights.weather",
+    "validated/flights.flights",
+    "validated/flights.weather",
+    "features/flight_delay",
+]
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +90,7 @@ def test_a_backfill_whose_scheduler_and_tasks_are_killed_ends_as_if_nothing_had_
 ) -> None:
     land(DAYS[0], DAYS[-1], installation.ports)
     backfill(installation)
-    installation.until(lambda: bool(installation.ports.store.days("raw/flights")), "the first day")
+    installation.until(lambda: bool(installation.ports.store.days("raw/flights.flights")), "the first day")
     installation.kill("scheduler")
     installation.up()
     installation.until(lambda: installation.built() == DAYS, "features of all days")
@@ -111,7 +117,7 @@ def test_days_that_are_backfilled_and_delivered_twice_while_validation_is_paused
     airflow.pause("flights__validate")
     land(PAUSED[0], PAUSED[-1], installation.ports)
     backfill(installation, days=PAUSED)
-    installation.until(lambda: set(PAUSED) <= set(store.days("raw/flights")), "raw days")
+    installation.until(lambda: set(PAUSED) <= set(store.days("raw/flights.flights")), "raw days")
     backfill(installation, again="completed", days=PAUSED[1:2])
     installation.until(lambda: all(b["completed_at"] for b in airflow.backfills("flights__ingest")), "the backfills")
     assert not set(PAUSED) & set(installation.built())
@@ -130,7 +136,10 @@ def test_a_task_that_a_person_marks_as_success_hands_nothing_on_and_shows_why_it
 ) -> None:
     airflow, store, ledger = installation.airflow, installation.ports.store, installation.ports.ledger
     land(BAD, BAD, installation.ports)
-    path, manifest = store_paths.landing("flights", BAD, "flights.csv"), store_paths.landing("flights", BAD, MANIFEST)
+    path, manifest = (
+        store_paths.landing("flights", "flights", BAD, "flights.csv"),
+        store_paths.landing("flights", "flights", BAD, MANIFEST),
+    )
     good = store.get(path)
     store.put(path, good.replace(b"dep_delay", b"delay_at_departure", 1))
     run = airflow.trigger("flights__ingest", {"day": f"{BAD}"})
@@ -150,7 +159,7 @@ def test_a_task_that_a_person_marks_as_success_hands_nothing_on_and_shows_why_it
     installation.until(
         lambda: ended(installation, "flights__validate", red)["build_features_flight_delay"] == "failed", "the features"
     )
-    assert BAD not in store.days("validated/flights")
+    assert BAD not in store.days("validated/flights.flights")
     assert BAD not in installation.built()
     lines = [line.details for line in ledger.entries("flights", kind="data_verdict")]
     verdicts = [(each["check"], each["outcome"]) for each in lines if each["day"] == f"{BAD}"]
@@ -199,7 +208,7 @@ def test_a_late_day_that_breaks_its_contract_is_refused_and_taken_up_by_itself_o
 
     spoilt = LATE + timedelta(days=1)
     land(spoilt, spoilt, installation.ports, sources=["flights"])
-    path = store_paths.landing("flights", spoilt, "flights.csv")
+    path = store_paths.landing("flights", "flights", spoilt, "flights.csv")
     good = store.get(path)
     store.put(path, good.replace(b"dep_delay", b"delay_at_departure", 1))
     land(spoilt, spoilt, installation.ports, sources=["weather"])
@@ -208,9 +217,9 @@ def test_a_late_day_that_breaks_its_contract_is_refused_and_taken_up_by_itself_o
     assert line.details["outcome"] == "fail"
     assert any("'dep_delay' is missing" in reason for reason in line.details["reasons"])
     assert any("sha256" in reason for reason in line.details["reasons"])
-    assert spoilt not in store.days("raw/flights")
+    assert spoilt not in store.days("raw/flights.flights")
     assert LATE in installation.built()
 
-    store.delete(store_paths.landing("flights", spoilt, MANIFEST))
+    store.delete(store_paths.landing("flights", "flights", spoilt, MANIFEST))
     land(spoilt, spoilt, installation.ports, sources=["flights"], force=True)
     installation.until(lambda: spoilt in installation.built(), "the mended day")

@@ -17,7 +17,7 @@ SOURCES = [
     if "__pycache__" not in path.parts
 ]
 READS = {
-    ("dags/arrive.py", "late_days.output", "day"),
+    ("dags/arrive.py", "late_partitions.output", "partition"),
     ("dags/evaluate.py", "ReturnedBy(measure.task_id)", "evaluation"),
     ("dags/evaluate.py", "measure.output", "evaluation"),
     ("dags/train.py", "snapshot.output", "snapshot"),
@@ -35,7 +35,7 @@ CHECKS = {
 CHECKED_TICKET = "plugins/practices/_rollouts/rollout.py"
 """A rollout is made of a ticket that was checked, and has an attribute of the same name."""
 UNCHECKED = {
-    "day": "it names a delivery, which its manifest and contract decide on; who may edit it may trigger that day"
+    "partition": "it names a delivery, which its manifest and contract decide on; who may edit it may trigger that one"
 }
 TEMPLATES = {
     "{{ params.dry_run }}": "whoever starts a run chooses whether it changes anything",
@@ -44,11 +44,14 @@ TEMPLATES = {
     "{{ params.reason }}": "a text for people, stored with the name of the user",
     "{{ params.version or '' }}": "a rollback takes back this version only if the target serves it",
     "{{ task.role }}": "a label in Airflow",
-    "{{ task.day or dag_run.partition_key or params.day }}": "a label in Airflow",
+    "{{ task.partition or dag_run.partition_key }}": "a label in Airflow",
 }
 """Every template with the reason why a person may fill it in."""
 EVENT_READERS = {
-    ("plugins/practices/_arrivals/late_days.py", "_announced_days"): "selects among the days that lie there",
+    (
+        "plugins/practices/_arrivals/late_partitions.py",
+        "_announced_partitions",
+    ): "selects among the partitions that lie there",
     ("plugins/practices/_operators/run_context.py", "event_extras"): "read by the functions below",
     ("plugins/practices/_operators/run_context.py", "is_posted"): "tells events of people from those of tasks",
     (

@@ -11,6 +11,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from pipelines.adapters.store.store_format import FOLDERS
+
 FOLDER = Path(__file__).parent
 ARCHIVE = FOLDER / "before_0_2.tar.xz"
 TEXTS = FOLDER / "before_0_2"
@@ -23,6 +25,17 @@ LEASE = timedelta(hours=12)
 def read(name: str) -> Any:
     """One of the texts."""
     return json.loads((TEXTS / name).read_text(encoding="utf-8"))
+
+
+def move_store(store: Path, dataset: str = "flights") -> None:
+    """Move the folders of a store that does not name its dataset, as its refusal says."""
+    for folder in FOLDERS:
+        for source in sorted((store / folder).iterdir()):
+            source.rename(source.with_name(f"{dataset}.{source.name}"))
+    landed = sorted((store / "landing").iterdir())
+    (store / "landing" / dataset).mkdir(exist_ok=True)
+    for source in landed:
+        source.rename(store / "landing" / dataset / source.name)
 
 
 @dataclass
@@ -40,6 +53,7 @@ class KeptInstallation:
         for database in DATABASES:
             kept.move(home / database)
         kept.renew_lease()
+        move_store(home / "store")
         return kept
 
     def move(self, database: Path) -> None:

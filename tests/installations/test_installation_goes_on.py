@@ -176,5 +176,5 @@ def test_its_status_is_told(installation: InFlight, capsys: pytest.CaptureFixtur
     assert told["refused"] == {}
     assert told["models"][MODEL]["live"]["version"] == "2"
     assert {gate["outcome"] for gate in told["models"][MODEL]["gates"]} == {"pass"}
-    assert told["datasets"][DATASET][DATASET]["days"] >= 5
+    assert told["datasets"][DATASET][DATASET]["partitions"] >= 5
     assert installation.ports.ledger.faults() == []

@@ -24,6 +24,8 @@ from pipelines.adapters.kubernetes.kserve_target import KServeTarget
 from pipelines.adapters.sagemaker.changes import EndpointChanges
 from pipelines.adapters.sagemaker.clients import AwsClients
 from pipelines.adapters.sagemaker.target import SageMakerTarget
+from pipelines.adapters.store.delta import DeltaStore
+from pipelines.adapters.store.store_format import check_format
 from pipelines.errors import Refused
 from pipelines.ledger.certificate import check_lines, collect_certificate
 from pipelines.ledger.examination import examine
@@ -45,6 +47,7 @@ from pipelines.steps.drift.ks import ks_test
 from pipelines.steps.drift.sketch import QuantileSketch
 from pipelines.steps.models.registered_model import _verify, read_model_folder
 from pipelines.steps.training.registration import find_registered
+from pipelines.store_paths import FORMAT_FILE, raw_receipt, validated
 from pipelines.tables.profile import MAX_SKETCH_POINTS, TableProfile, merge_profiles
 from pipelines.testing.ports import FixedClock, MemoryStore
 from practices._operators import run_context
@@ -54,12 +57,28 @@ from practices._rollouts import recorded_evidence
 from practices.approval_quorum import recorded_answers
 from practices.lease_reaper import watched_rollout
 from practices.semantic_versioning import version_details
-from tests.installations.kept import ARCHIVE, TEXTS, read
+from tests.installations.kept import ARCHIVE, TEXTS, move_store, read
 from tests.installations.kubernetes_in_memory import KubernetesInMemory
 from tests.practices.practice_harness import MODEL, PracticeHarness
 
 TRIGGERS: list[dict[str, Any]] = read("triggers.json")
 NAMES: dict[str, Any] = read("names.json")
+
+
+# ---- the store ------------------------------------------------------------------------------------------------------
+
+
+def test_a_store_without_datasets_is_refused_until_its_folders_are_moved_as_the_refusal_says(tmp_path: Path) -> None:
+    with tarfile.open(ARCHIVE) as archive:
+        archive.extractall(tmp_path, [item for item in archive if item.name.startswith("store/")], filter="data")
+    store = DeltaStore(str(tmp_path / "store"))
+    with pytest.raises(Refused, match="earlier version"):
+        check_format(store)
+    assert not store.exists(FORMAT_FILE)
+    move_store(tmp_path / "store")
+    check_format(store)
+    assert store.days(validated("flights", "flights"))[0] == date(2013, 1, 1)
+    assert store.exists(raw_receipt("flights", "planes", "2013-01-01"))
 
 
 # ---- names that Airflow's database holds ---------------------------------------------------------------------------

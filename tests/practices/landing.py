@@ -42,6 +42,6 @@ def deliver(store: Store, *days: date, sources: Mapping[str, int] | None = None)
     for day in days:
         for source, rows in (sources or {"flights": 900, "weather": 72, "planes": 3322}).items():
             file = LandedFile(name="rows.csv", rows=rows, sha256=f"{rows:064d}")
-            manifest = DeliveryManifest(source=source, day=day, files=[file])
-            path = store_paths.landing(source, day, "_manifest.json")
+            manifest = DeliveryManifest(source=source, partition=f"{day}", files=[file])
+            path = store_paths.landing("flights", source, day, "_manifest.json")
             store.put(path, manifest.model_dump_json(by_alias=True).encode())

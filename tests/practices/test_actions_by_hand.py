@@ -38,7 +38,7 @@ def data(harness: PracticeHarness) -> PracticeHarness:
     harness.catalog.datasets["flights"] = dataset()
     harness.answers["ingest_partition"] = ingested
     harness.answers["audit_partition"] = audit(quarantined=0)
-    harness.answers["publish_partition"] = PublishResult(dataset="flights", day=DAY)
+    harness.answers["publish_partition"] = PublishResult(dataset="flights", partition=f"{DAY}")
     harness.answers["build_features"] = built(harness)
     return harness
 
@@ -103,7 +103,7 @@ def test_a_refused_ingestion_that_was_marked_as_success_has_nothing_to_audit(dat
     with pytest.raises(Refused, match="ingest it first"):
         publish(data)
     assert outcomes(data) == []
-    assert data.asked == [ValidateRequest(dataset="flights", day=DAY)]
+    assert data.asked == [ValidateRequest(dataset="flights", partition=f"{DAY}")]
 
 
 def test_a_cleared_day_is_judged_and_handed_on_again_and_each_judgement_is_on_record(data: PracticeHarness) -> None:
@@ -161,7 +161,7 @@ def test_two_backfills_of_a_day_leave_one_receipt_and_the_same_events(data: Prac
     first = ingest(data, run="backfill__1"), data.store.get(store_paths.receipt("flights", DAY))
     second = ingest(data, run="backfill__2"), data.store.get(store_paths.receipt("flights", DAY))
     assert first == second
-    assert data.asked == [IngestRequest(dataset="flights", day=DAY)] * 2
+    assert data.asked == [IngestRequest(dataset="flights", partition=f"{DAY}")] * 2
 
 
 @pytest.mark.parametrize("fields", [{"partition_key": "20130105"}, {"day": "2013-01-06"}, {"day": "2013-01-5"}])

@@ -159,7 +159,7 @@ def test_users_keep_their_version_and_the_better_one_wins_by_what_came_true_for_
             "arr_delay": np.where(late, 30.0, -5.0),
         }
     )
-    one.field.store.replace_partition(store_paths.validated("flights"), DAY, flights)
+    one.field.store.replace_partition(store_paths.validated("flights", "flights"), DAY, flights)
     key = one.field.catalog.view_of(MODEL).key
     entities = [
         "|".join("2013-03-01T17:00:00Z" if name == "time_hour" else str(row[name]) for name in key)

@@ -28,21 +28,21 @@ def landed(harness: PracticeHarness) -> PracticeHarness:
 def ingested(request: IngestRequest, failures: dict[str, list[str]] | None = None) -> IngestResult:
     def source(name: str) -> SourceIngest:
         broken = (failures or {}).get(name, [])
-        written = {} if broken else {"table": f"raw/{name}", "version": 1}
-        return SourceIngest(source=name, landed_day=request.day, rows=900, failures=broken, **written)
+        written = {} if broken else {"table": f"raw/flights.{name}", "version": 1}
+        return SourceIngest(source=name, landed=request.partition, rows=900, failures=broken, **written)
 
-    return IngestResult(dataset="flights", day=request.day, sources=[source("flights"), source("weather")])
+    return IngestResult(dataset="flights", partition=request.partition, sources=[source("flights"), source("weather")])
 
 
 def check(harness: PracticeHarness, *, mapped: str | None = None, **run: Any) -> tuple[dict[str, Any], set[str]]:
     context = harness.context("ingest", "ingest_partition", **{"partition_key": f"{DAY}", **run})
-    result = ContractCheck(task_id="ingest_partition", dataset="flights", day=mapped).execute(context)
+    result = ContractCheck(task_id="ingest_partition", dataset="flights", partition=mapped).execute(context)
     return result, context["outlet_events"][INGESTED].partition_keys
 
 
 def test_a_day_that_keeps_its_contract_is_handed_on_under_its_own_key(landed: PracticeHarness) -> None:
     result, handed_on = check(landed)
-    assert IngestResult.model_validate(result) == ingested(IngestRequest(dataset="flights", day=DAY))
+    assert IngestResult.model_validate(result) == ingested(IngestRequest(dataset="flights", partition=f"{DAY}"))
     assert handed_on == {"2013-01-05"}
 
 
@@ -51,14 +51,14 @@ def test_a_late_day_and_a_day_asked_for_by_hand_are_handed_on_alike(
     landed: PracticeHarness, mapped: str | None, form: dict[str, Any]
 ) -> None:
     _, handed_on = check(landed, mapped=mapped, partition_key=None, **form)
-    assert landed.asked == [IngestRequest(dataset="flights", day=DAY)]
+    assert landed.asked == [IngestRequest(dataset="flights", partition=f"{DAY}")]
     assert handed_on == {"2013-01-05"}
 
 
 def test_a_broken_contract_is_refused_with_every_reason_and_on_the_ledger(landed: PracticeHarness) -> None:
     broken = {"flights": ["column 'carrier' is missing", "column 'carier' is not declared"], "weather": ["no rows"]}
     landed.answers["ingest_partition"] = lambda request: ingested(request, broken)
-    with pytest.raises(Refused, match="flights for 2013-01-05") as error:
+    with pytest.raises(Refused, match="flights for day 2013-01-05") as error:
         check(landed)
     [(version, details)] = landed.lines("data_verdict")
     assert (version, details["check"], details["day"]) == (None, "contract_check", "2013-01-05")
@@ -111,7 +111,7 @@ def test_one_day_refused_leaves_another_alone(landed: PracticeHarness) -> None:
     other = date(2013, 1, 6)
     deliver(landed.store, other)
     landed.answers["ingest_partition"] = lambda request: ingested(
-        request, {"weather": ["?"]} if request.day == DAY else {}
+        request, {"weather": ["?"]} if request.partition == f"{DAY}" else {}
     )
     with pytest.raises(Refused):
         check(landed)

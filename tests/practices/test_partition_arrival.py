@@ -16,7 +16,7 @@ from pipelines.messages.delivery import RawReceipt
 from pipelines.testing.ports import FixedClock
 from practices._arrivals import deliveries, receipts
 from practices._arrivals import trigger as arrival_trigger
-from practices._arrivals.late_days import LateDays
+from practices._arrivals.late_partitions import LatePartitions
 from practices._arrivals.trigger import ArrivalTrigger, LateArrivals
 from practices._connections import installation
 from practices.partition_arrival import PartitionArrival
@@ -78,10 +78,10 @@ def test_a_day_whose_wait_is_over_fails_naming_every_missing_source(harness: Pra
 
 def test_a_manifest_that_cannot_be_read_is_refused_by_its_path(harness: PracticeHarness, store: Any) -> None:
     deliver(store, DAY)
-    store.put(store_paths.landing("weather", DAY, "_manifest.json"), b'{"schema": 1, "source": "weather"}')
-    with pytest.raises(Refused, match=r"landing/weather/2013-01-05/_manifest\.json") as error:
+    store.put(store_paths.landing("flights", "weather", DAY, "_manifest.json"), b'{"schema": 1, "source": "weather"}')
+    with pytest.raises(Refused, match=r"landing/flights/weather/2013-01-05/_manifest\.json") as error:
         arrival(harness)
-    assert {reason.split(":")[0] for reason in error.value.reasons} == {"day", "files"}
+    assert {reason.split(":")[0] for reason in error.value.reasons} == {"partition", "files"}
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,8 @@ def test_a_manifest_that_cannot_be_read_is_refused_by_its_path(harness: Practice
     ],
 )
 def test_a_day_is_waited_for_from_its_local_turn_on(due: str, day: date, ends: datetime) -> None:
-    assert deliveries.wait_end(dataset(due=due).partition, day) == ends
+    spec = dataset(due=due)
+    assert deliveries.wait_end(spec, spec.partition_calendar.require(f"{day}", "flights")) == ends
 
 
 # ---- waiting ---------------------------------------------------------------------------------------------------------
@@ -163,13 +164,13 @@ def late(harness: PracticeHarness, store: Any) -> Any:
 
 def deal_with(harness: PracticeHarness, *days: date) -> None:
     for day in days:
-        with receipts.write_receipt(harness.store, harness.catalog.datasets["flights"], day):
+        with receipts.write_receipt(harness.store, harness.catalog.datasets["flights"], f"{day}"):
             pass
 
 
 def watch(harness: PracticeHarness, meanwhile: Callable[[], None] | None = None) -> Any:
     event = first_event(LateArrivals(dataset="flights", poll_seconds=0.01), meanwhile)
-    return event and event["days"]
+    return event and event["partitions"]
 
 
 def test_days_that_land_after_their_wait_are_announced_together(harness: PracticeHarness, late: Any) -> None:
@@ -207,7 +208,7 @@ def test_a_refused_file_put_right_under_the_same_manifest_is_taken_up(
     harness: PracticeHarness, late: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(arrival_trigger, "RECHECK_SECONDS", 0.02)
-    path = store_paths.landing("flights", DAY, "rows.csv")
+    path = store_paths.landing("flights", "flights", DAY, "rows.csv")
     deliver(late, DAY)
     late.put(path, b"trunca")
     with pytest.raises(Refused), receipts.write_receipt(late, harness.catalog.datasets["flights"], DAY):
@@ -222,7 +223,7 @@ def test_an_announced_day_is_announced_again_only_if_nobody_deals_with_it(
 
     async def listen() -> list[Any]:
         events = LateArrivals(dataset="flights", poll_seconds=0.01).run()
-        heard = [(await asyncio.wait_for(anext(events), 60)).payload["days"] for _ in range(2)]
+        heard = [(await asyncio.wait_for(anext(events), 60)).payload["partitions"] for _ in range(2)]
         deal_with(harness, DAY)
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(anext(events), 0.3)
@@ -233,15 +234,15 @@ def test_an_announced_day_is_announced_again_only_if_nobody_deals_with_it(
 
 
 def test_a_delivery_put_right_before_the_next_look_is_announced_at_once(harness: PracticeHarness, late: Any) -> None:
-    path = store_paths.landing("flights", DAY, "rows.csv")
+    path = store_paths.landing("flights", "flights", DAY, "rows.csv")
 
     async def listen() -> list[Any]:
         events = LateArrivals(dataset="flights", poll_seconds=0.05).run()
-        heard = [(await asyncio.wait_for(anext(events), 60)).payload["days"]]
+        heard = [(await asyncio.wait_for(anext(events), 60)).payload["partitions"]]
         with pytest.raises(Refused), receipts.write_receipt(late, harness.catalog.datasets["flights"], DAY):
             raise Refused("a truncated file")
         late.put(path, b"truncated no more")
-        return [*heard, (await asyncio.wait_for(anext(events), 60)).payload["days"]]
+        return [*heard, (await asyncio.wait_for(anext(events), 60)).payload["partitions"]]
 
     deliver(late, DAY)
     late.put(path, b"trunca")
@@ -253,7 +254,7 @@ def test_an_arrival_run_takes_up_what_nobody_has_dealt_with_since(harness: Pract
     deliver(late, *days)
     deal_with(harness, days[1])
     context = harness.context("arrive", "list_late_days")
-    assert LateDays(task_id="list_late_days", dataset="flights").execute(context) == [
+    assert LatePartitions(task_id="list_late_days", dataset="flights").execute(context) == [
         f"{day}" for day in days if day != days[1]
     ]
 
@@ -272,7 +273,7 @@ def test_a_receipt_tells_what_became_of_which_delivery(harness: PracticeHarness,
 
 def ingest_receipt(store: Any, source: str, day: date, rows: int) -> None:
     receipt = RawReceipt(rows=rows, sha256={"rows.csv": f"{rows:064d}"}, version=1)
-    store.put(store_paths.raw_receipt(source, day), receipt.model_dump_json(by_alias=True).encode())
+    store.put(store_paths.raw_receipt("flights", source, day), receipt.model_dump_json(by_alias=True).encode())
 
 
 def test_what_was_ingested_has_arrived_although_its_landed_files_are_gone(harness: PracticeHarness, store: Any) -> None:
@@ -280,15 +281,15 @@ def test_what_was_ingested_has_arrived_although_its_landed_files_are_gone(harnes
     ingest_receipt(store, "weather", DAY, 72)
     ingest_receipt(store, "planes", date(2013, 1, 3), 3322)
     assert arrival(harness) == {"flights": 900, "weather": 72, "planes": 3322}
-    assert deliveries.has_landed(store, harness.catalog.dataset("flights"), DAY)
+    assert deliveries.has_landed(store, harness.catalog.dataset("flights"), f"{DAY}")
 
 
 def test_a_late_day_is_found_when_the_only_reference_copy_is_gone(harness: PracticeHarness, store: Any) -> None:
     deliver(store, DAY, sources={"flights": 900, "weather": 72})
     spec = harness.catalog.dataset("flights")
-    assert deliveries.late_days(store, spec, WAIT_IS_OVER) == {}
+    assert deliveries.late_partitions(store, spec, WAIT_IS_OVER) == {}
     ingest_receipt(store, "planes", date(2013, 1, 3), 3322)
-    assert set(deliveries.late_days(store, spec, WAIT_IS_OVER)) == {DAY}
+    assert set(deliveries.late_partitions(store, spec, WAIT_IS_OVER)) == {f"{DAY}"}
 
 
 def test_a_store_that_is_away_is_waited_for_like_a_late_file(harness: PracticeHarness, store: Any) -> None:

@@ -15,7 +15,7 @@ from tests.practices.practice_harness import PracticeHarness
 def audit(*, quarantined: int, failures: list[str] | None = None) -> AuditResult:
     source = SourceAudit(
         source="flights",
-        landed_day=DAY,
+        landed=f"{DAY}",
         received=1000,
         accepted=1000 - quarantined,
         quarantined=quarantined,
@@ -24,7 +24,7 @@ def audit(*, quarantined: int, failures: list[str] | None = None) -> AuditResult
         raw_version=3,
     )
     return AuditResult(
-        dataset="flights", day=DAY, sources=[source], staged="staged/flights/2013-01-05", report="r.html"
+        dataset="flights", partition=f"{DAY}", sources=[source], staged="staged/flights/2013-01-05", report="r.html"
     )
 
 
@@ -33,7 +33,9 @@ def ingested(harness: PracticeHarness) -> PracticeHarness:
     harness.catalog.datasets["flights"] = dataset()
     harness.answers["audit_partition"] = audit(quarantined=50)
     harness.answers["publish_partition"] = lambda request: PublishResult(
-        dataset="flights", day=DAY, versions={"validated/flights": 7} if request.accept else {"quarantine/flights": 2}
+        dataset="flights",
+        partition=f"{DAY}",
+        versions={"validated/flights.flights": 7} if request.accept else {"quarantine/flights.flights": 2},
     )
     return harness
 
@@ -47,9 +49,9 @@ def publish(harness: PracticeHarness) -> tuple[dict[str, Any], set[str]]:
 def test_a_good_day_is_audited_then_published_then_handed_on(ingested: PracticeHarness) -> None:
     result, handed_on = publish(ingested)
     audited, published = ingested.asked
-    assert audited == ValidateRequest(dataset="flights", day=DAY)
+    assert audited == ValidateRequest(dataset="flights", partition=f"{DAY}")
     assert published == PublishRequest(audit=audit(quarantined=50), accept=True)
-    assert result["versions"] == {"validated/flights": 7}
+    assert result["versions"] == {"validated/flights.flights": 7}
     assert handed_on == {"2013-01-05"}
 
 

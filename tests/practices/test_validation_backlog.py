@@ -51,7 +51,7 @@ def hand_on(harness: PracticeHarness, *, paused: bool = False, unfinished: int =
 def test_every_day_is_handed_on_once_under_its_own_key(paused: PracticeHarness) -> None:
     assert hand_on(paused) == {f"{day}" for day in DAYS}
     assert [details for _, details in paused.lines(HANDED_ON)] == [{"day": f"{day}"} for day in DAYS]
-    with pytest.raises(AirflowSkipException, match="no ingested day"):
+    with pytest.raises(AirflowSkipException, match="no ingested partition"):
         hand_on(paused, run="manual__2")
 
 
@@ -76,7 +76,7 @@ def watch(harness: PracticeHarness, monkeypatch: pytest.MonkeyPatch, *, unfinish
     """What the trigger finds in one look."""
     trigger = UnauditedDays("flights")
     monkeypatch.setattr(trigger, "_unfinished_runs", lambda: unfinished)
-    return trigger._find_days()
+    return trigger._find_partitions()
 
 
 def test_the_triggerer_looks_for_such_days_in_the_ledger_and_survives_its_silence(
@@ -98,4 +98,4 @@ def test_the_trigger_announces_the_days_and_can_be_made_anew_from_what_airflow_s
     async def first() -> Any:
         return await anext(UnauditedDays(**arguments).run())
 
-    assert asyncio.run(first()).payload == {"days": [f"{day}" for day in DAYS]}
+    assert asyncio.run(first()).payload == {"partitions": [f"{day}" for day in DAYS]}

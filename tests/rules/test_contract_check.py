@@ -15,7 +15,7 @@ DAY = date(2013, 1, 5)
 
 def source(name: str, *failures: str, version: int | None = 1) -> SourceIngest:
     kept = None if failures else version
-    return SourceIngest(source=name, landed_day=DAY, rows=9, failures=list(failures), version=kept)
+    return SourceIngest(source=name, landed=f"{DAY}", rows=9, failures=list(failures), version=kept)
 
 
 @pytest.mark.parametrize(
@@ -33,12 +33,12 @@ def source(name: str, *failures: str, version: int | None = 1) -> SourceIngest:
             Outcome.UNKNOWN,
             ["weather: was neither refused nor written to a table"],
         ),
-        ([], Outcome.UNKNOWN, ["flights 2013-01-05: no source was read"]),
+        ([], Outcome.UNKNOWN, ["flights day 2013-01-05: no source was read"]),
     ],
 )
 def test_every_broken_promise_of_every_source_is_listed(
     sources: list[SourceIngest], outcome: Outcome, reasons: list[str]
 ) -> None:
-    verdict = judge_contract(IngestResult(dataset="flights", day=DAY, sources=sources))
+    verdict = judge_contract(IngestResult(dataset="flights", partition=f"{DAY}", sources=sources))
     assert verdict.outcome is outcome
     assert list(verdict.reasons) == reasons

@@ -14,7 +14,9 @@ DAY = date(2013, 1, 5)
 
 
 def manifest(source: str) -> DeliveryManifest:
-    return DeliveryManifest(source=source, day=DAY, files=[LandedFile(name=f"{source}.csv", rows=3, sha256="0" * 64)])
+    return DeliveryManifest(
+        source=source, partition=f"{DAY}", files=[LandedFile(name=f"{source}.csv", rows=3, sha256="0" * 64)]
+    )
 
 
 @pytest.mark.parametrize(

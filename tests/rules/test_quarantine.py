@@ -17,7 +17,7 @@ def audited(received: int, accepted: int, quarantined: int, *failures: str) -> S
     reasons = {"wind_speed above 120": quarantined} if quarantined else {}
     return SourceAudit(
         source="weather",
-        landed_day=DAY,
+        landed=f"{DAY}",
         received=received,
         accepted=accepted,
         quarantined=quarantined,
@@ -28,7 +28,9 @@ def audited(received: int, accepted: int, quarantined: int, *failures: str) -> S
 
 
 def judge(*sources: SourceAudit, limit: float = 0.05) -> tuple[Outcome, tuple[str, ...]]:
-    verdict = judge_audit(AuditResult(dataset="flights", day=DAY, sources=list(sources), staged="staged/x"), limit)
+    verdict = judge_audit(
+        AuditResult(dataset="flights", partition=f"{DAY}", sources=list(sources), staged="staged/x"), limit
+    )
     return verdict.outcome, verdict.reasons
 
 

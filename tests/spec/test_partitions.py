@@ -11,7 +11,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.spec.partitions import Every, PartitionCalendar, first_instant, hour_of_every_day
+from pipelines.errors import Refused
+from pipelines.spec.partitions import (
+    Every,
+    PartitionCalendar,
+    first_instant,
+    hour_of_every_day,
+    kind_of_key,
+    named_partition,
+    partition_name,
+    recorded_partition,
+)
 
 ZONES = [
     "UTC",
@@ -60,6 +70,83 @@ def test_an_instant_is_in_the_partition_that_is_listed_for_it_and_in_no_other(
         assert found in calendar.partitions(end)
     else:
         assert ([] if found is None else [found]) == holding
+
+
+@settings(max_examples=150, deadline=None)
+@given(kinds, zones, starts, st.integers(0, 40))
+def test_a_partition_is_read_back_from_its_key_and_from_its_record(
+    every: Every, zone: str, start: date, days: int
+) -> None:
+    end = start + timedelta(days=days)
+    calendar = PartitionCalendar(every, start, end, zone)
+    for partition in calendar.partitions(end):
+        assert calendar.partition(partition.key) == partition
+        assert kind_of_key(partition.key) == every
+        assert recorded_partition(named_partition(partition.key) | {"outcome": "pass"}) == partition.key
+        run = calendar.run_time(partition)
+        assert run is None if every == "once" else run is not None and run >= partition.end
+
+
+@pytest.mark.parametrize(
+    ("every", "key"),
+    [
+        ("day", "20130105"),
+        ("day", "2013-1-5"),
+        ("day", "2013-02-30"),
+        ("day", "2012-12-31"),
+        ("day", "2014-01-01"),
+        ("day", "2013-W01"),
+        ("week", "2013-W00"),
+        ("week", "2013-W54"),
+        ("week", "2013-W1"),
+        ("week", "2013-01-05"),
+        ("month", "2013-13"),
+        ("month", "2013-1"),
+        ("hour", "2013-01-05T10:30Z"),
+        ("hour", "2013-01-05T10:00"),
+        ("hour", "2013-01-05T24:00Z"),
+        ("once", "2013-01-05"),
+        ("once", ""),
+    ],
+)
+def test_a_text_that_is_no_key_of_the_calendar_is_refused_naming_the_form(every: Every, key: str) -> None:
+    calendar = PartitionCalendar(every, date(2013, 1, 1), date(2013, 12, 31))
+    assert calendar.partition(key) is None
+    with pytest.raises(Refused, match="shop has no") as refused:
+        calendar.require(key, "shop")
+    assert refused.value.reasons[0].endswith(f"a key is written as {calendar.example}")
+
+
+@pytest.mark.parametrize(
+    ("key", "name"),
+    [
+        ("2013-01-05", "day 2013-01-05"),
+        ("2024-W07", "week 2024-W07"),
+        ("2024-02", "month 2024-02"),
+        ("2024-01-05T10:00Z", "hour 2024-01-05T10:00Z"),
+        ("all", "partition all"),
+    ],
+)
+def test_a_partition_is_called_by_its_kind_and_key(key: str, name: str) -> None:
+    assert partition_name(key) == name
+
+
+@pytest.mark.parametrize(
+    ("every", "key", "since", "until", "touches"),
+    [
+        ("day", "2013-01-05", date(2013, 1, 5), date(2013, 1, 5), True),
+        ("day", "2013-01-05", date(2013, 1, 6), None, False),
+        ("day", "2013-01-05", None, date(2013, 1, 4), False),
+        ("week", "2013-W02", date(2013, 1, 13), date(2013, 1, 20), True),
+        ("week", "2013-W02", date(2013, 1, 14), None, False),
+        ("once", "all", date(2040, 1, 1), None, True),
+    ],
+)
+def test_a_partition_lies_among_days_if_it_has_an_instant_of_them(
+    every: Every, key: str, since: date | None, until: date | None, touches: bool
+) -> None:
+    calendar = PartitionCalendar(every, date(2013, 1, 1), None, "America/New_York")
+    assert calendar.touches(key, since, until) is touches
 
 
 @pytest.mark.parametrize(

@@ -49,16 +49,18 @@ def ports(tmp_path: Path) -> FakePorts:
             "hour": [5, 5],
         }
     )
-    made.store.replace_partition(store_paths.raw("flights"), DAY, flights)
+    made.store.replace_partition(store_paths.raw("flights", "flights"), DAY, flights)
     planes = pl.DataFrame({"tailnum": ["N14228"], "year": [1999], "seats": [149], "engines": [2]})
-    made.store.replace_partition(store_paths.raw("planes"), date(2013, 1, 1), planes)
-    made.store.replace_partition(store_paths.raw("airports"), date(2013, 1, 1), pl.DataFrame({"faa": ["EWR"]}))
-    made.store.replace_partition(store_paths.raw("weather"), DAY, weather())
+    made.store.replace_partition(store_paths.raw("flights", "planes"), date(2013, 1, 1), planes)
+    made.store.replace_partition(
+        store_paths.raw("flights", "airports"), date(2013, 1, 1), pl.DataFrame({"faa": ["EWR"]})
+    )
+    made.store.replace_partition(store_paths.raw("flights", "weather"), DAY, weather())
     return made
 
 
 def audit(ports: FakePorts) -> AuditResult:
-    return audit_partition.run(ValidateRequest(dataset="flights", day=DAY), ports)
+    return audit_partition.run(ValidateRequest(dataset="flights", partition=f"{DAY}"), ports)
 
 
 def publish(ports: FakePorts, audited: AuditResult, *, accept: bool = True) -> PublishResult:
@@ -67,7 +69,7 @@ def publish(ports: FakePorts, audited: AuditResult, *, accept: bool = True) -> P
 
 def test_a_row_is_quarantined_with_every_reason_and_the_others_are_accepted(ports: FakePorts) -> None:
     rows = weather({"wind_speed": 1048.4, "visib": -1.0}, {"wind_speed": 1048.4})
-    ports.store.replace_partition(store_paths.raw("weather"), DAY, rows)
+    ports.store.replace_partition(store_paths.raw("flights", "weather"), DAY, rows)
     found = next(source for source in audit(ports).sources if source.source == "weather")
     assert (found.received, found.accepted, found.quarantined) == (5, 3, 2)
     wind, sight = "wind_speed lies outside of 0 to 120 miles per hour", "visib lies outside of 0 to 10 miles"
@@ -78,8 +80,8 @@ def test_a_row_is_quarantined_with_every_reason_and_the_others_are_accepted(port
 
 def test_nothing_is_published_by_an_audit(ports: FakePorts) -> None:
     audit(ports)
-    assert ports.store.days(store_paths.validated("flights")) == []
-    assert ports.store.days(store_paths.quarantine("flights")) == []
+    assert ports.store.days(store_paths.validated("flights", "flights")) == []
+    assert ports.store.days(store_paths.quarantine("flights", "flights")) == []
 
 
 def test_cancelled_flights_and_missing_tail_numbers_are_no_fault(ports: FakePorts) -> None:
@@ -88,7 +90,7 @@ def test_cancelled_flights_and_missing_tail_numbers_are_no_fault(ports: FakePort
 
 
 def test_the_report_opens_without_a_network_and_names_what_was_found(ports: FakePorts) -> None:
-    ports.store.replace_partition(store_paths.raw("weather"), DAY, weather({"wind_speed": 1048.4}))
+    ports.store.replace_partition(store_paths.raw("flights", "weather"), DAY, weather({"wind_speed": 1048.4}))
     page = ports.store.get(audit(ports).report or "").decode()
     assert "wind_speed lies outside" in page
     assert "1048.4" in page
@@ -97,13 +99,14 @@ def test_the_report_opens_without_a_network_and_names_what_was_found(ports: Fake
 
 
 @pytest.mark.parametrize(
-    ("rows", "headline"), [(19, "PASS: the accepted rows are published"), (1, "FAIL: nothing of this day is published")]
+    ("rows", "headline"),
+    [(19, "PASS: the accepted rows are published"), (1, "FAIL: nothing of this partition is published")],
 )
 def test_the_report_opens_with_the_verdict_which_no_other_headline_contradicts(
     ports: FakePorts, rows: int, headline: str
 ) -> None:
     frame = weather({"wind_speed": 1048.4}, *[{}] * rows)
-    ports.store.replace_partition(store_paths.raw("weather"), DAY, frame)
+    ports.store.replace_partition(store_paths.raw("flights", "weather"), DAY, frame)
     page = html.unescape(ports.store.get(audit(ports).report or "").decode())
     top = page.partition("<table>")[0]
     assert headline in top
@@ -112,7 +115,9 @@ def test_the_report_opens_with_the_verdict_which_no_other_headline_contradicts(
 
 
 def test_the_report_shows_each_quarantined_row_with_day_key_and_value(ports: FakePorts) -> None:
-    ports.store.replace_partition(store_paths.raw("weather"), DAY, weather({"wind_speed": 1048.4, "visib": -1.0}))
+    ports.store.replace_partition(
+        store_paths.raw("flights", "weather"), DAY, weather({"wind_speed": 1048.4, "visib": -1.0})
+    )
     page = ports.store.get(audit(ports).report or "").decode()
     wind, sight = "wind_speed lies outside of 0 to 120 miles per hour", "visib lies outside of 0 to 10 miles"
     values = "wind_speed 1048.4<br>visib -1.0"
@@ -121,7 +126,7 @@ def test_the_report_shows_each_quarantined_row_with_day_key_and_value(ports: Fak
 
 
 def test_the_report_of_very_many_bad_rows_shows_some_and_names_the_command_for_all(ports: FakePorts) -> None:
-    ports.store.replace_partition(store_paths.raw("weather"), DAY, weather(*[{"wind_speed": 1048.4}] * 201))
+    ports.store.replace_partition(store_paths.raw("flights", "weather"), DAY, weather(*[{"wind_speed": 1048.4}] * 201))
     page = ports.store.get(audit(ports).report or "").decode()
     assert page.count("<td>wind_speed 1048.4<td>") == 200
     assert "and 1 more: <code>airworthy quarantine flights weather</code>" in page
@@ -130,7 +135,7 @@ def test_the_report_of_very_many_bad_rows_shows_some_and_names_the_command_for_a
 def test_the_report_shows_no_value_of_a_column_with_personal_data(ports: FakePorts) -> None:
     source = ports.catalog.datasets["flights"].sources["weather"]
     source.columns["wind_speed"] = source.columns["wind_speed"].model_copy(update={"pii": True})
-    ports.store.replace_partition(store_paths.raw("weather"), DAY, weather({"wind_speed": 1048.4}))
+    ports.store.replace_partition(store_paths.raw("flights", "weather"), DAY, weather({"wind_speed": 1048.4}))
     page = html.unescape(ports.store.get(audit(ports).report or "").decode())
     assert "1048" not in page
     assert "wind_speed (personal data)" in page
@@ -139,7 +144,7 @@ def test_the_report_shows_no_value_of_a_column_with_personal_data(ports: FakePor
 
 def test_a_day_that_was_not_ingested_is_refused_naming_the_sources_that_are_never_silent(ports: FakePorts) -> None:
     with pytest.raises(Refused) as refused:
-        audit_partition.run(ValidateRequest(dataset="flights", day=date(2013, 2, 13)), ports)
+        audit_partition.run(ValidateRequest(dataset="flights", partition=f"{date(2013, 2, 13)}"), ports)
     assert [reason.split(":")[0] for reason in refused.value.reasons] == ["flights"]
 
 
@@ -149,18 +154,22 @@ def test_a_reference_copy_is_judged_once_and_again_only_on_its_own_day(ports: Fa
 
 
 def test_publishing_keeps_every_row_in_one_of_two_tables(ports: FakePorts) -> None:
-    ports.store.replace_partition(store_paths.raw("weather"), DAY, weather({"humid": 140.0}))
+    ports.store.replace_partition(store_paths.raw("flights", "weather"), DAY, weather({"humid": 140.0}))
     published = publish(ports, audit(ports))
-    accepted, refused = (ports.store.read(table, days=[DAY]) for table in ("validated/weather", "quarantine/weather"))
+    accepted, refused = (
+        ports.store.read(table, days=[DAY]) for table in ("validated/flights.weather", "quarantine/flights.weather")
+    )
     assert (accepted.height, refused.height) == (3, 1)
     assert refused["reasons"].to_list() == [["humid lies outside of 0 to 100 per cent"]]
-    assert ports.store.exists(store_paths.profile("validated/weather", DAY))
-    assert set(published.profiles) == {f"validated/{source}" for source in ("flights", "weather", "planes", "airports")}
+    assert ports.store.exists(store_paths.profile("validated/flights.weather", DAY))
+    assert set(published.profiles) == {
+        f"validated/flights.{source}" for source in ("flights", "weather", "planes", "airports")
+    }
 
 
 def test_the_profile_of_a_published_day_holds_its_class_balance(ports: FakePorts) -> None:
     published = publish(ports, audit(ports))
-    profile = TableProfile.model_validate_json(ports.store.get(published.profiles["validated/flights"]))
+    profile = TableProfile.model_validate_json(ports.store.get(published.profiles["validated/flights.flights"]))
     assert (profile.categorical["late"].counts, profile.categorical["late"].nulls) == ({"false": 1}, 1)
     assert profile.numeric["distance"].maximum == 1400
 
@@ -168,22 +177,22 @@ def test_the_profile_of_a_published_day_holds_its_class_balance(ports: FakePorts
 def test_publishing_twice_changes_no_content(ports: FakePorts) -> None:
     audited = audit(ports)
     publish(ports, audited)
-    before = ports.store.read("validated/weather", days=[DAY])
+    before = ports.store.read("validated/flights.weather", days=[DAY])
     publish(ports, audited)
-    assert ports.store.read("validated/weather", days=[DAY]).equals(before)
+    assert ports.store.read("validated/flights.weather", days=[DAY]).equals(before)
 
 
 def test_a_refused_day_leaves_the_published_tables_alone_and_keeps_its_bad_rows(ports: FakePorts) -> None:
     publish(ports, audit(ports))
-    version = ports.store.version("validated/weather")
-    ports.store.replace_partition(store_paths.raw("weather"), DAY, weather({"humid": 140.0}))
+    version = ports.store.version("validated/flights.weather")
+    ports.store.replace_partition(store_paths.raw("flights", "weather"), DAY, weather({"humid": 140.0}))
     publish(ports, audit(ports), accept=False)
-    assert ports.store.version("validated/weather") == version
-    assert ports.store.read("quarantine/weather", days=[DAY]).height == 1
+    assert ports.store.version("validated/flights.weather") == version
+    assert ports.store.read("quarantine/flights.weather", days=[DAY]).height == 1
 
 
 def test_a_day_without_observations_is_published_empty(ports: FakePorts) -> None:
-    ports.store.replace_partition(store_paths.raw("weather"), DAY, weather().clear())
+    ports.store.replace_partition(store_paths.raw("flights", "weather"), DAY, weather().clear())
     audited = audit(ports)
     publish(ports, audited)
     assert next(source.received for source in audited.sources if source.source == "weather") == 0
@@ -204,7 +213,7 @@ def test_a_faulty_suite_is_refused_with_every_fault(tmp_path: Path) -> None:
 
 
 def test_an_expectation_on_a_column_that_is_not_there_is_refused_by_name(ports: FakePorts) -> None:
-    ports.store.replace_partition(store_paths.raw("weather"), date(2013, 2, 13), weather().drop("visib"))
+    ports.store.replace_partition(store_paths.raw("flights", "weather"), date(2013, 2, 13), weather().drop("visib"))
     suite = read_suite(ports.settings.include / "expectations" / "weather.yaml")
     with pytest.raises(Refused, match="visib"):
         split_by_suite(weather().drop("visib"), suite)
@@ -215,7 +224,7 @@ def weather_of(audited: AuditResult) -> SourceAudit:
 
 
 def deliver_weather(ports: FakePorts, *changes: dict[str, object]) -> AuditResult:
-    ports.store.replace_partition(store_paths.raw("weather"), DAY, weather(*changes))
+    ports.store.replace_partition(store_paths.raw("flights", "weather"), DAY, weather(*changes))
     return audit(ports)
 
 
@@ -224,22 +233,22 @@ def test_what_was_audited_is_published_although_a_bad_delivery_was_audited_meanw
     bad = deliver_weather(ports, *[{"humid": 140.0}] * 9)
     publish(ports, bad, accept=False)
     published = publish(ports, good)
-    rows = ports.store.read("validated/weather", days=[DAY])
+    rows = ports.store.read("validated/flights.weather", days=[DAY])
     assert (rows.height, rows["humid"].max(), rows["temp"].max()) == (4, 59.0, 40.0)
-    assert published.superseded == ["quarantine/weather"]
-    assert ports.store.read("quarantine/weather", days=[DAY]).height == 9
+    assert published.superseded == ["quarantine/flights.weather"]
+    assert ports.store.read("quarantine/flights.weather", days=[DAY]).height == 9
 
 
 def test_the_newest_published_delivery_stays_whoever_publishes_last(ports: FakePorts) -> None:
     older = deliver_weather(ports, {"temp": 40.0})
     newer = deliver_weather(ports, {"temp": 41.0}, {"temp": 42.0})
     publish(ports, newer)
-    profile = ports.store.get(store_paths.profile("validated/weather", DAY))
+    profile = ports.store.get(store_paths.profile("validated/flights.weather", DAY))
     published = publish(ports, older)
-    assert ports.store.read("validated/weather", days=[DAY])["temp"].max() == 42.0
-    assert ports.store.get(store_paths.profile("validated/weather", DAY)) == profile
-    assert set(published.superseded) == {"validated/weather", "quarantine/weather"}
-    assert "validated/weather" not in published.profiles
+    assert ports.store.read("validated/flights.weather", days=[DAY])["temp"].max() == 42.0
+    assert ports.store.get(store_paths.profile("validated/flights.weather", DAY)) == profile
+    assert set(published.superseded) == {"validated/flights.weather", "quarantine/flights.weather"}
+    assert "validated/flights.weather" not in published.profiles
 
 
 def test_a_published_day_keeps_what_its_audit_staged_and_newer_audits_and_nothing_of_older_ones(
@@ -277,13 +286,13 @@ def test_an_audit_under_way_from_before_names_its_rows_by_its_folder(ports: Fake
             ports.store.put(f"{audited.staged}/{source.source}.{part}.parquet", ports.store.get(path))
     former = [source.model_copy(update={"staged": {}}) for source in audited.sources]
     publish(ports, audited.model_copy(update={"sources": former}))
-    assert ports.store.read("validated/weather", days=[DAY]).height == 3
+    assert ports.store.read("validated/flights.weather", days=[DAY]).height == 3
 
 
 def test_a_raw_table_that_was_made_anew_is_published_although_its_versions_begin_again(ports: FakePorts) -> None:
-    ports.store.replace_partition("validated/weather", DAY, weather(), input_version=99)
+    ports.store.replace_partition("validated/flights.weather", DAY, weather(), input_version=99)
     published = publish(ports, deliver_weather(ports, {"temp": 43.0}))
-    assert ports.store.read("validated/weather", days=[DAY])["temp"].max() == 43.0
+    assert ports.store.read("validated/flights.weather", days=[DAY])["temp"].max() == 43.0
     assert published.superseded == []
 
 

@@ -41,7 +41,7 @@ def publish(store: Store, frames: dict[str, pl.DataFrame], day: date) -> None:
     for source, frame in frames.items():
         rows = frame.filter(day=day)
         if rows.height:
-            store.replace_partition(store_paths.validated(source), day, rows.drop("day"))
+            store.replace_partition(store_paths.validated("flights", source), day, rows.drop("day"))
 
 
 def build(ports: FakePorts, day: date) -> FeaturesResult:
@@ -204,7 +204,7 @@ def test_missing_weather_and_planes_leave_nulls(tmp_path: Path) -> None:
 
 
 def test_a_day_that_is_not_validated_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(Refused, match="validated/flights has no day 2013-03-08"):
+    with pytest.raises(Refused, match=r"validated/flights\.flights has no day 2013-03-08"):
         build(ports_of(tmp_path), FIRST)
 
 
@@ -254,7 +254,7 @@ def test_a_removed_feature_stays_registered_so_that_it_cannot_return_as_somethin
 
 def empty_the_day(ports: FakePorts, day: date, source: str = "flights") -> None:
     """Publish the day without a row of the source, as an empty delivery that the contract allows."""
-    table_name = store_paths.validated(source)
+    table_name = store_paths.validated("flights", source)
     rows = FRAMES[source].clear().drop("day")
     ports.store.replace_partition(table_name, day, rows)
     profile = profile_frame(rows, categorical=[], numeric=[])

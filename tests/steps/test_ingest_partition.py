@@ -33,7 +33,7 @@ def ports(tmp_path: Path) -> FakePorts:
 
 
 def ingest(ports: FakePorts, day: date = DAY) -> IngestResult:
-    return ingest_partition.run(IngestRequest(dataset="flights", day=day), ports)
+    return ingest_partition.run(IngestRequest(dataset="flights", partition=f"{day}"), ports)
 
 
 def deliver(
@@ -42,13 +42,15 @@ def deliver(
     """Deliver a file with a manifest that is honest about it."""
     count = content.count(b"\n") - 1 if rows is None else rows
     file = LandedFile(name=f"{source}.csv", rows=count, sha256=hashlib.sha256(content).hexdigest())
-    ports.store.put(store_paths.landing(source, day, f"{source}.csv"), content)
-    manifest = DeliveryManifest(source=source, day=day, files=[file])
-    ports.store.put(store_paths.landing(source, day, MANIFEST), manifest.model_dump_json(by_alias=True).encode())
+    ports.store.put(store_paths.landing("flights", source, day, f"{source}.csv"), content)
+    manifest = DeliveryManifest(source=source, partition=f"{day}", files=[file])
+    ports.store.put(
+        store_paths.landing("flights", source, day, MANIFEST), manifest.model_dump_json(by_alias=True).encode()
+    )
 
 
 def delivered(ports: FakePorts, source: str = "flights") -> list[list[str]]:
-    text = ports.store.get(store_paths.landing(source, DAY, f"{source}.csv")).decode()
+    text = ports.store.get(store_paths.landing("flights", source, DAY, f"{source}.csv")).decode()
     return [line.split(",") for line in text.splitlines()]
 
 
@@ -63,7 +65,8 @@ def failures(result: IngestResult, source: str = "flights") -> list[str]:
 
 def untouched(ports: FakePorts) -> bool:
     return all(
-        DAY not in ports.store.days(store_paths.raw(source)) for source in ("flights", "weather", "planes", "airports")
+        DAY not in ports.store.days(store_paths.raw("flights", source))
+        for source in ("flights", "weather", "planes", "airports")
     )
 
 
@@ -86,7 +89,7 @@ def rename(old: str, new: str) -> Mend:
 def test_a_good_day_is_kept_with_its_types_and_digests(ports: FakePorts) -> None:
     result = ingest(ports)
     assert not any(source.failures for source in result.sources)
-    kept = ports.store.read(store_paths.raw("flights"), days=[DAY])
+    kept = ports.store.read(store_paths.raw("flights", "flights"), days=[DAY])
     assert kept.height == 720
     assert kept.schema["time_hour"] == pl.Datetime("us", "UTC")
     assert kept.schema["flight"] == pl.Int64
@@ -96,10 +99,10 @@ def test_a_good_day_is_kept_with_its_types_and_digests(ports: FakePorts) -> None
 
 def test_the_same_delivery_twice_writes_nothing_the_second_time(ports: FakePorts) -> None:
     ingest(ports)
-    before = ports.store.version(store_paths.raw("flights"))
+    before = ports.store.version(store_paths.raw("flights", "flights"))
     again = ingest(ports)
     assert all(source.unchanged for source in again.sources)
-    assert ports.store.version(store_paths.raw("flights")) == before
+    assert ports.store.version(store_paths.raw("flights", "flights")) == before
 
 
 def test_a_corrected_delivery_replaces_the_day(ports: FakePorts) -> None:
@@ -107,24 +110,26 @@ def test_a_corrected_delivery_replaces_the_day(ports: FakePorts) -> None:
     spoil(ports, lambda lines: lines[:-1])
     result = ingest(ports)
     assert not failures(result)
-    assert ports.store.read(store_paths.raw("flights"), days=[DAY]).height == 719
+    assert ports.store.read(store_paths.raw("flights", "flights"), days=[DAY]).height == 719
 
 
 def test_a_day_restored_by_hand_is_written_again(ports: FakePorts) -> None:
     ingest(ports)
     ports.store.replace_partition(
-        store_paths.raw("flights"), DAY, ports.store.read(store_paths.raw("flights"), days=[DAY]).head(3)
+        store_paths.raw("flights", "flights"),
+        DAY,
+        ports.store.read(store_paths.raw("flights", "flights"), days=[DAY]).head(3),
     )
     ingest(ports)
-    assert ports.store.read(store_paths.raw("flights"), days=[DAY]).height == 720
+    assert ports.store.read(store_paths.raw("flights", "flights"), days=[DAY]).height == 720
 
 
 def test_a_reference_copy_is_read_once_for_all_days(ports: FakePorts) -> None:
     ingest(ports)
     result = ingest(ports, NEXT)
     planes = next(source for source in result.sources if source.source == "planes")
-    assert (planes.landed_day, planes.unchanged) == (DAY, True)
-    assert ports.store.days(store_paths.raw("planes")) == [DAY]
+    assert (planes.landed, planes.unchanged) == (f"{DAY}", True)
+    assert ports.store.days(store_paths.raw("flights", "planes")) == [DAY]
 
 
 @pytest.mark.parametrize(
@@ -182,43 +187,43 @@ def test_all_failures_of_all_sources_are_reported_at_once(ports: FakePorts) -> N
 
 
 def test_a_truncated_file_is_known_by_its_digest(ports: FakePorts) -> None:
-    path = store_paths.landing("flights", DAY, "flights.csv")
+    path = store_paths.landing("flights", "flights", DAY, "flights.csv")
     ports.store.put(path, ports.store.get(path)[:2000])
     assert any("sha256" in failure and "truncated" in failure for failure in failures(ingest(ports)))
     assert untouched(ports)
 
 
 def test_a_manifest_that_miscounts_is_refused(ports: FakePorts) -> None:
-    deliver(ports, ports.store.get(store_paths.landing("flights", DAY, "flights.csv")), rows=1)
+    deliver(ports, ports.store.get(store_paths.landing("flights", "flights", DAY, "flights.csv")), rows=1)
     assert failures(ingest(ports)) == ["flights.csv has 720 rows, its manifest says 1"]
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b'{"source": "flights"}'])
 def test_a_manifest_that_is_none_is_refused(ports: FakePorts, content: bytes) -> None:
-    ports.store.put(store_paths.landing("flights", DAY, MANIFEST), content)
+    ports.store.put(store_paths.landing("flights", "flights", DAY, MANIFEST), content)
     assert all(failure.startswith(MANIFEST) for failure in failures(ingest(ports)))
     assert untouched(ports)
 
 
 def test_a_listed_file_that_is_not_there_is_refused(ports: FakePorts, tmp_path: Path) -> None:
-    (tmp_path / "store" / "landing" / "flights" / "2013-01-05" / "flights.csv").unlink()
+    (tmp_path / "store" / "landing" / "flights" / "flights" / "2013-01-05" / "flights.csv").unlink()
     assert "is listed but missing" in failures(ingest(ports))[0]
 
 
 def test_a_day_that_was_not_delivered_is_waited_for_by_name(ports: FakePorts) -> None:
-    with pytest.raises(Unavailable, match=r"flights \(no landing/flights/2013-01-09.*weather"):
+    with pytest.raises(Unavailable, match=r"flights \(no landing/flights/flights/2013-01-09.*weather"):
         ingest(ports, date(2013, 1, 9))
 
 
 def test_a_refused_day_leaves_others_alone_and_goes_through_once_mended(ports: FakePorts) -> None:
-    good = ports.store.get(store_paths.landing("flights", DAY, "flights.csv"))
+    good = ports.store.get(store_paths.landing("flights", "flights", DAY, "flights.csv"))
     spoil(ports, rename("dest", "destination"))
     ingest(ports)
     ingest(ports, NEXT)
-    assert ports.store.days(store_paths.raw("flights")) == [NEXT]
+    assert ports.store.days(store_paths.raw("flights", "flights")) == [NEXT]
     deliver(ports, good)
     assert not any(source.failures for source in ingest(ports).sources)
-    assert ports.store.days(store_paths.raw("flights")) == [DAY, NEXT]
+    assert ports.store.days(store_paths.raw("flights", "flights")) == [DAY, NEXT]
 
 
 def test_a_day_without_observations_is_kept_as_such(tmp_path: Path) -> None:
@@ -229,12 +234,14 @@ def test_a_day_without_observations_is_kept_as_such(tmp_path: Path) -> None:
 
 
 def manifest_with(ports: FakePorts, change: Callable[[bytes], bytes], source: str = "flights") -> None:
-    path = store_paths.landing(source, DAY, MANIFEST)
+    path = store_paths.landing("flights", source, DAY, MANIFEST)
     ports.store.put(path, change(ports.store.get(path)))
 
 
 def digest_of(ports: FakePorts) -> str:
-    return DeliveryManifest.read(ports.store.get(store_paths.landing("flights", DAY, MANIFEST))).files[0].sha256
+    return (
+        DeliveryManifest.read(ports.store.get(store_paths.landing("flights", "flights", DAY, MANIFEST))).files[0].sha256
+    )
 
 
 @pytest.mark.parametrize("form", [str.upper, "sha256:{}".format, " SHA256:{} ".format])
@@ -256,7 +263,7 @@ def test_a_manifest_is_taken_with_a_byte_order_mark(ports: FakePorts, encoding: 
 @pytest.mark.parametrize("source", ["flights", "planes"])
 def test_a_held_day_serves_when_its_landed_files_are_gone(ports: FakePorts, source: str) -> None:
     first = ingest(ports)
-    for path in ports.store.list(f"landing/{source}/"):
+    for path in ports.store.list(f"landing/flights/{source}/"):
         ports.store.delete(path)
     again = ingest(ports, DAY)
     assert [one.rows for one in again.sources] == [one.rows for one in first.sources]
@@ -265,20 +272,20 @@ def test_a_held_day_serves_when_its_landed_files_are_gone(ports: FakePorts, sour
 
 def test_a_reference_copy_that_is_gone_serves_later_days_too(ports: FakePorts) -> None:
     ingest(ports)
-    for path in ports.store.list("landing/planes/"):
+    for path in ports.store.list("landing/flights/planes/"):
         ports.store.delete(path)
     planes = next(source for source in ingest(ports, NEXT).sources if source.source == "planes")
-    assert (planes.landed_day, planes.unchanged, planes.failures) == (DAY, True, [])
+    assert (planes.landed, planes.unchanged, planes.failures) == (f"{DAY}", True, [])
 
 
 def test_a_held_day_that_somebody_changed_needs_a_new_delivery_when_its_files_are_gone(ports: FakePorts) -> None:
     ingest(ports)
-    table = store_paths.raw("flights")
+    table = store_paths.raw("flights", "flights")
     ports.store.replace_partition(table, DAY, ports.store.read(table, days=[DAY]).head(3))
-    for path in ports.store.list("landing/flights/"):
+    for path in ports.store.list("landing/flights/flights/"):
         ports.store.delete(path)
     [fault] = failures(ingest(ports))
-    assert fault.startswith("the raw day was changed since it was ingested")
+    assert fault.startswith("the raw day 2013-01-05 was changed since it was ingested")
 
 
 def with_column(ports: FakePorts, name: str, **changes: object) -> None:
@@ -291,7 +298,7 @@ def with_column(ports: FakePorts, name: str, **changes: object) -> None:
 def test_a_held_day_is_checked_again_when_its_contract_has_changed(ports: FakePorts, gone: bool) -> None:
     ingest(ports)
     if gone:
-        for path in ports.store.list("landing/flights/"):
+        for path in ports.store.list("landing/flights/flights/"):
             ports.store.delete(path)
     with_column(ports, "distance", max=2000)
     [fault] = failures(ingest(ports))
@@ -301,7 +308,7 @@ def test_a_held_day_is_checked_again_when_its_contract_has_changed(ports: FakePo
     again = ingest(ports)
     assert failures(again) == []
     assert not again.sources[0].unchanged
-    assert ports.store.read(store_paths.raw("flights"), days=[DAY]).height == 720
+    assert ports.store.read(store_paths.raw("flights", "flights"), days=[DAY]).height == 720
     assert ingest(ports).sources[0].unchanged
 
 
@@ -314,13 +321,13 @@ def test_a_description_is_no_change_of_the_contract(ports: FakePorts) -> None:
 @pytest.mark.parametrize("gone", [False, True])
 def test_an_integer_that_becomes_a_number_keeps_the_held_days(ports: FakePorts, gone: bool) -> None:
     ingest(ports)
-    before = ports.store.read(store_paths.raw("flights"), days=[DAY])
+    before = ports.store.read(store_paths.raw("flights", "flights"), days=[DAY])
     if gone:
-        for path in ports.store.list("landing/flights/2013-01-05/"):
+        for path in ports.store.list("landing/flights/flights/2013-01-05/"):
             ports.store.delete(path)
     with_column(ports, "distance", type="number")
     assert not any(source.failures for source in [*ingest(ports).sources, *ingest(ports, NEXT).sources])
-    rows = ports.store.read(store_paths.raw("flights"))
+    rows = ports.store.read(store_paths.raw("flights", "flights"))
     assert rows.schema["distance"] == pl.Float64
     assert rows.filter(day=DAY).drop("distance").equals(before.drop("distance"))
     assert rows.filter(day=DAY)["distance"].cast(pl.Int64).equals(before["distance"])
@@ -336,6 +343,6 @@ def test_another_change_of_type_names_the_way_on(ports: FakePorts) -> None:
 
 def test_a_folder_that_is_no_day_is_no_delivery(ports: FakePorts) -> None:
     for folder in ("20130104", "2013-W01-1", "2013-01-03-old", "2013-1-3"):
-        ports.store.put(f"landing/planes/{folder}/{MANIFEST}", b"{}")
+        ports.store.put(f"landing/flights/planes/{folder}/{MANIFEST}", b"{}")
     planes = next(source for source in ingest(ports).sources if source.source == "planes")
-    assert (planes.landed_day, planes.failures) == (DAY, [])
+    assert (planes.landed, planes.failures) == (f"{DAY}", [])

@@ -183,7 +183,7 @@ def labelled_log() -> MemoryStore:
         units=[USERS[n] for n in (2, 3, 3, 3)],
         flights=about[4:],
     )
-    store.replace_partition(store_paths.validated("flights"), DAY, about[:7])
+    store.replace_partition(store_paths.validated("flights", "flights"), DAY, about[:7])
     return store
 
 

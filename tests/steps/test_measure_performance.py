@@ -34,7 +34,7 @@ def lived(*days: date, count: int = 60, labelled: bool = True, store: Any = None
         about = flights(on, count)
         log(store, about, scores(count), part=str(on))
         if labelled:
-            store.replace_partition(store_paths.validated("flights"), on, about)
+            store.replace_partition(store_paths.validated("flights", "flights"), on, about)
     return store
 
 
@@ -80,7 +80,7 @@ def test_days_of_another_version_are_not_among_the_compared_ones() -> None:
     for n in range(2, 30):
         on = DAY - timedelta(days=n)
         log(store, flights(on, 60), scores(60), version="2", part=str(on))
-        store.replace_partition(store_paths.validated("flights"), on, flights(on, 60))
+        store.replace_partition(store_paths.validated("flights", "flights"), on, flights(on, 60))
     live = REQUEST.model_copy(update={"version": "3"})
     found = measure_performance.run(live, ports(catalog(), store=store)).comparison
     assert found is not None
@@ -138,7 +138,7 @@ def test_labels_that_come_late_count_and_replace_the_days_row() -> None:
     assert (before.window_predictions, before.window_labelled) == (60, 0)
     assert before.window_metrics["roc_auc"] is None
     assert any("no labels" in note for note in before.notes)
-    store.replace_partition(store_paths.validated("flights"), YESTERDAY, flights(YESTERDAY, 60))
+    store.replace_partition(store_paths.validated("flights", "flights"), YESTERDAY, flights(YESTERDAY, 60))
     after = measure_performance.run(REQUEST, asked)
     assert after.days[-2].labelled == 60
     assert store.tables[store_paths.performance(MODEL)][YESTERDAY]["labelled"].to_list() == [60]
@@ -187,14 +187,14 @@ def test_a_flight_late_in_the_local_evening_belongs_to_its_local_day() -> None:
     assert list(store.files) == [f"predictions/{MODEL}/date={DAY + timedelta(days=1)}/part-3-a.parquet"]
     unlabelled = measure_performance.run(REQUEST, ports(catalog(), store=store))
     assert (unlabelled.days[-1].predictions, unlabelled.days[-1].labelled) == (30, 0)
-    store.replace_partition(store_paths.validated("flights"), DAY, about)
+    store.replace_partition(store_paths.validated("flights", "flights"), DAY, about)
     assert measure_performance.run(REQUEST, ports(catalog(), store=store)).days[-1].labelled == 30
 
 
 def test_cancelled_flights_have_no_label_and_are_not_counted_as_right_or_wrong() -> None:
     store = lived(DAY)
     cancelled = flights(DAY, 60).with_columns(arr_delay=None)
-    store.replace_partition(store_paths.validated("flights"), DAY, cancelled.cast({"arr_delay": float}))
+    store.replace_partition(store_paths.validated("flights", "flights"), DAY, cancelled.cast({"arr_delay": float}))
     result = measure_performance.run(REQUEST, ports(catalog(), store=store))
     assert (result.window_predictions, result.window_labelled) == (60, 0)
     assert all(value is None for value in result.window_metrics.values())

@@ -128,7 +128,7 @@ def test_a_version_alone_that_was_wrong_is_counted_once_per_entity() -> None:
     pairs(store, champion, candidate, DAY)
     later = {"request_id": [f"again{number}" for number in range(30)], "logged_at": [NOW] * 30}
     pairs(store, 1 - champion, candidate, DAY, part="asked again", **later)
-    store.replace_partition(store_paths.validated("flights"), DAY, flights(DAY, 20))
+    store.replace_partition(store_paths.validated("flights", "flights"), DAY, flights(DAY, 20))
     found = measure(store=store, report=True).labels
     assert found is not None
     assert (found.labelled, found.candidate_wrong, found.champion_wrong) == (20, 2, 1)

@@ -107,14 +107,14 @@ def ports(tmp_path: Path) -> FakePorts:
 def deliver(ports: FakePorts, day: date, *rows: str) -> IngestResult:
     content = "\r\n".join([HEADER, *rows, ""]).encode("utf-8-sig")
     file = LandedFile(name="trips.csv", rows=len(rows), sha256=f"SHA256:{hashlib.sha256(content).hexdigest().upper()}")
-    ports.store.put(store_paths.landing("trips", day, "trips.csv"), content)
-    manifest = DeliveryManifest(source="trips", day=day, files=[file]).model_dump_json(by_alias=True)
-    ports.store.put(store_paths.landing("trips", day, MANIFEST), manifest.encode())
-    return ingest_partition.run(IngestRequest(dataset="city", day=day), ports)
+    ports.store.put(store_paths.landing("city", "trips", day, "trips.csv"), content)
+    manifest = DeliveryManifest(source="trips", partition=f"{day}", files=[file]).model_dump_json(by_alias=True)
+    ports.store.put(store_paths.landing("city", "trips", day, MANIFEST), manifest.encode())
+    return ingest_partition.run(IngestRequest(dataset="city", partition=f"{day}"), ports)
 
 
 def validate(ports: FakePorts, day: date) -> FeaturesResult:
-    audit = audit_partition.run(ValidateRequest(dataset="city", day=day), ports)
+    audit = audit_partition.run(ValidateRequest(dataset="city", partition=f"{day}"), ports)
     assert judge_audit(audit, 0.5).passed
     publish_partition.run(PublishRequest(audit=audit, accept=True), ports)
     return build_features.run(FeaturesRequest(view="trip_delay", day=day), ports)
@@ -130,12 +130,12 @@ def test_each_row_of_an_own_source_is_published_or_quarantined_as_it_was_deliver
     )
     assert delivered.sources[0].failures == []
     result = validate(ports, FIRST)
-    kept = ports.store.read("validated/trips", days=[FIRST])
+    kept = ports.store.read("validated/city.trips", days=[FIRST])
     assert kept.select("trip", "country", "delay", "source_day", "reasons", "day").rows() == [
         (2, "DE", None, "Friday", None, FIRST),
         (3, "DE", 20, "Friday", None, FIRST),
     ]
-    [bad] = ports.store.read("quarantine/trips", days=[FIRST]).to_dicts()
+    [bad] = ports.store.read("quarantine/city.trips", days=[FIRST]).to_dicts()
     assert (bad["trip"], bad["country"], bad["source_reasons"]) == (1, "NA", "snow")
     assert (bad["reasons"], bad["hour"].microsecond) == (["the delay has more than two digits"], 250_000)
     assert (result.rows, judge_features(result, ports.catalog.view("trip_delay")).passed) == (2, True)
@@ -150,7 +150,7 @@ def test_a_row_of_the_day_before_refuses_the_delivery(ports: FakePorts) -> None:
     result = deliver(ports, FIRST, "2024-04-25T21:59:59Z,0,1,NA,5,Friday,,Ann")
     [fault] = result.sources[0].failures
     assert fault.startswith("1 of 1 rows are of another day than 2024-04-26 by hour in Africa/Cairo")
-    assert ports.store.days("raw/trips") == []
+    assert ports.store.days("raw/city.trips") == []
 
 
 def test_an_empty_day_of_the_entities_passes_through_to_its_features(ports: FakePorts) -> None:
@@ -161,5 +161,7 @@ def test_an_empty_day_of_the_entities_passes_through_to_its_features(ports: Fake
     assert validate(ports, SECOND).rows == 1
     deliver(ports, SECOND)
     assert validate(ports, SECOND).rows == 0
-    assert [ports.store.days(table) for table in ("raw/trips", "validated/trips", "features/trip_delay")] == [[]] * 3
-    assert ports.store.read("validated/trips").schema["hour"] == pl.Datetime("us", "UTC")
+    assert [ports.store.days(table) for table in ("raw/city.trips", "validated/city.trips", "features/trip_delay")] == [
+        []
+    ] * 3
+    assert ports.store.read("validated/city.trips").schema["hour"] == pl.Datetime("us", "UTC")

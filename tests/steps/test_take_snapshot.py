@@ -30,7 +30,7 @@ def fill(store: MemoryStore, frames: dict[str, pl.DataFrame]) -> None:
     days = sorted(set(frames["flights"]["day"]))
     features = compute_features(VIEW, frames, days, DATASET)
     for day in days:
-        store.replace_partition("validated/flights", day, frames["flights"].filter(day=day).drop("day"))
+        store.replace_partition("validated/flights.flights", day, frames["flights"].filter(day=day).drop("day"))
         store.replace_partition("features/flight_delay", day, features.filter(day=day).drop("day"))
 
 
@@ -52,7 +52,7 @@ def test_it_holds_key_times_features_target_and_part_of_every_labelled_row(tmp_p
     assert set(frame.columns) == {*VIEW.key, "prediction_time", "label_time", *VIEW.features, "target", "part"}
     assert result.features == list(VIEW.features)
     assert result.rows == frame.height == sum(part.rows for part in result.parts.values()) > 100
-    assert result.table_versions == {"features/flight_delay": 4, "validated/flights": 4}
+    assert result.table_versions == {"features/flight_delay": 4, "validated/flights.flights": 4}
     assert set(frame["target"]) == {0.0, 1.0}
     assert frame["prediction_time"].is_sorted()
 

@@ -1,7 +1,7 @@
-"""The ``Store`` port over Delta Lake: a day's partition is replaced whole, and earlier versions stay readable.
+"""The ``Store`` port over Delta Lake: a partition is replaced whole, and earlier versions stay readable.
 
-Tables are Delta Lake, partitioned by ``day``, in a folder or in object storage. Each commit names the days that it
-replaced, so that a reader can list the changes since a version.
+Tables are Delta Lake, partitioned by ``day`` or by ``partition``, in a folder or in object storage. Each commit names
+the partitions that it replaced, so that a reader can list the changes since a version.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import random
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date
 from typing import TypeVar
@@ -21,17 +21,27 @@ from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundErr
 from pipelines import store_paths
 from pipelines.adapters.store.files import StorageAccess, access_refusal, open_files, relative_path, storage_errors
 from pipelines.errors import Conflict, Refused, Unavailable
-from pipelines.tables.partition import DAY_COLUMN, Types, conform, widen, widened_types
+from pipelines.spec.partitions import kind_of_key
+from pipelines.store_paths import Key
+from pipelines.tables.partition import (
+    Types,
+    check_kind,
+    conform,
+    partition_column,
+    partition_value,
+    widen,
+    widened_types,
+)
 
 Answer = TypeVar("Answer")
 
 MAX_COMMIT_ATTEMPTS = 12
 FIRST_WAIT_SECONDS = 0.02
 LONGEST_WAIT_SECONDS = 2.0
-DAYS_COMMIT_PROPERTY = "airworthy.days"
-"""Key in a commit's information: the days it replaced, ISO dates joined by commas."""
+PARTITIONS_COMMIT_PROPERTY = "airworthy.days"
+"""Key in a commit's information: the keys of the partitions that it replaced, joined by commas."""
 INPUT_TRANSACTION = "airworthy.input"
-"""Prefix of the transaction that holds, for a day, the version of the input from which it was written."""
+"""Prefix of the transaction that holds, for a partition, the version of the input from which it was written."""
 OPERATIONS_WITHOUT_ROW_CHANGES = {"CREATE TABLE", "OPTIMIZE", "VACUUM START", "VACUUM END", "SET TBLPROPERTIES"}
 LOG_RETENTION = {"delta.logRetentionDuration": "interval 3650 days"}
 """Snapshots name the table versions that they read, so the log is kept longer than Delta's default of 30 days."""
@@ -56,94 +66,107 @@ class DeltaStore:
         table: str,
         *,
         days: Sequence[date] | None = None,
+        partitions: Sequence[str] | None = None,
         columns: Sequence[str] | None = None,
         version: int | None = None,
     ) -> pl.DataFrame:
-        """Rows ascending by day, within a day in the order written. Only files of the selected days are read."""
+        """Rows ascending by partition, within one in the order written. Only files of the selected ones are read."""
         with self._table_errors(table):
             handle = self._require_table(table, version)
+            own = _partition_column(handle)
             rows = pl.scan_delta(handle, storage_options=self._access.options() or None)
             existing = rows.collect_schema().names()
             unknown = [name for name in columns or [] if name not in existing]
             if unknown:
                 raise Refused(f"{table} has no column {', '.join(map(repr, unknown))}; it has {', '.join(existing)}")
-            names = [name for name in columns or existing if name != DAY_COLUMN]
+            names = [name for name in (existing if columns is None else columns) if name != own]
             if columns is not None and not names:
-                rows = rows.select(DAY_COLUMN)
-            if days is not None:
-                rows = rows.filter(pl.col(DAY_COLUMN).is_in(list(days)))
-            return rows.select(*names, DAY_COLUMN).collect().sort(DAY_COLUMN, maintain_order=True)
+                rows = rows.select(own)
+            selected: Sequence[Key] | None = days if partitions is None else partitions
+            if selected is not None:
+                rows = rows.filter(pl.col(own).is_in([partition_value(key) for key in selected]))
+            return rows.select(*names, own).collect().sort(own, maintain_order=True)
 
-    def replace_partition(self, table: str, day: date, frame: pl.DataFrame, *, input_version: int | None = None) -> int:
+    def replace_partition(
+        self, table: str, partition: Key, frame: pl.DataFrame, *, input_version: int | None = None
+    ) -> int:
         """Columns that the table lacks are added to it; a column of another type is ``Refused`` (see ``conform``).
 
-        A concurrent commit that changes the same day, or adds columns, makes this write start again, and so compares
-        ``input_version`` again.
+        A concurrent commit that changes the same partition, or adds columns, makes this write start again, and so
+        compares ``input_version`` again.
         """
+        key = f"{partition}"
 
         def attempt_write() -> int:
             handle = self._open_table(table)
-            newest = _input_version(handle, day)
+            newest = _input_version(handle, key)
             if input_version is not None and newest is not None and newest > input_version:
-                raise Conflict(f"{table} has {day} from version {newest} of its input, newer than {input_version}")
+                raise Conflict(f"{table} has {key} from version {newest} of its input, newer than {input_version}")
             if handle is None:
-                handle = self._create(table, conform(table, day, frame, None))
+                handle = self._create(table, key, conform(table, key, frame, None))
+            check_kind(table, key, _partition_column(handle))
             existing = _column_types(handle)
             if widened := widened_types(frame, existing):
                 self._widen(table, handle, widened)
                 existing = _column_types(handle)
-            rows = conform(table, day, frame, existing)
+            rows = conform(table, key, frame, existing)
             added = len(rows.columns) > len(existing)
             write_deltalake(
                 handle,
                 rows,
                 mode="overwrite",
-                predicate=f"{DAY_COLUMN} = '{day:%Y-%m-%d}'",
+                predicate=f"{partition_column(key)} = '{key}'",
                 schema_mode="merge" if added else None,
-                commit_properties=_commit_properties({day}, input_version),
+                commit_properties=_commit_properties({key}, input_version),
             )
             return int(handle.version())
 
         return self._retry_commit(table, attempt_write)
 
-    def input_version(self, table: str, day: date) -> int | None:
+    def input_version(self, table: str, partition: Key) -> int | None:
         with self._table_errors(table):
-            return _input_version(self._open_table(table), day)
+            return _input_version(self._open_table(table), f"{partition}")
 
-    def days(self, table: str) -> list[date]:
+    def partitions(self, table: str) -> list[str]:
         with self._table_errors(table):
             handle = self._open_table(table)
-            return sorted(_files_by_day(handle)) if handle else []
+            return sorted(_files_by_partition(handle)) if handle else []
+
+    def days(self, table: str) -> list[date]:
+        return _dates(table, self.partitions(table))
 
     def version(self, table: str) -> int | None:
         with self._table_errors(table):
             handle = self._open_table(table)
             return int(handle.version()) if handle else None
 
-    def changed_days(self, table: str, since: int | None) -> set[date]:
-        """Also all days if another program's commit does not name its days, or if the log was truncated."""
+    def changed_partitions(self, table: str, since: int | None) -> set[str]:
+        """Also all if another program's commit does not name its partitions, or if the log was truncated."""
         with self._table_errors(table):
             handle = self._open_table(table)
             if handle is None:
                 return set()
-            everything = set(_files_by_day(handle))
+            everything = set(_files_by_partition(handle))
             newer = 0 if since is None else handle.version() - since
             commits = handle.history(newer) if newer > 0 else []
             if since is None or len(commits) < newer:
                 return everything
-            changed: set[date] = set()
+            changed: set[str] = set()
             for commit in commits:
-                if DAYS_COMMIT_PROPERTY in commit:
-                    changed |= {date.fromisoformat(text) for text in commit[DAYS_COMMIT_PROPERTY].split(",") if text}
+                if PARTITIONS_COMMIT_PROPERTY in commit:
+                    changed |= {key for key in commit[PARTITIONS_COMMIT_PROPERTY].split(",") if key}
                 elif commit.get("operation") not in OPERATIONS_WITHOUT_ROW_CHANGES:
                     return everything | changed
             return changed
 
+    def changed_days(self, table: str, since: int | None) -> set[date]:
+        return set(_dates(table, self.changed_partitions(table, since)))
+
     def restore(self, table: str, version: int) -> int:
         def attempt_write() -> int:
             old, new = self._require_table(table, version), self._require_table(table, None)
-            before, after = _files_by_day(old), _files_by_day(new)
-            changed = {on for on in {*before, *after} if before.get(on) != after.get(on)}
+            before, after = _files_by_partition(old), _files_by_partition(new)
+            changed = {key for key in {*before, *after} if before.get(key) != after.get(key)}
             new.restore(version, commit_properties=_commit_properties(changed))
             return int(self._require_table(table, None).version())
 
@@ -163,21 +186,22 @@ class DeltaStore:
         )
 
     def _widen(self, table: str, handle: DeltaTable, types: Types) -> None:
-        """Make integer columns of a table to numbers, in one commit that changes no value and so names no day.
+        """Make integer columns of a table to numbers, in one commit that changes no value and so names no partition.
 
-        The predicate lets a day that is written meanwhile be a conflict; a plain overwrite would leave it as integers.
+        The predicate lets a partition that is written meanwhile be a conflict; a plain overwrite would leave it as
+        integers.
         """
         rows = pl.scan_delta(handle, storage_options=self._access.options() or None).collect()
         write_deltalake(
             handle,
             widen(table, rows, types),
             mode="overwrite",
-            predicate=f"{DAY_COLUMN} IS NOT NULL",
+            predicate=f"{_partition_column(handle)} IS NOT NULL",
             schema_mode="overwrite",
             commit_properties=_commit_properties(set()),
         )
 
-    def _create(self, table: str, rows: pl.DataFrame) -> DeltaTable:
+    def _create(self, table: str, key: str, rows: pl.DataFrame) -> DeltaTable:
         """An empty table, or the table that another writer created meanwhile."""
         where = self._table_uri(table)
         if "://" not in where:
@@ -186,7 +210,7 @@ class DeltaStore:
             where,
             schema=rows.clear().to_arrow().schema,
             mode="ignore",
-            partition_by=[DAY_COLUMN],
+            partition_by=[partition_column(key)],
             configuration=LOG_RETENTION,
             storage_options=self._access.options(),
         )
@@ -261,17 +285,18 @@ class DeltaStore:
         return f"{self.root}/{relative_path(path, self.root)}"
 
 
-def _commit_properties(days: set[date], input_version: int | None = None) -> CommitProperties:
-    """``input_version`` is a transaction of each day, which Delta Lake keeps with the state of the table."""
-    named = sorted(day.isoformat() for day in days)
+def _commit_properties(keys: set[str], input_version: int | None = None) -> CommitProperties:
+    """``input_version`` is a transaction of each partition, which Delta Lake keeps with the state of the table."""
+    named = sorted(keys)
     inputs = []
     if input_version is not None:
-        inputs = [Transaction(f"{INPUT_TRANSACTION}/{day}", input_version) for day in named]
-    return CommitProperties(custom_metadata={DAYS_COMMIT_PROPERTY: ",".join(named)}, app_transactions=inputs or None)
+        inputs = [Transaction(f"{INPUT_TRANSACTION}/{key}", input_version) for key in named]
+    metadata = {PARTITIONS_COMMIT_PROPERTY: ",".join(named)}
+    return CommitProperties(custom_metadata=metadata, app_transactions=inputs or None)
 
 
-def _input_version(handle: DeltaTable | None, day: date) -> int | None:
-    version = None if handle is None else handle.transaction_version(f"{INPUT_TRANSACTION}/{day:%Y-%m-%d}")
+def _input_version(handle: DeltaTable | None, key: str) -> int | None:
+    version = None if handle is None else handle.transaction_version(f"{INPUT_TRANSACTION}/{key}")
     return None if version is None else int(version)
 
 
@@ -279,10 +304,22 @@ def _column_types(handle: DeltaTable) -> dict[str, pl.DataType]:
     return dict(pl.scan_delta(handle).collect_schema())
 
 
-def _files_by_day(handle: DeltaTable) -> dict[date, set[str]]:
+def _partition_column(handle: DeltaTable) -> str:
+    return str(handle.metadata().partition_columns[0])
+
+
+def _files_by_partition(handle: DeltaTable) -> dict[str, set[str]]:
+    """Key of each partition to its files."""
     actions = pl.DataFrame(handle.get_add_actions(flatten=True))
-    files: dict[date, set[str]] = {}
+    files: dict[str, set[str]] = {}
     if actions.height:
-        for path, day in actions.select("path", f"partition.{DAY_COLUMN}").iter_rows():
-            files.setdefault(day, set()).add(path)
+        for path, key in actions.select("path", f"partition.{_partition_column(handle)}").iter_rows():
+            files.setdefault(f"{key}", set()).add(path)
     return files
+
+
+def _dates(table: str, keys: Iterable[str]) -> list[date]:
+    """Ascending. Raises ``Refused`` for a table that is not by day."""
+    if others := [key for key in keys if kind_of_key(key) != "day"]:
+        raise Refused(f"{table} has no days but {len(others)} other partitions, for example {others[0]}")
+    return sorted(map(date.fromisoformat, keys))

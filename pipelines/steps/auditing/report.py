@@ -1,4 +1,4 @@
-"""Renders a day's validation report as one HTML file that needs no network: the verdict, bad rows, expectations."""
+"""Renders a validation report as one HTML file that needs no network: the verdict, bad rows, expectations."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from great_expectations.render.view.view import DefaultJinjaPageView
 from pipelines.messages.validation import AuditResult, SourceAudit
 from pipelines.rules.quarantine import judge_audit
 from pipelines.spec.dataset import DatasetSpec
+from pipelines.spec.partitions import partition_name
 from pipelines.spec.source import SourceSpec
 from pipelines.spec.suite import judged_columns
 from pipelines.steps.reporting.verdict_section import verdict_section
@@ -43,10 +44,10 @@ EXTERNAL_CONTENT = re.compile(
 
 
 GX_STATUS = re.compile(r"<br>\s*<span class=\"h6\"\s*>Status:</span>.*?</i>\s*(?:Succeeded|Failed)", re.DOTALL)
-"""Great Expectations' headline, which says *Failed* of a day that is published without its bad rows."""
+"""Great Expectations' headline, which says *Failed* of a partition that is published without its bad rows."""
 MEANINGS = {
     Outcome.PASS: "the accepted rows are published",
-    Outcome.FAIL: "nothing of this day is published",
+    Outcome.FAIL: "nothing of this partition is published",
     Outcome.UNKNOWN: "nothing was audited",
 }
 VALUE_FIELDS = ("partial_unexpected", "unexpected_list", "unexpected_rows", "observed_value")
@@ -80,7 +81,7 @@ def render_report(
         if source_rows
     )
     head = "<tr><th>source<th>received<th>accepted<th>quarantined<th>why</tr>"
-    title = escape(f"{audit.dataset} {audit.day}")
+    title = escape(f"{audit.dataset} {partition_name(audit.partition)}")
     headline = verdict_section(verdict.model_copy(update={"findings": ()}), MEANINGS[verdict.outcome])
     return (
         f"<!doctype html><html lang='en'><head><meta charset='utf-8'><title>{title}</title>"
@@ -90,14 +91,14 @@ def render_report(
 
 
 def _quarantine_table(dataset: str, source: str, rows: Sequence[QuarantinedRow]) -> str:
-    """Day, key, judged values and reasons of each row."""
+    """Partition, key, judged values and reasons of each row."""
     body = "".join(
-        f"<tr><td>{row.day}<td>{_pairs(row.key)}<td>{_pairs(row.values)}<td>{_lines(row.reasons)}</tr>"
+        f"<tr><td>{escape(row.partition)}<td>{_pairs(row.key)}<td>{_pairs(row.values)}<td>{_lines(row.reasons)}</tr>"
         for row in rows[:MAX_SHOWN_ROWS]
     )
     left_out = len(rows) - MAX_SHOWN_ROWS
     more = f"<p>and {left_out:,} more: <code>airworthy quarantine {dataset} {source}</code></p>" if left_out > 0 else ""
-    head = "<tr><th>day<th>key<th>value<th>why</tr>"
+    head = "<tr><th>partition<th>key<th>value<th>why</tr>"
     return f"<h2>{escape(source)}: rows in quarantine</h2><table>{head}{body}</table>{more}"
 
 

@@ -28,7 +28,7 @@ class ViewInputs:
 
     def versions(self) -> Versions:
         """Newest version per source; None where nothing is validated yet."""
-        return {source: self._store.version(store_paths.validated(source)) for source in self._sources}
+        return {source: self._store.version(self._table(source)) for source in self._sources}
 
     def frames(self, days: Sequence[date]) -> Iterator[tuple[date, dict[str, pl.DataFrame]]]:
         """Each of ``days`` with, per source, exactly the rows that its features read, each with its ``day``.
@@ -56,9 +56,9 @@ class ViewInputs:
     def days_changed_since(self, versions: Versions, built: Iterable[date]) -> list[date]:
         """The ``built`` days with an input that was replaced after ``versions`` were read, ascending."""
         changed = {
-            source: self._store.changed_days(store_paths.validated(source), version)
+            source: self._store.changed_days(self._table(source), version)
             for source, version in versions.items()
-            if self._store.version(store_paths.validated(source)) != version
+            if self._store.version(self._table(source)) != version
         }
         published = {source: self._days(source) for source in changed}
         return [
@@ -71,8 +71,11 @@ class ViewInputs:
             )
         ]
 
+    def _table(self, source: str) -> str:
+        return store_paths.validated(self._dataset.dataset, source)
+
     def _days(self, source: str) -> list[date]:
-        return self._store.days(store_paths.validated(source))
+        return self._store.days(self._table(source))
 
     def _needed_days(self, source: str, days: Sequence[date]) -> dict[date, list[date]]:
         present = self._days(source)
@@ -82,7 +85,7 @@ class ViewInputs:
         days = sorted({other for others in needed.values() for other in others})
         if not days:
             return _empty_frame(self._dataset.sources[source])
-        return self._store.read(store_paths.validated(source), days=days)
+        return self._store.read(self._table(source), days=days)
 
 
 def _empty_frame(source: SourceSpec) -> pl.DataFrame:

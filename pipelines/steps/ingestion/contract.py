@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import date, datetime
+from datetime import datetime
 from typing import Any
 
 import polars as pl
 
 from pipelines.spec.column import ColumnSpec
 from pipelines.spec.event_time import EventTime
-from pipelines.spec.source import OWN_DAY_COLUMN, ROW_KEY, SourceSpec
+from pipelines.spec.partitions import Partition
+from pipelines.spec.source import ROW_KEY, SourceSpec
 from pipelines.steps.ingestion.column_values import forms_of, typed_columns
 from pipelines.steps.ingestion.delivered_file import read_file
 from pipelines.tables.event_instants import event_instants
@@ -24,16 +25,17 @@ MAX_FAILURES = 50
 def read_delivery(
     files: Mapping[str, bytes],
     source: SourceSpec,
-    day: date,
+    partition: Partition | None,
     *,
     timezone: str = "UTC",
     row_counts: Mapping[str, int] | None = None,
 ) -> tuple[pl.DataFrame, list[str]]:
     """Rows of all files in the contract's columns and types, and every failure; with failures they are not to be used.
 
-    Rows of another day than ``day`` are failures, by the local day (in ``timezone``) of their event. The partition
-    column has the name ``day``, so the source's own is stored as ``source_day``. Rows that no column tells apart have
-    a name of their own (``ROW_COLUMN``). ``row_counts``: of each file, as its manifest says.
+    Rows of another partition are failures, by the time of their event (``timezone``: of dates); ``partition`` None:
+    rows of any time are taken. A source's own column with the name of a partition column has its ``stored_name``. Rows
+    that no column tells apart have a name of their own (``ROW_COLUMN``). ``row_counts``: of each file, as its manifest
+    says.
     """
     parts: list[pl.DataFrame] = []
     failures: list[str] = []
@@ -46,7 +48,7 @@ def read_delivery(
         parts += [] if typed is None else [typed]
     if len(parts) < len(files):
         return pl.DataFrame(), limited(failures)
-    rows, faults = _check_table(pl.concat(parts, how="diagonal"), source, day, timezone)
+    rows, faults = _check_table(pl.concat(parts, how="diagonal"), source, partition, timezone)
     return rows, limited([*failures, *faults])
 
 
@@ -67,13 +69,13 @@ def limited(failures: list[str]) -> list[str]:
 
 
 def check_rows(
-    held: pl.DataFrame, source: SourceSpec, day: date, *, timezone: str = "UTC"
+    held: pl.DataFrame, source: SourceSpec, partition: Partition | None, *, timezone: str = "UTC"
 ) -> tuple[pl.DataFrame, list[str]]:
     """As ``read_delivery``, of rows that are held; their names stay."""
     typed, failures = _check_columns(held.drop(ROW_COLUMN, strict=False), source, None)
     if ROW_COLUMN in held.columns:
         typed = typed.with_columns(held[ROW_COLUMN])
-    rows, faults = _check_table(typed, source, day, timezone)
+    rows, faults = _check_table(typed, source, partition, timezone)
     return rows, limited([*failures, *faults])
 
 
@@ -89,8 +91,10 @@ def _check_columns(
     return typed, failures
 
 
-def _check_table(typed: pl.DataFrame, source: SourceSpec, day: date, timezone: str) -> tuple[pl.DataFrame, list[str]]:
-    """The rows as they are stored, and the faults that only all of them show: their number, keys and days."""
+def _check_table(
+    typed: pl.DataFrame, source: SourceSpec, partition: Partition | None, timezone: str
+) -> tuple[pl.DataFrame, list[str]]:
+    """The rows as they are stored, and the faults that only all of them show: their number, keys and times."""
     failures = []
     if typed.height < source.minimum_rows and (typed.height or source.empty == "refused"):
         failures.append(f"{typed.height} rows delivered, fewer than {source.minimum_rows}; deliver the whole file")
@@ -99,10 +103,10 @@ def _check_table(typed: pl.DataFrame, source: SourceSpec, day: date, timezone: s
     key, row_time = source.key_columns, source.row_time
     if key and all(name in typed.columns for name in key):
         failures += _key_faults(typed, key, shown=not any(source.columns[name].pii for name in key))
-    if row_time is not None and all(name in typed.columns for name in row_time.columns):
+    if partition is not None and row_time is not None and all(name in typed.columns for name in row_time.columns):
         shown = not any(source.columns[name].pii for name in row_time.columns)
-        failures += _event_day_faults(typed, row_time, day, timezone, shown=shown)
-    return typed.rename({"day": OWN_DAY_COLUMN}, strict=False), failures
+        failures += _event_faults(typed, row_time, partition, timezone, shown=shown)
+    return typed.rename({name: source.stored_name(name) for name in typed.columns}), failures
 
 
 def _column_faults(header: list[str], declared: list[str]) -> list[str]:
@@ -165,12 +169,17 @@ def _key_faults(rows: pl.DataFrame, key: list[str], *, shown: bool) -> list[str]
     return [f"key ({', '.join(key)}): {repeated.height} rows share their key with another{example}"]
 
 
-def _event_day_faults(rows: pl.DataFrame, row_time: EventTime, day: date, timezone: str, *, shown: bool) -> list[str]:
+def _event_faults(
+    rows: pl.DataFrame, row_time: EventTime, partition: Partition, timezone: str, *, shown: bool
+) -> list[str]:
     instants = event_instants(rows, row_time, timezone).drop_nulls()
-    other = instants.filter(instants.dt.convert_time_zone(timezone).dt.date() != day)
+    other = instants.filter((instants < partition.begin) | (instants >= partition.end))
     if other.is_empty():
         return []
     example = f", for example {other[0]:%Y-%m-%dT%H:%M:%SZ}" if shown else ""
-    way_on = "deliver each row with its own day, or declare `event_time: none` if a delivery holds rows of any day"
-    fault = f"{len(other)} of {rows.height} rows are of another day than {day} by {row_time} in {timezone}"
+    noun = partition.noun
+    way_on = (
+        f"deliver each row with its own {noun}, or declare `event_time: none` if a delivery holds rows of any {noun}"
+    )
+    fault = f"{len(other)} of {rows.height} rows are of another {noun} than {partition.key} by {row_time} in {timezone}"
     return [f"{fault}{example}; {way_on}"]

@@ -85,7 +85,10 @@ def with_outcomes(frame: pl.DataFrame, ports: Ports, spec: ModelSpec, columns: S
     Raises ``Refused`` for a column that the outcomes do not have or that is not numeric.
     """
     view = ports.catalog.view_of(spec.model)
-    table, with_entity = store_paths.validated(view.entity_source), frame.filter(pl.col("entity_id").is_not_null())
+    table, with_entity = (
+        store_paths.validated(view.dataset, view.entity_source),
+        frame.filter(pl.col("entity_id").is_not_null()),
+    )
     named = {name: f"{OUTCOME_PREFIX}{name}" for name in columns}
     days = _event_days(with_entity, ports.store.days(table), view.lead_hours)
     if not days:

@@ -1,4 +1,4 @@
-"""Watches the ledger, in the triggerer, for ingested days that nobody audits."""
+"""Watches the ledger, in the triggerer, for ingested partitions that nobody audits."""
 
 from __future__ import annotations
 
@@ -11,19 +11,20 @@ from typing import Any
 from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 
 from pipelines.errors import AirworthyError
-from pipelines.rules.validation_backlog import days_not_audited
+from pipelines.rules.validation_backlog import partitions_not_audited
 from practices._connections import installation
 from practices._operators import defaults
 
 REPEAT_SECONDS = 120.0
-"""After how long the same days are announced again: a run finds out whether validation is still paused."""
+"""After how long the same partitions are announced again: a run finds out whether validation is still paused."""
 log = logging.getLogger(__name__)
 
 
 class UnauditedDays(BaseEventTrigger):
-    """Fires for the days of a dataset that were ingested and not audited, while no run of its validation is unfinished.
+    """Fires for the partitions that were ingested and not audited, while no run of their validation is unfinished.
 
-    The payload is ``{"days": [...]}``. Whether validation is paused a trigger cannot know; the task that it starts can.
+    The payload is ``{"partitions": [...]}``. Whether validation is paused a trigger cannot know; the task that it
+    starts can.
     """
 
     def __init__(self, dataset: str, poll_seconds: float = 15.0) -> None:
@@ -37,19 +38,19 @@ class UnauditedDays(BaseEventTrigger):
         announced = float("-inf")
         while True:
             is_due = time.monotonic() - announced >= REPEAT_SECONDS
-            if is_due and (days := await asyncio.to_thread(self._find_days)):
+            if is_due and (keys := await asyncio.to_thread(self._find_partitions)):
                 announced = time.monotonic()
-                yield TriggerEvent({"days": days})  # type: ignore[no-untyped-call]
+                yield TriggerEvent({"partitions": keys})  # type: ignore[no-untyped-call]
             await asyncio.sleep(self.poll_seconds)
 
-    def _find_days(self) -> list[str]:
+    def _find_partitions(self) -> list[str]:
         ports = installation.open_ports()
         try:
-            days = days_not_audited(ports.ledger.entries(self.dataset), ports.clock())
+            keys = partitions_not_audited(ports.ledger.entries(self.dataset), ports.clock())
         except AirworthyError as error:
-            log.warning("cannot read which days of %s were audited, trying again: %s", self.dataset, error)
+            log.warning("cannot read which partitions of %s were audited, trying again: %s", self.dataset, error)
             return []
-        return [f"{day}" for day in days] if days and not self._unfinished_runs() else []
+        return keys if keys and not self._unfinished_runs() else []
 
     def _unfinished_runs(self) -> int:
         from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance

@@ -6,7 +6,6 @@ import json
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from datetime import date
 
 from pipelines import store_paths
 from pipelines.errors import Refused
@@ -19,40 +18,40 @@ MAX_PARALLEL_READS = 16
 
 
 @contextmanager
-def write_receipt(store: Store, spec: DatasetSpec, day: date) -> Iterator[None]:
+def write_receipt(store: Store, spec: DatasetSpec, key: str) -> Iterator[None]:
     """Write a receipt after the body: "taken" if it succeeds, "refused" if it raises ``Refused``.
 
     After any other error (the store is unavailable, the worker dies) no receipt is written.
     """
-    note = {"delivery": delivery_digest(store, spec, day), "whole": delivery_digest(store, spec, day, with_files=True)}
+    note = {"delivery": delivery_digest(store, spec, key), "whole": delivery_digest(store, spec, key, with_files=True)}
     refusal = None
     try:
         yield
     except Refused as error:
         refusal = error
     note["outcome"] = "refused" if refusal else "taken"
-    store.put(store_paths.receipt(spec.dataset, day), json.dumps(note).encode())
+    store.put(store_paths.receipt(spec.dataset, key), json.dumps(note).encode())
     if refusal:
         raise refusal
 
 
-def has_valid_receipt(store: Store, spec: DatasetSpec, day: date) -> bool:
-    """Whether the present delivery of a day was ingested or refused already.
+def has_valid_receipt(store: Store, spec: DatasetSpec, key: str) -> bool:
+    """Whether the present delivery of a partition was ingested or refused already.
 
     An ingested delivery is identified by its manifests, a refused one by all files, so that a corrected one is tried.
     """
-    path = store_paths.receipt(spec.dataset, day)
+    path = store_paths.receipt(spec.dataset, key)
     if not store.exists(path):
         return False
     note = json.loads(store.get(path))
-    if note["delivery"] != delivery_digest(store, spec, day):
+    if note["delivery"] != delivery_digest(store, spec, key):
         return False
-    return bool(note["outcome"] == "taken" or note["whole"] == delivery_digest(store, spec, day, with_files=True))
+    return bool(note["outcome"] == "taken" or note["whole"] == delivery_digest(store, spec, key, with_files=True))
 
 
-def days_without_receipt(store: Store, spec: DatasetSpec, days: Iterable[date]) -> list[date]:
-    """Those of ``days`` whose present delivery was neither ingested nor refused yet, ascending."""
-    ascending = sorted(days)
+def partitions_without_receipt(store: Store, spec: DatasetSpec, keys: Iterable[str]) -> list[str]:
+    """Those of ``keys`` whose present delivery was neither ingested nor refused yet, ascending."""
+    ascending = sorted(keys)
     with ThreadPoolExecutor(MAX_PARALLEL_READS) as pool:
-        settled = list(pool.map(lambda day: has_valid_receipt(store, spec, day), ascending))
-    return [day for day, has_receipt in zip(ascending, settled, strict=True) if not has_receipt]
+        settled = list(pool.map(lambda key: has_valid_receipt(store, spec, key), ascending))
+    return [key for key, has_receipt in zip(ascending, settled, strict=True) if not has_receipt]

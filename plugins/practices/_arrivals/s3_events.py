@@ -1,32 +1,32 @@
-"""Reads from S3 event messages for which days files were written below the landing folder; ignores other messages."""
+"""Reads from S3 event messages for which partitions files were written to the landing folder; ignores others."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator
-from datetime import date
+from collections.abc import Iterator
 from typing import Any
 from urllib.parse import unquote_plus
 
 from pipelines import store_paths
+from pipelines.spec.dataset import DatasetSpec
 
 
-def days_in_message(body: str, root: str, sources: Collection[str]) -> set[date]:
-    """Days for which, by the message, a file of one of ``sources`` was written below the store's ``root``.
+def partitions_in_message(body: str, root: str, spec: DatasetSpec) -> set[str]:
+    """Keys for which, by the message, a file of a source of the dataset was written below the store's ``root``.
 
     Accepts S3 notifications, S3 notifications wrapped by SNS, and EventBridge events. Everything else (S3's test event,
     other buckets and prefixes, removals, invalid JSON) gives no day.
     """
     bucket, _, prefix = root.partition("://")[2].strip("/").partition("/")
-    landings = [f"{prefix}/{store_paths.landing_of(source)}".lstrip("/") for source in sources]
-    days = set()
-    for object_bucket, key in _created_objects(_parse_json(body)):
+    landings = [f"{prefix}/{store_paths.landing_of(spec.dataset, source)}".lstrip("/") for source in spec.sources]
+    keys = set()
+    for object_bucket, path in _created_objects(_parse_json(body)):
         for landing in landings:
-            if object_bucket == bucket and key.startswith(landing):
-                day, _, file = key.removeprefix(landing).partition("/")
-                if file and (date_ := _parse_day(day)):
-                    days.add(date_)
-    return days
+            if object_bucket == bucket and path.startswith(landing):
+                partition, _, file = path.removeprefix(landing).partition("/")
+                if file and spec.partition_calendar.is_key(partition):
+                    keys.add(partition)
+    return keys
 
 
 def _created_objects(message: Any) -> Iterator[tuple[str, str]]:
@@ -56,11 +56,4 @@ def _parse_json(text: Any) -> Any:
     try:
         return json.loads(text)
     except (TypeError, ValueError, RecursionError):
-        return None
-
-
-def _parse_day(text: str) -> date | None:
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
         return None

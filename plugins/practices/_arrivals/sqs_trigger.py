@@ -1,4 +1,4 @@
-"""Lists late days when an S3 message arrives at an Amazon SQS queue, and at least every ``poll_seconds``."""
+"""Lists late partitions when an S3 message arrives at an Amazon SQS queue, and at least every ``poll_seconds``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from practices._arrivals.s3_events import days_in_message
+from practices._arrivals.s3_events import partitions_in_message
 from practices._arrivals.trigger import LateArrivals
 from practices._connections import installation
 
@@ -22,9 +22,9 @@ log = logging.getLogger(__name__)
 class QueuedArrivals(LateArrivals):
     """``LateArrivals`` that lists the landing folder when a message arrives, else every ``poll_seconds``.
 
-    A message only starts a listing: delivered days come from the landing folder, processed days from receipts; then
-    it is deleted. So the next listing replaces a lost message, a repeated one finds a receipt, and one received by a
-    triggerer that dies is delivered again. (The amazon provider's ``SqsSensorTrigger`` deletes messages first.)
+    A message only starts a listing: delivered partitions come from the landing folder, processed ones from receipts;
+    then it is deleted. So the next listing replaces a lost message, a repeated one finds a receipt, and one received by
+    a triggerer that dies is delivered again. (The amazon provider's ``SqsSensorTrigger`` deletes messages first.)
     """
 
     def __init__(self, dataset: str, queue: str, connection: str | None = None, poll_seconds: float = 300.0) -> None:
@@ -52,28 +52,28 @@ class QueuedArrivals(LateArrivals):
                 if await loop.run_in_executor(self._executor, self._receive, min(left, RECEIVE_WAIT_SECONDS)):
                     return
         except Exception as error:
-            # Whatever is wrong with the queue (address, rights, network), days are found in the landing folder.
+            # Whatever is wrong with the queue (address, rights, network), partitions are found in the landing folder.
             log.warning("queue %s of %s does not answer: %s: %s", self.queue, self.dataset, type(error).__name__, error)
             self._client = None
             await asyncio.sleep(min(self.poll_seconds, QUEUE_RETRY_SECONDS))
 
     def _receive(self, seconds: float) -> bool:
-        """Wait for messages; return whether any of them names a day of this dataset."""
+        """Wait for messages; return whether any of them names a partition of this dataset."""
         self._client = self._client or installation.open_sqs_client(self.connection)
         answer = self._client.receive_message(
             QueueUrl=self.queue, MaxNumberOfMessages=10, WaitTimeSeconds=max(1, int(seconds))
         )
-        root, days = installation.open_ports().settings.store, set()
+        root, keys = installation.open_ports().settings.store, set()
         for message in answer.get("Messages", []):
-            message_days = days_in_message(message["Body"], root, self._spec.sources)
-            days |= message_days
+            message_keys = partitions_in_message(message["Body"], root, self._spec)
+            keys |= message_keys
             self._received.append({"Id": f"{len(self._received)}", "ReceiptHandle": message["ReceiptHandle"]})
-            log.info("message about %s", ", ".join(map(str, sorted(message_days))) or "no day of this dataset")
-        if not days:
+            log.info("message about %s", ", ".join(sorted(message_keys)) or "no partition of this dataset")
+        if not keys:
             self._delete_messages()
-        for day in days:
-            self._done_stamps.pop(day, None)
-        return bool(days)
+        for key in keys:
+            self._done_stamps.pop(key, None)
+        return bool(keys)
 
     def _delete_messages(self) -> None:
         """Delete the messages that have been handled."""

@@ -1,19 +1,25 @@
-"""Defaults of tasks and DAGs: retries, asset names, the pool for GPUs, and daily schedules."""
+"""Defaults of tasks and DAGs: retries, asset names, the pool for GPUs, and the schedules of partitions."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import date, datetime, time, timedelta
+from datetime import timedelta
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from airflow.sdk import Asset, AssetWatcher, CronPartitionTimetable, ExceptionRetryPolicy, RetryAction, RetryRule
 
 from pipelines.errors import Refused, Unavailable
 from pipelines.settings import Settings
 from pipelines.spec.model import ModelSpec
-from pipelines.spec.partitioning import Partitioning
-from pipelines.spec.partitions import hour_of_every_day
+from pipelines.spec.partitions import (
+    DAY,
+    HOUR,
+    KEY_FORMATS,
+    LAST_DAY,
+    PartitionCalendar,
+    first_instant,
+    hour_of_every_day,
+)
 from practices._operators.failed_task import report_failure
 
 RETRY_POLICY = ExceptionRetryPolicy(
@@ -35,8 +41,6 @@ DEFAULT_ARGS: dict[str, Any] = {
 """Eight retries after at least 5, 10, 20, 40, 80, 160, 300 and 300 seconds (Airflow adds jitter): a service may be away
 for a quarter of an hour."""
 
-LAST_DAY = date(2040, 12, 31)
-"""Until then the midnights of a calendar without end are looked through."""
 GPU_POOL = "gpu"
 UNFINISHED_STATES = ["queued", "running"]
 """States of runs that have not ended."""
@@ -59,20 +63,34 @@ def asset(subject: str, state: str, *, watchers: Sequence[AssetWatcher] = ()) ->
     return Asset(name=f"{subject}:{state}", uri=f"x-airworthy://{subject}/{state}", watchers=list(watchers))
 
 
-def daily_schedule(partition: Partitioning) -> dict[str, Any]:
-    """``schedule``, ``start_date`` and ``end_date`` of a DAG with one run per day of the calendar, keyed by the day.
+def partition_schedule(calendar: PartitionCalendar) -> dict[str, Any]:
+    """``schedule``, ``start_date`` and ``end_date`` of a DAG with one run per partition, which has its key.
 
-    A run begins at midnight after its day, not when its files are due: so files that land early are used early, and a
-    backfill between two dates includes both. In a zone whose clocks skip a midnight of the calendar it begins at the
-    first hour that every day has, else that day would be lost or doubled.
+    A run begins when its partition is over, not when its files are due: so files that land early are used early, and
+    a backfill between two dates includes both. In a zone whose clocks skip a midnight of the calendar it begins at the
+    first hour that every day has, else that day would be lost or doubled. A table without dates has no schedule.
     """
-    zone = ZoneInfo(partition.timezone)
-    hour = hour_of_every_day(partition.timezone, partition.first_date, partition.end or LAST_DAY)
+    if calendar.every == "once":
+        return {"schedule": None}
+    hour = hour_of_every_day(calendar.timezone, calendar.start, calendar.end or LAST_DAY)
+    first = next(calendar.partitions(calendar.start + timedelta(days=31)))
+    ticks = {
+        "hour": f"{first.begin.minute} * * * *",
+        "day": f"0 {hour} * * *",
+        "week": f"0 {hour} * * 1",
+        "month": f"0 {hour} 1 * *",
+    }[calendar.every]
     timetable = CronPartitionTimetable(
-        f"0 {hour} * * *", timezone=partition.timezone, run_offset=-1, key_format="%Y-%m-%d"
+        ticks,
+        timezone="UTC" if calendar.every == "hour" else calendar.timezone,
+        run_offset=-1,
+        key_format=KEY_FORMATS[calendar.every],
     )
-    first = datetime.combine(partition.first_date + timedelta(days=1), time(), zone)
-    if partition.end is None:
-        return {"schedule": timetable, "start_date": first}
-    last = datetime.combine(partition.end + timedelta(days=2), time(), zone) - timedelta(seconds=1)
-    return {"schedule": timetable, "start_date": first, "end_date": last}
+    dates = {"schedule": timetable, "start_date": first.end.astimezone(calendar.zone)}
+    if calendar.end is None:
+        return dates
+    last = calendar.partition_of(first_instant(calendar.end + DAY, calendar.zone) - timedelta(microseconds=1))
+    if last is None:
+        raise Refused(f"a calendar of {calendar.every}s from {calendar.start} to {calendar.end} has none; correct it")
+    following = HOUR if calendar.every == "hour" else DAY  # the tick lies in it, and the next one does not
+    return dates | {"end_date": last.end.astimezone(calendar.zone) + following - timedelta(seconds=1)}

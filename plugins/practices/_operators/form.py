@@ -2,13 +2,39 @@
 
 from __future__ import annotations
 
+import re
+
 from airflow.sdk import Param
+
+from pipelines.spec.partitions import ONCE, PartitionCalendar
 
 
 def day_field(description: str, *, title: str = "Day", example: str = "2013-01-31") -> Param:
     """An optional day, picked from a calendar."""
     types = ["null", "string"]
     return Param(None, type=types, format="date", title=title, description=description, examples=[example])
+
+
+def partition_fields(calendar: PartitionCalendar, description: str) -> dict[str, Param]:
+    """The field by which a manual run names its partition: ``day`` with a calendar, else ``week``, ``month``, …
+
+    A table without dates has one partition, which the form fills in.
+    """
+    noun = calendar.noun
+    if calendar.every == "day":
+        return {noun: day_field(description, example=calendar.example)}
+    only = ONCE if calendar.every == "once" else None
+    types, example = ["null", "string"], calendar.example
+    field = Param(
+        only,
+        type=types,
+        pattern=f"^{re.sub('[0-9]', '[0-9]', example)}$",
+        maxLength=len(example),
+        title=noun.capitalize(),
+        description=description,
+        examples=[example],
+    )
+    return {noun: field}
 
 
 def version_field(description: str, *, example: str = "3") -> Param:

@@ -1,12 +1,13 @@
-"""Reads the day of a task, records its verdict under that day, and adds the day as partition key to asset events."""
+"""Reads the partition of a task, records its verdict under it, and adds its key to asset events."""
 
 from __future__ import annotations
 
-from datetime import date
 from typing import Any
 
 from airflow.sdk import Asset, Context
 
+from pipelines.spec.dataset import DatasetSpec
+from pipelines.spec.partitions import Partition, named_partition
 from pipelines.verdict import Verdict
 from practices._connections import installation
 from practices._operators import run_context
@@ -15,22 +16,26 @@ from practices._operators.step import StepPractice
 
 
 class DatasetPractice(StepPractice):
-    """Base class of operators on one day of a dataset; only mapped tasks set ``day``."""
+    """Base class of operators on one partition of a dataset; only mapped tasks set ``partition``."""
 
-    template_fields = ("dataset", "day")
+    template_fields = ("dataset", "partition")
 
-    def __init__(self, *, dataset: str, day: str | None = None, **arguments: Any) -> None:
+    def __init__(self, *, dataset: str, partition: str | None = None, **arguments: Any) -> None:
         super().__init__(**arguments)
-        self.dataset, self.day = dataset, day
+        self.dataset, self.partition = dataset, partition
 
 
-def day_of(day: str | None, context: Context) -> date:
-    """The operator's ``day`` (in a mapped task), else the day in the run's form, else the run's partition key."""
-    return run_context.parse_day(day, "day") if day else run_context.day(context)
+def partition_of(key: str | None, spec: DatasetSpec, context: Context) -> Partition:
+    """That of the operator's ``partition`` (in a mapped task), else in the run's form, else of its partition key.
+
+    ``Refused`` if the run names none or two, or one that the dataset does not have.
+    """
+    calendar = spec.partition_calendar
+    return calendar.require(key or run_context.partition_key(context, calendar), spec.dataset)
 
 
-def record_day(verdict: Verdict, day: date, context: Context, *, subject: str, name: str, **details: Any) -> None:
-    """Record the verdict about a day of a dataset or a view (``name``); ``Refused`` unless it is PASS."""
+def record_partition(verdict: Verdict, key: str, context: Context, *, subject: str, name: str, **details: Any) -> None:
+    """Record the verdict about a partition of a dataset or a view (``name``); ``Refused`` unless it is PASS."""
     record_verdict(
         verdict,
         subject=subject,
@@ -39,10 +44,10 @@ def record_day(verdict: Verdict, day: date, context: Context, *, subject: str, n
         version=None,
         ports=installation.open_ports(),
         context=context,
-        details={"check": verdict.rule, "day": day.isoformat(), **details},
+        details={"check": verdict.rule, **named_partition(key), **details},
     )
 
 
-def add_partition_key(context: Context, outlet: Asset, day: date) -> None:
-    """Add ``day`` as partition key to the event of ``outlet``; a manual run or one for late days has no key itself."""
-    context["outlet_events"][outlet].add_partitions(f"{day:%Y-%m-%d}")
+def add_partition_key(context: Context, outlet: Asset, key: str) -> None:
+    """Add the key to the event of ``outlet``; a manual run or one for late partitions has no key itself."""
+    context["outlet_events"][outlet].add_partitions(key)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from pipelines.errors import Refused
-from pipelines.spec.partitions import first_instant
+from pipelines.spec.partitions import PartitionCalendar, first_instant
 
 
 def run_key(context: Any) -> str:
@@ -79,16 +79,31 @@ def as_of(context: Any, timezone: str) -> datetime:
 
 def day(context: Any) -> date:
     """The day in the form, or the run's partition key. ``Refused`` if there is neither, or if the two differ."""
-    named = {"day": context["params"].get("day"), "partition key": context["dag_run"].partition_key}
-    days = {field: parse_day(str(text), field) for field, text in named.items() if text}
-    if not days:
-        raise Refused("this run names no day", ["fill in the field day (YYYY-MM-DD), or give it a partition key"])
-    if len(set(days.values())) > 1:
-        both = " and ".join(f"{field} {on}" for field, on in days.items())
+    key = _named_key(context, "day", "YYYY-MM-DD", lambda text, field: f"{parse_day(text, field)}")
+    return date.fromisoformat(key)
+
+
+def partition_key(context: Any, calendar: PartitionCalendar) -> str:
+    """The key in the form's field ``day``, ``week``, …, or the run's. ``Refused`` if it has neither, or if they differ.
+
+    Whether it is a key of the calendar is for the caller to ask.
+    """
+    if calendar.every == "day":
+        return f"{day(context)}"
+    return _named_key(context, calendar.noun, calendar.example, lambda text, _: text)
+
+
+def _named_key(context: Any, field: str, form: str, read: Callable[[str, str], str]) -> str:
+    named = {field: context["params"].get(field), "partition key": context["dag_run"].partition_key}
+    keys = {where: read(str(text), where) for where, text in named.items() if text}
+    if not keys:
+        raise Refused(f"this run names no {field}", [f"fill in the field {field} ({form}), or give it a partition key"])
+    if len(set(keys.values())) > 1:
+        both = " and ".join(f"{where} {key}" for where, key in keys.items())
         raise Refused(
-            f"this run names two days: {both}", ["trigger it again with one of them, and leave the other empty"]
+            f"this run names two {field}s: {both}", ["trigger it again with one of them, and leave the other empty"]
         )
-    return next(iter(days.values()))
+    return next(iter(keys.values()))
 
 
 def parse_day(text: str, field: str) -> date:

@@ -17,8 +17,8 @@ from pipelines.adapters.store.delta import DeltaStore
 from pipelines.messages.delivery import DeliveryManifest, LandedFile
 from pipelines.testing.ports import FixedClock
 from practices._arrivals import receipts, sqs_trigger
-from practices._arrivals.late_days import LateDays
-from practices._arrivals.s3_events import days_in_message
+from practices._arrivals.late_partitions import LatePartitions
+from practices._arrivals.s3_events import partitions_in_message
 from practices._arrivals.sqs_trigger import QueuedArrivals
 from practices._arrivals.trigger import ArrivalTrigger, LateArrivals
 from practices._connections import installation
@@ -28,8 +28,7 @@ from tests.practices.practice_harness import PracticeHarness
 
 ROOT = "s3://models/air"
 LONG_AFTER = datetime(2013, 2, 1, tzinfo=UTC)
-SOURCES = ("flights", "weather")
-KEY = f"air/landing/flights/{DAY}/_manifest.json"
+KEY = f"air/landing/flights/flights/{DAY}/_manifest.json"
 
 
 # ---- what a message tells --------------------------------------------------------------------------------------------
@@ -57,18 +56,18 @@ TEST_EVENT = json.dumps({"Service": "Amazon S3", "Event": "s3:TestEvent", "Bucke
     [
         (notification(record()), {DAY}),
         (notification(record(), record(KEY.replace("-05", "-07"))), {DAY, date(2013, 1, 7)}),
-        (notification(record(f"air/landing/weather/{DAY}/a file + ü.csv")), {DAY}),
+        (notification(record(f"air/landing/flights/weather/{DAY}/a file + ü.csv")), {DAY}),
         (notification(record(event="ObjectCreated:CompleteMultipartUpload")), {DAY}),
         (json.dumps({"Type": "Notification", "TopicArn": "arn", "Message": notification(record())}), {DAY}),
         (event_bridge(KEY), {DAY}),
-        (event_bridge(f"air/landing/flights/{DAY}/100%25+.csv"), {DAY}),
+        (event_bridge(f"air/landing/flights/flights/{DAY}/100%25+.csv"), {DAY}),
         (TEST_EVENT, set()),
         (json.dumps({"Type": "Notification", "Message": TEST_EVENT}), set()),
         (notification(record(bucket="another")), set()),
         (notification(record(KEY.replace("air/", "other/"))), set()),
         (notification(record(KEY.replace("flights", "planes"))), set()),
-        (notification(record("air/landing/flights/2013-02-30/rows.csv")), set()),
-        (notification(record("air/landing/flights/2013-01-05")), set()),
+        (notification(record("air/landing/flights/flights/2013-02-30/rows.csv")), set()),
+        (notification(record("air/landing/flights/flights/2013-01-05")), set()),
         (notification(record(event="ObjectRemoved:Delete")), set()),
         (notification({"eventName": "ObjectCreated:Put", "s3": {"bucket": None}}, record()), {DAY}),
         ("", set()),
@@ -82,11 +81,11 @@ TEST_EVENT = json.dumps({"Service": "Amazon S3", "Event": "s3:TestEvent", "Bucke
     ],
 )
 def test_a_message_tells_of_the_days_whose_files_were_written_and_of_nothing_else(body: str, days: set[date]) -> None:
-    assert days_in_message(body, ROOT, SOURCES) == days
+    assert partitions_in_message(body, ROOT, dataset()) == {f"{day}" for day in days}
 
 
 def test_a_store_at_the_top_of_its_bucket_is_told_of_too() -> None:
-    assert days_in_message(notification(record(KEY.removeprefix("air/"))), "s3://models", SOURCES) == {DAY}
+    assert partitions_in_message(notification(record(KEY.removeprefix("air/"))), "s3://models", dataset()) == {f"{DAY}"}
 
 
 # ---- the queue -------------------------------------------------------------------------------------------------------
@@ -153,7 +152,7 @@ def listen(trigger: LateArrivals, *meanwhile: Callable[[], None], patience: floa
             waiting = asyncio.ensure_future(anext(events))
             assert await nothing_heard(waiting, 1.5)
             await asyncio.to_thread(act)
-            days.append((await asyncio.wait_for(waiting, patience)).payload["days"])
+            days.append((await asyncio.wait_for(waiting, patience)).payload["partitions"])
         quiet = asyncio.ensure_future(anext(events))
         assert await nothing_heard(quiet, 2.5)
         quiet.cancel()
@@ -197,7 +196,7 @@ def test_what_landed_while_nobody_listened_is_announced_although_its_messages_ar
     drain(server, queue)
 
     async def first() -> Any:
-        return (await asyncio.wait_for(anext(queued(queue).run()), 10)).payload["days"]
+        return (await asyncio.wait_for(anext(queued(queue).run()), 10)).payload["partitions"]
 
     assert asyncio.run(first()) == ["2013-01-05"]
 
@@ -271,7 +270,7 @@ def test_a_triggerer_that_dies_after_it_received_a_message_loses_nothing(
     assert left(server, queue) > 0
 
     async def start_again() -> Any:
-        return (await asyncio.wait_for(anext(queued(queue).run()), 10)).payload["days"]
+        return (await asyncio.wait_for(anext(queued(queue).run()), 10)).payload["partitions"]
 
     assert asyncio.run(start_again()) == ["2013-01-05"]
 
@@ -286,8 +285,8 @@ def test_an_arrival_run_takes_up_the_days_that_were_announced_and_one_by_hand_ta
     harness: PracticeHarness, queue: str
 ) -> None:
     deliver(harness.store, date(2013, 1, 3), DAY)
-    events = [("flights:arrived", {"from_trigger": True, "payload": {"days": [f"{DAY}", "2013-01-09"]}})]
-    practice = LateDays(task_id="list_late_days", dataset="flights")
+    events = [("flights:arrived", {"from_trigger": True, "payload": {"partitions": [f"{DAY}", "2013-01-09"]}})]
+    practice = LatePartitions(task_id="list_late_days", dataset="flights")
     assert practice.execute(harness.context("arrive", "list_late_days", events=events)) == ["2013-01-05"]
     assert practice.execute(harness.context("arrive", "list_late_days")) == ["2013-01-03", "2013-01-05"]
 
@@ -335,18 +334,20 @@ def test_a_look_for_late_days_costs_a_listing_per_source_and_one_per_reference_o
     deliver(harness.store, *days)
     deal_with(harness, *days)
     trigger = LateArrivals("flights")
-    trigger._find_days()
-    assert asked(server, trigger._find_days) == 4
+    trigger._find_partitions()
+    assert asked(server, trigger._find_partitions) == 4
     deliver(harness.store, DAY, sources={"flights": 901})
-    assert [day for day, _ in trigger._find_days()] == [DAY]
+    assert [day for day, _ in trigger._find_partitions()] == [f"{DAY}"]
 
 
 def test_a_manifest_that_lands_last_completes_the_day(harness: PracticeHarness, queue: str) -> None:
     file = LandedFile(name="rows.csv", rows=1, sha256="0" * 64)
-    harness.store.put(store_paths.landing("flights", DAY, "rows.csv"), b"1")
+    harness.store.put(store_paths.landing("flights", "flights", DAY, "rows.csv"), b"1")
     deliver(harness.store, DAY, sources={"weather": 1, "planes": 1})
-    manifest = DeliveryManifest(source="flights", day=DAY, files=[file]).model_dump_json(by_alias=True).encode()
+    manifest = (
+        DeliveryManifest(source="flights", partition=f"{DAY}", files=[file]).model_dump_json(by_alias=True).encode()
+    )
     assert listen(
         queued(queue),
-        lambda: harness.store.put(store_paths.landing("flights", DAY, "_manifest.json"), manifest) and None,
+        lambda: harness.store.put(store_paths.landing("flights", "flights", DAY, "_manifest.json"), manifest) and None,
     ) == [["2013-01-05"]]

@@ -19,7 +19,7 @@ from practices._connections import installation
 from practices._operators import step_runner
 from tests.practices.landing import DAY
 
-REQUEST = IngestRequest(dataset="flights", day=DAY)
+REQUEST = IngestRequest(dataset="flights", partition=f"{DAY}")
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def ports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakePorts:
 def step(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """A step by the name of ``probe`` that says which request it was given."""
     module = ModuleType("pipelines.steps.probe")
-    module.run = lambda request, ports: IngestResult(dataset=request.dataset, day=request.day, sources=[])  # type: ignore[attr-defined]
+    module.run = lambda request, ports: IngestResult(dataset=request.dataset, partition=request.partition, sources=[])  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "pipelines.steps.probe", module)
     monkeypatch.setitem(wiring.STEPS, "probe", IngestRequest)
     return module
@@ -42,7 +42,9 @@ def step(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 def test_a_step_gets_its_request_and_gives_its_result_in_the_tasks_own_process(
     ports: FakePorts, step: ModuleType
 ) -> None:
-    assert step_runner.run_step("probe", REQUEST, IngestResult) == IngestResult(dataset="flights", day=DAY, sources=[])
+    assert step_runner.run_step("probe", REQUEST, IngestResult) == IngestResult(
+        dataset="flights", partition=f"{DAY}", sources=[]
+    )
 
 
 def test_what_a_step_refuses_reaches_the_task_as_it_is(ports: FakePorts, step: ModuleType) -> None:

@@ -10,20 +10,24 @@ from typing import Any
 import polars as pl
 import pytest
 
+from pipelines.spec.partitions import Partition, PartitionCalendar
 from pipelines.spec.source import SourceSpec
 from pipelines.steps.ingestion import contract as delivery
 from pipelines.steps.ingestion.csv_table import OPEN_QUOTE
 
 DAY = date(2013, 1, 5)
+PARTITION = PartitionCalendar("day", DAY).partition(f"{DAY}")
 GOOD = "id,at,score,kind\n1,2013-01-05T10:00:00Z,0.5,a\n2,2013-01-05T11:00:00Z,NA,b\n"
 
 
 CSV, PARQUET = "{source}/{partition}/data.csv", "{source}/{partition}/data.parquet"
 
 
-def read_delivery(content: bytes, source: SourceSpec, day: date, **options: Any) -> tuple[pl.DataFrame, list[str]]:
+def read_delivery(
+    content: bytes, source: SourceSpec, partition: Partition | None, **options: Any
+) -> tuple[pl.DataFrame, list[str]]:
     """A delivery of one file."""
-    return delivery.read_delivery({source.files.name: content}, source, day, **options)
+    return delivery.read_delivery({source.files.name: content}, source, partition, **options)
 
 
 def source(**changes: Any) -> SourceSpec:
@@ -37,11 +41,11 @@ def source(**changes: Any) -> SourceSpec:
 
 
 def failures(text: str, **changes: Any) -> list[str]:
-    return read_delivery(text.encode(), source(**changes), DAY)[1]
+    return read_delivery(text.encode(), source(**changes), PARTITION)[1]
 
 
 def test_a_good_file_is_typed_as_declared() -> None:
-    rows, found = read_delivery(GOOD.encode(), source(), DAY)
+    rows, found = read_delivery(GOOD.encode(), source(), PARTITION)
     assert found == []
     assert rows.rows()[1] == (2, datetime(2013, 1, 5, 11, tzinfo=UTC), None, "b")
     assert rows.dtypes == [pl.Int64, pl.Datetime("us", "UTC"), pl.Float64, pl.String]
@@ -79,7 +83,7 @@ def test_a_broken_line_does_not_hide_a_missing_column() -> None:
 
 def test_quotes_commas_and_foreign_line_ends_are_plain_csv() -> None:
     text = GOOD.replace("Z,0.5,a", 'Z,0.5,"a, ""b""\nc"').replace("\n2,", "\r\n2,")
-    rows, found = read_delivery(text.encode(), source(), DAY)
+    rows, found = read_delivery(text.encode(), source(), PARTITION)
     assert found == []
     assert rows["kind"].to_list() == ['a, "b"\nc', "b"]
 
@@ -104,7 +108,7 @@ def test_personal_data_are_not_shown_in_failures() -> None:
 def test_a_time_that_is_personal_is_not_shown_when_it_is_of_another_day() -> None:
     columns = {"id": {"type": "integer"}, "at": {"type": "timestamp", "pii": True}}
     text = b"id,at\n1,1984-01-05T10:00:00Z\n"
-    [fault] = read_delivery(text, source(columns=columns), DAY)[1]
+    [fault] = read_delivery(text, source(columns=columns), PARTITION)[1]
     assert fault.startswith("1 of 1 rows are of another day than 2013-01-05 by at in UTC; ")
     assert "1984" not in fault
 
@@ -114,10 +118,12 @@ def test_a_parquet_file_is_held_to_the_same_contract() -> None:
     frame = pl.DataFrame({"id": [1, 2], "at": [hour, hour], "score": [0.5, -1.0], "kind": ["a", None]})
     buffer = io.BytesIO()
     frame.with_columns(pl.col("at").dt.convert_time_zone("America/New_York")).write_parquet(buffer)
-    rows, found = read_delivery(buffer.getvalue(), source(files=PARQUET), DAY)
+    rows, found = read_delivery(buffer.getvalue(), source(files=PARQUET), PARTITION)
     assert found == ["column 'score': 1 of 2 values below 0, for example '-1.0' (line 2)"]
     assert rows["at"].to_list() == [datetime(2013, 1, 5, 11, tzinfo=UTC)] * 2
-    assert read_delivery(b"PAR1", source(files=PARQUET), DAY)[1][0].startswith("the file is not readable as Parquet")
+    assert read_delivery(b"PAR1", source(files=PARQUET), PARTITION)[1][0].startswith(
+        "the file is not readable as Parquet"
+    )
 
 
 def parquet(frame: pl.DataFrame) -> bytes:
@@ -129,12 +135,12 @@ def parquet(frame: pl.DataFrame) -> bytes:
 def test_fractions_of_a_second_are_kept_from_csv_and_from_parquet() -> None:
     moment = datetime(2013, 1, 5, 10, 0, 0, 750_000, tzinfo=UTC)
     text = GOOD.replace("2013-01-05T10:00:00Z", "2013-01-05T10:00:00.750Z")
-    from_csv, found = read_delivery(text.encode(), source(), DAY)
+    from_csv, found = read_delivery(text.encode(), source(), PARTITION)
     assert (found, from_csv["at"][0]) == ([], moment)
     frame = pl.DataFrame({"id": [1], "at": [moment], "score": [0.5], "kind": ["a"]})
     for unit in ("ms", "us", "ns"):
         delivered = parquet(frame.with_columns(pl.col("at").dt.cast_time_unit(unit)))
-        from_parquet, found = read_delivery(delivered, source(files=PARQUET), DAY)
+        from_parquet, found = read_delivery(delivered, source(files=PARQUET), PARTITION)
         assert (found, from_parquet["at"][0]) == ([], moment)
 
 
@@ -143,7 +149,7 @@ def test_a_time_finer_than_a_microsecond_is_refused_because_it_would_be_cut() ->
     assert "1 of 2 values not of type timestamp" in failures(text)[0]
     frame = pl.DataFrame({"id": [1], "at": [1_357_380_000_000_000_001], "score": [0.5], "kind": ["a"]})
     delivered = parquet(frame.with_columns(pl.col("at").cast(pl.Datetime("ns", "UTC"))))
-    assert "1 of 1 values not of type timestamp" in read_delivery(delivered, source(files=PARQUET), DAY)[1][0]
+    assert "1 of 1 values not of type timestamp" in read_delivery(delivered, source(files=PARQUET), PARTITION)[1][0]
 
 
 @pytest.mark.parametrize(
@@ -176,23 +182,23 @@ def test_a_word_for_nothing_is_a_value_where_the_contract_lists_it() -> None:
         "country": {"type": "string", "allowed": ["DE", "NA"]},
         "note": {"type": "string", "nullable": True},
     }
-    rows, found = read_delivery(b"id,country,note\n1,NA,NA\n2,DE,\n", source(columns=columns), DAY)
+    rows, found = read_delivery(b"id,country,note\n1,NA,NA\n2,DE,\n", source(columns=columns), PARTITION)
     assert (found, rows["country"].to_list(), rows["note"].to_list()) == ([], ["NA", "DE"], [None, None])
 
 
 def test_an_empty_field_is_a_value_where_no_null_value_is_empty() -> None:
     text = "id,at,score,kind\n1,2013-01-05T10:00:00Z,-,\n"
-    rows, found = read_delivery(text.encode(), source(files={"path": CSV, "null_values": ["-"]}), DAY)
+    rows, found = read_delivery(text.encode(), source(files={"path": CSV, "null_values": ["-"]}), PARTITION)
     assert (found, rows["kind"].to_list(), rows["score"].to_list()) == ([], [""], [None])
 
 
 def test_whole_doubles_are_integers_and_others_are_refused() -> None:
     columns = {"id": {"type": "integer"}, "seats": {"type": "integer", "nullable": True}}
     good = parquet(pl.DataFrame({"id": [1, 2, 3], "seats": [517.0, None, 533.0]}))
-    rows, found = read_delivery(good, source(files=PARQUET, columns=columns), DAY)
+    rows, found = read_delivery(good, source(files=PARQUET, columns=columns), PARTITION)
     assert (found, rows["seats"].to_list()) == ([], [517, None, 533])
     bad = parquet(pl.DataFrame({"id": [1, 2, 3], "seats": [517.5, 1e300, float("nan")]}))
-    found = read_delivery(bad, source(files=PARQUET, columns=columns), DAY)[1]
+    found = read_delivery(bad, source(files=PARQUET, columns=columns), PARTITION)[1]
     assert found[0].startswith("column 'seats': 3 of 3 values not of type integer, for example '517.5'")
 
 
@@ -234,19 +240,19 @@ def test_categories_are_compared_in_the_type_of_their_column(kind: str, allowed:
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_a_file_of_another_kind_is_named_for_what_it_is_and_nothing_else_is_said(content: bytes, said: str) -> None:
-    rows, found = read_delivery(content, source(), DAY)
+    rows, found = read_delivery(content, source(), PARTITION)
     assert [said in failure for failure in found] == [True], found
     assert rows.is_empty()
 
 
 def test_a_byte_order_mark_is_no_part_of_the_first_column() -> None:
-    rows, found = read_delivery(b"\xef\xbb\xbf" + GOOD.encode(), source(), DAY)
+    rows, found = read_delivery(b"\xef\xbb\xbf" + GOOD.encode(), source(), PARTITION)
     assert (found, rows.columns) == ([], ["id", "at", "score", "kind"])
 
 
 def test_a_source_keeps_its_own_columns_day_and_reasons() -> None:
     columns = {"id": {"type": "integer"}, "day": {"type": "string"}, "reasons": {"type": "string"}}
-    rows, found = read_delivery(b"id,day,reasons\n1,Monday,late\n", source(columns=columns), DAY)
+    rows, found = read_delivery(b"id,day,reasons\n1,Monday,late\n", source(columns=columns), PARTITION)
     assert (found, rows.to_dicts()) == ([], [{"id": 1, "source_day": "Monday", "reasons": "late"}])
 
 
@@ -254,9 +260,10 @@ def test_rows_of_another_local_day_are_refused_by_the_timestamp_of_the_key() -> 
     text = "id,at,score,kind\n1,2013-01-06T04:59:59Z,1,a\n2,2013-01-06T05:00:00Z,1,a\n3,2013-01-05T04:59:59Z,1,a\n"
     trips = source(key=["id", "at"])
     zone = "America/New_York"
-    [fault] = read_delivery(text.encode(), trips, DAY, timezone=zone)[1]
+    local_day = PartitionCalendar("day", DAY, timezone=zone).partition(f"{DAY}")
+    [fault] = read_delivery(text.encode(), trips, local_day, timezone=zone)[1]
     assert fault.startswith(
         "2 of 3 rows are of another day than 2013-01-05 by at in America/New_York, for example 2013-"
     )
     any_day = source(key=["id", "at"], event_time="none")
-    assert read_delivery(text.encode(), any_day, DAY, timezone=zone)[1] == []
+    assert read_delivery(text.encode(), any_day, local_day, timezone=zone)[1] == []

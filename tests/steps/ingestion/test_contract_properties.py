@@ -12,10 +12,12 @@ import pyarrow.parquet as pq
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipelines.spec.partitions import Partition, PartitionCalendar
 from pipelines.spec.source import SourceSpec
 from pipelines.steps.ingestion import contract as delivery
 
 DAY = date(2013, 1, 5)
+PARTITION = PartitionCalendar("day", DAY).partition(f"{DAY}")
 NULL_WORDS = ["NA", "", "-"]
 TYPES = ("integer", "number", "string", "timestamp")
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -35,9 +37,11 @@ names = st.one_of(
 columns = st.dictionaries(names, st.sampled_from(TYPES), min_size=1, max_size=4)
 
 
-def read_delivery(content: bytes, source: SourceSpec, day: date, **options: Any) -> tuple[pl.DataFrame, list[str]]:
+def read_delivery(
+    content: bytes, source: SourceSpec, partition: Partition | None, **options: Any
+) -> tuple[pl.DataFrame, list[str]]:
     """A delivery of one file."""
-    return delivery.read_delivery({source.files.name: content}, source, day, **options)
+    return delivery.read_delivery({source.files.name: content}, source, partition, **options)
 
 
 @st.composite
@@ -89,7 +93,7 @@ def test_a_csv_file_is_read_row_by_row_as_it_was_written(
     kinds, rows = table
     lines = [list(kinds), *([written(row[name], draw) for name in kinds] for row in rows)]
     content = "".join(",".join(field(cell, quoted=quoted) for cell in line) + line_end for line in lines).encode()
-    frame, failures = read_delivery((BYTE_ORDER_MARK if marked else b"") + content, contract(kinds), DAY)
+    frame, failures = read_delivery((BYTE_ORDER_MARK if marked else b"") + content, contract(kinds), PARTITION)
     assert failures == []
     expected = [
         {name: None if kinds[name] == "string" and value in NULL_WORDS else value for name, value in row.items()}
@@ -120,7 +124,7 @@ def test_a_parquet_file_is_read_row_by_row_as_it_was_written(
     source = SourceSpec.model_validate(
         contract(kinds).model_dump(exclude={"files"}) | {"files": "{source}/{partition}/rows.parquet"}
     )
-    frame, failures = read_delivery(buffer.getvalue(), source, DAY)
+    frame, failures = read_delivery(buffer.getvalue(), source, PARTITION)
     assert (failures, frame.to_dicts()) == ([], rows)
 
 
@@ -132,7 +136,7 @@ def test_the_verdict_on_a_value_does_not_depend_on_the_other_rows(kind: str, cel
 
     def faults(cells: list[str]) -> list[str]:
         lines = ["id,cell", *(f'{number},"{text.replace(chr(34), chr(34) * 2)}"' for number, text in enumerate(cells))]
-        return read_delivery("\n".join(lines).encode(), source, DAY)[1]
+        return read_delivery("\n".join(lines).encode(), source, PARTITION)[1]
 
     alone, among = faults([cell]), faults([*["NA"] * len(others), good, cell])
     assert bool(alone) == bool(among)
@@ -145,5 +149,7 @@ def test_the_verdict_on_a_value_does_not_depend_on_the_other_rows(kind: str, cel
 @given(st.binary(max_size=200))
 def test_any_bytes_at_all_are_rows_or_named_faults(content: bytes) -> None:
     for form in ("csv", "parquet"):
-        rows, failures = read_delivery(content, contract({"id": "integer"}, files={"path": CSV, "format": form}), DAY)
+        rows, failures = read_delivery(
+            content, contract({"id": "integer"}, files={"path": CSV, "format": form}), PARTITION
+        )
         assert failures or rows.columns == ["id"]
