@@ -33,7 +33,7 @@ def ports(tmp_path: Path) -> FakePorts:
 
 def test_each_daily_source_lands_a_folder_a_day_and_a_reference_one_copy(ports: FakePorts) -> None:
     landed = land(FIRST, date(2013, 1, 3), ports)
-    days = [(manifest.source, manifest.day.day) for manifest in landed]
+    days = [(manifest.source, date.fromisoformat(manifest.partition).day) for manifest in landed]
     daily = [(source, day) for source in ("flights", "weather") for day in (1, 2, 3)]
     assert sorted(days) == sorted([*daily, ("planes", 1), ("airports", 1)])
 
@@ -81,7 +81,7 @@ def test_a_reference_copy_is_the_original_byte_by_byte(ports: FakePorts, source:
 def test_an_earlier_first_day_brings_a_reference_copy_of_its_own(ports: FakePorts) -> None:
     land(date(2013, 1, 3), date(2013, 1, 4), ports, sources=["planes"])
     assert land(date(2013, 1, 5), date(2013, 1, 5), ports, sources=["planes"]) == []
-    assert [manifest.day for manifest in land(FIRST, FIRST, ports, sources=["planes"])] == [FIRST]
+    assert [copy.partition for copy in land(FIRST, FIRST, ports, sources=["planes"])] == [f"{FIRST}"]
 
 
 def test_the_manifest_is_the_last_to_be_written_also_the_second_time(ports: FakePorts) -> None:
