@@ -26,9 +26,9 @@ Clock = Callable[[], datetime]
 class Store(Protocol):
     """Tables by partition and files by path, under one root.
 
-    A table is named ``<layer>/<name>`` (``raw/flights.flights``). A table by day has the column ``day`` (date), every
+    A table is named ``<layer>/<name>`` (``raw/city.trips``). A table by day has the column ``day`` (date), every
     other one the column ``partition`` (the key, see ``pipelines.spec.partitions``). A path is relative to the root
-    (``profiles/validated/flights.flights/2013-01-05.json``). Raises ``Unavailable`` when the storage does not answer,
+    (``profiles/validated/city.trips/2013-01-05.json``). Raises ``Unavailable`` when the storage does not answer,
     ``Refused`` for what does not exist.
     """
 

@@ -25,7 +25,7 @@ SHOWN_ROWS = 50
 def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser("quarantine", help="show quarantined rows and why", description=__doc__)
     parser.add_argument("dataset")
-    parser.add_argument("source", help="for example flights")
+    parser.add_argument("source", help="for example trips")
     parser.add_argument(
         "--since", type=arguments.day, metavar="DAY", help="first day; partitions that end before it are left out"
     )

@@ -12,7 +12,7 @@ from pipelines.ports import Ports, Store
 
 def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser("restore", help="put a table back to an earlier version", description=__doc__)
-    parser.add_argument("table", help="for example validated/flights.flights")
+    parser.add_argument("table", help="for example validated/city.trips")
     parser.add_argument(
         "version", type=arguments.table_version, nargs="?", help="version to go back to; none: only print the newest"
     )

@@ -52,7 +52,7 @@ class PublishResult(Message):
     dataset: str
     partition: str
     versions: dict[str, int] = {}
-    """Table to version, for example ``validated/flights.flights`` to 12."""
+    """Table to version, for example ``validated/city.trips`` to 12."""
     superseded: list[str] = []
     """Tables that were left as they are, because a newer delivery of the partition had been published."""
     profiles: dict[str, str] = {}

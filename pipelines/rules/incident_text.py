@@ -53,7 +53,7 @@ def notice(
 
 
 def headline(incident: Incident, event: Event) -> str:
-    """``[critical] resolved: flight_delay: humid broke: …``, without line breaks."""
+    """``[critical] resolved: churn: amount broke: …``, without line breaks."""
     what = " ".join(incident.what.split())
     return f"[{incident.severity}] {EVENT_WORDS[event]}{incident.model}: {what}"
 

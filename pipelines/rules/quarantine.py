@@ -28,7 +28,7 @@ def judge_audit(audit: AuditResult, max_quarantined_share: float) -> Verdict:
 
 
 def _finding(source: SourceAudit) -> str:
-    """``flights: 893 rows accepted, 1 quarantined: no departure time (1 rows)``"""
+    """``trips: 893 rows accepted, 1 quarantined: no time of departure (1 rows)``"""
     reasons = "; ".join(f"{reason} ({rows} rows)" for reason, rows in sorted(source.reasons.items()))
     counts = f"{source.source}: {source.accepted} rows accepted, {source.quarantined} quarantined"
     return f"{counts}: {reasons}" if reasons else counts

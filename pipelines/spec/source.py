@@ -151,6 +151,11 @@ class SourceSpec(DeclarationBlock):
         candidates = self.time_columns()
         return EventTime(candidates[0]) if len(candidates) == 1 else None
 
+    @property
+    def may_land_no_file(self) -> bool:
+        """Whether a delivery without a file is one without rows: its files are any number, and it may be empty."""
+        return self.empty == "allowed" and "*" in self.files.name
+
     def known_time(self, column: str) -> KnownTime | None:
         """When the values of a column are known, as declared; None: when the partition is due."""
         for names, known in self.known_columns.items():

@@ -195,11 +195,11 @@ def _read_delivery(contract: Contract, key: str, store: Store) -> Delivery:
         failures.append(
             f"{MANIFEST} describes {of_other}{manifest.source} {manifest.partition}, not {contract.name} {key}"
         )
-    contents, faults = landed_files(manifest, source.files, lambda file: _landed(contract, key, file, store))
+    contents, faults = landed_files(manifest, source, lambda file: _landed(contract, key, file, store))
     digests = {file.name: file.sha256 for file in manifest.files}
     counts = {file.name: file.rows for file in manifest.files}
     rows, broken = no_rows, list[str]()
-    if contents:
+    if contents or not faults:
         rows, broken = contract.read(contents, key, counts)
     return Delivery(contract, key, rows, [*failures, *faults, *broken], digests)
 

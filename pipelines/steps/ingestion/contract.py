@@ -14,6 +14,7 @@ from pipelines.spec.partitions import Partition
 from pipelines.spec.source import ROW_KEY, SourceSpec
 from pipelines.steps.ingestion.column_values import forms_of, typed_columns
 from pipelines.steps.ingestion.delivered_file import read_file
+from pipelines.tables.column_types import stored_column_type
 from pipelines.tables.event_instants import event_instants
 from pipelines.tables.row_identity import ROW_COLUMN, row_names
 
@@ -48,8 +49,15 @@ def read_delivery(
         parts += [] if typed is None else [typed]
     if len(parts) < len(files):
         return pl.DataFrame(), limited(failures)
-    rows, faults = _check_table(pl.concat(parts, how="diagonal"), source, partition, timezone)
+    table = pl.concat(parts, how="diagonal") if parts else _no_rows(source)
+    rows, faults = _check_table(table, source, partition, timezone)
     return rows, limited([*failures, *faults])
+
+
+def _no_rows(source: SourceSpec) -> pl.DataFrame:
+    """A delivery without a file."""
+    rows = pl.DataFrame(schema={name: stored_column_type(column) for name, column in source.columns.items()})
+    return rows.with_columns(row_names(b"", pl.Series(dtype=pl.Int64))) if source.key == ROW_KEY else rows
 
 
 def _read_part(name: str, content: bytes, source: SourceSpec) -> tuple[pl.DataFrame | None, list[str]]:

@@ -7,14 +7,15 @@ from collections import Counter
 from collections.abc import Callable
 
 from pipelines.messages.delivery import DeliveryManifest
-from pipelines.spec.source_files import SourceFiles
+from pipelines.spec.source import SourceSpec
 from pipelines.store_paths import MANIFEST
 
 
 def landed_files(
-    manifest: DeliveryManifest, files: SourceFiles, get: Callable[[str], bytes | None]
+    manifest: DeliveryManifest, source: SourceSpec, get: Callable[[str], bytes | None]
 ) -> tuple[dict[str, bytes], list[str]]:
     """Name to content of each listed file that is there, and the faults. ``get``: a file's content, None: missing."""
+    files = source.files
     names = [file.name for file in manifest.files]
     failures = [f"{MANIFEST} lists {name!r} more than once" for name, times in Counter(names).items() if times > 1]
     failures += [
@@ -23,7 +24,7 @@ def landed_files(
         if not files.has(name)
     ]
     listed = {file.name: file for file in manifest.files if files.has(file.name)}
-    if not listed:
+    if not listed and not source.may_land_no_file:
         failures.append(f"{MANIFEST} does not list {files.name}")
     contents: dict[str, bytes] = {}
     for name, file in listed.items():

@@ -97,7 +97,7 @@ def test_failures_are_shown_up_to_a_number_and_counted_beyond() -> None:
 def test_each_file_is_held_against_the_manifest(names: list[str], there: set[str], faults: list[str]) -> None:
     listed = [LandedFile(name=n, rows=2, sha256=hashlib.sha256(FILES.get(n, b"")).hexdigest()) for n in names]
     manifest = DeliveryManifest.model_validate({"source": "purchases", "day": str(DAY), "files": listed})
-    contents, failures = landed_files(manifest, source().files, lambda name: FILES.get(name) if name in there else None)
+    contents, failures = landed_files(manifest, source(), lambda name: FILES.get(name) if name in there else None)
     assert [failure.startswith(fault) for failure, fault in zip(failures, faults, strict=True)] == [True] * len(faults)
     assert set(contents) == {name for name in there if name.endswith(".txt")}
 
