@@ -108,6 +108,7 @@ def test_a_partition_is_read_back_from_its_key_and_from_its_record(
         ("once", "2013-01-05"),
         ("once", ""),
     ],
+    ids=[f"key {number}" for number in range(17)],
 )
 def test_a_text_that_is_no_key_of_the_calendar_is_refused_naming_the_form(every: Every, key: str) -> None:
     calendar = PartitionCalendar(every, date(2013, 1, 1), date(2013, 12, 31))
@@ -126,6 +127,7 @@ def test_a_text_that_is_no_key_of_the_calendar_is_refused_naming_the_form(every:
         ("2024-01-05T10:00Z", "hour 2024-01-05T10:00Z"),
         ("all", "partition all"),
     ],
+    ids=["day", "week", "month", "hour", "once"],
 )
 def test_a_partition_is_called_by_its_kind_and_key(key: str, name: str) -> None:
     assert partition_name(key) == name
