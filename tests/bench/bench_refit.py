@@ -32,7 +32,7 @@ from pipelines.steps.training.snapshot import Snapshot
 from pipelines.tables.encoding import encode
 from pipelines.tables.entity_id import entity_id, label_time
 from pipelines.testing.ports import FakePorts
-from tests.bench.bench_features import INCLUDE, NEW_YORK, year
+from tests.bench.bench_features import INCLUDE, year
 
 MODELS = ("flight_delay", "arrival_delay_minutes")
 FIRST, LAST = date(2013, 3, 31), date(2013, 12, 3)
@@ -99,7 +99,7 @@ def run(every: int) -> Iterator[dict[str, Any]]:
     ports = FakePorts.make(Path("/nonexistent"), catalog=catalog)
     frames = year()
     days = frames["flights"]["day"].unique().sort().to_list()
-    features = compute_features(catalog.view_of(MODELS[0]), frames, days, timezone=NEW_YORK)
+    features = compute_features(catalog.view_of(MODELS[0]), frames, days, catalog.dataset_of(MODELS[0]))
     ends = [FIRST + timedelta(days=every * number) for number in range((LAST - FIRST).days // every + 1)]
     rows = {model: labelled(model, catalog, frames, features) for model in MODELS}
     measured: dict[str, list[float]] = {model: [] for model in MODELS}
