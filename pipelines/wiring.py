@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import cached_property, partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from pipelines.errors import Refused
+from pipelines.errors import Refused, Unavailable
 from pipelines.messages import (
     comparison,
     evaluation,
@@ -106,8 +107,9 @@ class RealPorts:
 
         store = DeltaStore(self.settings.store, self._store_options)
         if store.root not in CHECKED_STORES:
-            check_format(store)
-            CHECKED_STORES.add(store.root)
+            with suppress(Unavailable):  # who uses the store is told, and its format is checked when it is next opened
+                check_format(store)
+                CHECKED_STORES.add(store.root)
         return store
 
     @cached_property

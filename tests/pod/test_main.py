@@ -198,9 +198,11 @@ def test_declarations_bear_the_digest_of_their_content_and_are_written_once(stor
 
 
 def test_a_result_is_named_by_its_digest(store: DeltaStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    request = ValidateRequest.model_validate({"dataset": "flights", "day": "2013-01-01"})
+    request = ValidateRequest.model_validate({"dataset": "flights", "partition": "2013-01-01"})
     ticket(store, "audit_partition", request.model_dump_json(by_alias=True))
-    answer: Any = AuditResult.model_validate({"dataset": "flights", "day": "2013-01-01", "sources": [], "staged": "s"})
+    answer: Any = AuditResult.model_validate(
+        {"dataset": "flights", "partition": "2013-01-01", "sources": [], "staged": "s"}
+    )
     code = (
         "import pipelines.steps.audit_partition as a\nfrom pipelines.messages.validation import AuditResult\n"
         f"a.run = lambda *_: AuditResult.model_validate_json({answer.model_dump_json(by_alias=True)!r})\n"
