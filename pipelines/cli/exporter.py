@@ -29,13 +29,13 @@ def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser("exporter", help="serve metrics of Airflow and the ledger", description=__doc__)
     parser.add_argument("--host", default="127.0.0.1", help="address to listen at (%(default)s)")
     parser.add_argument("--port", type=arguments.count, default=PORT, help="port to listen at (%(default)s)")
-    parser.add_argument("--token-file", type=Path, help="file with the bearer token that a scrape has to send")
+    parser.add_argument("--token-file", metavar="FILE", help="file with the bearer token that a scrape has to send")
     parser.set_defaults(run=_run)
 
 
 def _run(options: argparse.Namespace, ports: Ports) -> int:
     """Serve until SIGTERM or SIGINT."""
-    token = _read_token(options.token_file)
+    token = _read_token(Path(options.token_file)) if options.token_file else None
     if token is None and not is_loopback(options.host):
         raise Refused(f"others reach {options.host}, so that a scrape has to prove who it is; name a --token-file")
     application = metrics_application(ports, token)
@@ -94,9 +94,7 @@ def open_airflow(settings: Settings, environment: Mapping[str, str] = os.environ
     return AirflowApi(f"http://127.0.0.1:{embedded_ports(settings.home)['airflow']}", READER, known[READER])
 
 
-def _read_token(path: Path | None) -> str | None:
-    if path is None:
-        return None
+def _read_token(path: Path) -> str:
     token = _read_secret(path, "the exporter's token")
     if len(token) < SHORTEST_TOKEN:
         raise Refused(f"the token in {path} has {len(token)} characters; it needs at least {SHORTEST_TOKEN}")

@@ -15,7 +15,10 @@ from pipelines.testing.rollout_target import FakeTarget
 
 MODELS = "there are arrival_delay_minutes, flight_delay"
 DAYS = ("--from", "2013-01-05", "--to", "2013-01-05")
-WITHOUT_NAMES = {"up", "stop", "airflow", "gateway", "demo", "completion", "reader"}
+WITHOUT_NAMES = {
+    *("up", "stop", "airflow", "gateway", "demo", "completion", "reader"),
+    *("alert-rules", "exporter", "watch"),
+}
 """Commands that take none, or (reader) one that there is not yet."""
 CASES = [
     (("check", "nosuch"), "nothing is called nosuch; there are arrival_delay_minutes, flight_delay, flights"),
@@ -34,6 +37,9 @@ CASES = [
     (("restore", "validated/nosuch", "3"), "there is no table validated/nosuch; there is quarantine/flights.flights"),
     (("quarantine", "nosuch", "flights"), "there is no dataset nosuch; there is flights"),
     (("quarantine", "flights", "nosuch"), "flights has no source nosuch; there are flights, weather, planes, airports"),
+    (("deliver", "nosuch", "flights", "2013-01-05", "f.csv"), "there is no dataset nosuch; there is flights"),
+    (("deliver", "flights", "nosuch", "2013-01-05", "f.csv"), "flights has no source nosuch; there are flights"),
+    (("incidents", "--model", "nosuch"), "there is no model nosuch; there are arrival_delay_minutes, flight_delay"),
     (("traffic", "nosuch", "--from", "2013-01-05"), f"there is no model nosuch; {MODELS}"),
     (("replay", *DAYS, "--model", "nosuch"), f"there is no model nosuch; {MODELS}"),
     (("land", *DAYS, "--dataset", "nosuch"), "there is no dataset nosuch; there is flights"),

@@ -95,7 +95,7 @@ def faults_left(gateway: Gateway) -> list[str]:
         return values["airworthy_bytes_in_flight"] == "0" and float(values["airworthy_connections"]) <= 2
 
     try:
-        gateway.wait_for(settled, 20)
+        gateway.wait_for(settled)
     except AssertionError:
         faults.append("bytes or connections of callers that have left stay counted")
     if "Traceback" in gateway.log:

@@ -108,7 +108,7 @@ def test_every_reason_against_a_plan_is_named_by_its_place() -> None:
     assert [reason.split(":")[0] for reason in refusal.value.reasons] == ["metrics.0.max_rate", "alpha"]
     with pytest.raises(Refused) as refusal:
         make_analysis_plan({"metrics": []}, measured=COUNTED)
-    assert refusal.value.reasons[0].startswith("plan: ")
+    assert refusal.value.reasons[0].startswith("(whole analysis): metrics: no metric can fail")
 
 
 def test_units_with_an_event_are_those_of_the_stage_where_they_are_counted() -> None:

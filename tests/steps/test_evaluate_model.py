@@ -156,7 +156,7 @@ def world(tracking: tuple[MlflowClient, str, str], tmp_path: Path, monkeypatch: 
     spec = Catalog(models={"late": _model_spec(tmp_path)}, views={"flights": _view()}, datasets={"flights": _dataset()})
     settings = Settings.from_environment({"AIRWORTHY_HOME": str(tmp_path), "MLFLOW_TRACKING_URI": uri})
     world = World(settings, spec, client, experiment)
-    monkeypatch.setattr(evaluate_model, "load_model", lambda info, ports, digests: ports.models[info.version])
+    monkeypatch.setattr(evaluate_model, "load_model", lambda info, ports, digests, part: ports.models[info.version])
     return world
 
 

@@ -47,7 +47,9 @@ class World:
             strategy = self.ports.catalog.model("small_delay").training.split.strategy
             snapshot = keep_snapshot(self.ports.store, over_days(days, first, strategy))
             result = train_model.run(request(snapshot, run_key=f"run {key}", seed=seed), self.ports)
-            self.digests[result.version] = ModelDigests(model_digest=result.model_digest)
+            self.digests[result.version] = ModelDigests(
+                model_digest=result.model_digest, judged_digest=result.judged_digest
+            )
             self._trained[key] = result.version
         return self._trained[key]
 

@@ -38,7 +38,8 @@ def order_of(world: FakePorts) -> TrainingPlan:
 
 
 def test_the_digest_of_an_order_for_the_cpu_is_what_it_was_before_there_were_gpus(tmp_path: Path, shared: Path) -> None:
-    order = order_of(ports(tmp_path, shared))
+    """Nor did refits change it, where none is made."""
+    order = order_of(ports(tmp_path, shared)).model_copy(update={"refit": False})
     assert order.digest() == KEPT_DIGEST
     assert "device" not in order.model_dump_json(by_alias=True)
     assert TrainingPlan.model_validate_json(order.model_dump_json(by_alias=True)) == order
