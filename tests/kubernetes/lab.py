@@ -266,7 +266,7 @@ def _view() -> dict[str, Any]:
     """The small view, its wind taken from a column that the flights have (the snapshots are written by hand)."""
     declared = small_training.view().model_dump(mode="json", by_alias=True)
     declared["features"]["wind_speed"]["source_columns"] = ["flights.air_time"]
-    declared["features"]["wind_speed"]["transformation"]["column"] = "air_time"
+    declared["features"]["wind_speed"]["transformation"]["column"] = "hour"
     return declared
 
 
