@@ -263,9 +263,9 @@ def declare_small(include: Path, pod: dict[str, Any], runner: dict[str, Any] | N
 
 
 def _view() -> dict[str, Any]:
-    """The small view, its wind taken from a column that the flights have (the snapshots are written by hand)."""
+    """The small view, the hour in place of the wind, since flights have no wind (the snapshots are written by hand)."""
     declared = small_training.view().model_dump(mode="json", by_alias=True)
-    declared["features"]["wind_speed"]["source_columns"] = ["flights.air_time"]
+    declared["features"]["wind_speed"]["source_columns"] = ["flights.hour"]
     declared["features"]["wind_speed"]["transformation"]["column"] = "hour"
     return declared
 
