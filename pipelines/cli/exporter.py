@@ -54,7 +54,7 @@ def metrics_application(ports: Ports, token: str | None) -> Wsgi:
     from pipelines.observability.collector import InstallationCollector
 
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(InstallationCollector(ports.ledger, open_airflow(ports.settings)))
+    registry.register(InstallationCollector(ports.ledger, ports.incidents, open_airflow(ports.settings)))
     metrics = make_wsgi_app(registry)
 
     def application(environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:

@@ -13,8 +13,9 @@ from prometheus_client.registry import Collector
 
 from pipelines.errors import AirworthyError
 from pipelines.observability.airflow_metrics import airflow_metrics
+from pipelines.observability.incident_metrics import incident_metrics
 from pipelines.observability.ledger_metrics import ledger_metrics
-from pipelines.ports import Ledger
+from pipelines.ports import Incidents, Ledger
 
 KEEP_SECONDS = 10.0
 """Two scrapes within this time get the same numbers, so that several Prometheus servers cost no more than one."""
@@ -39,12 +40,14 @@ class InstallationCollector(Collector):
     def __init__(
         self,
         ledger: Ledger,
+        incidents: Incidents,
         airflow: AirflowFacts | None,
         *,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._ledger, self._airflow, self._now, self._monotonic = ledger, airflow, now, monotonic
+        self._ledger, self._incidents, self._airflow = ledger, incidents, airflow
+        self._now, self._monotonic = now, monotonic
         self._kept: list[Metric] = []
         self._kept_until = float("-inf")
 
@@ -62,8 +65,11 @@ class InstallationCollector(Collector):
     def _of_ledger(self) -> list[Metric]:
         return _with_presence(
             "airworthy_ledger_up",
-            "1 if the ledger's database answers.",
-            lambda: list(ledger_metrics(self._ledger.entries(), self._now())),
+            "1 if the database of ledger and incidents answers.",
+            lambda: [
+                *ledger_metrics(self._ledger.entries(), self._now()),
+                *incident_metrics(self._incidents.read(active_only=True), self._incidents.waiting(), self._now()),
+            ],
         )
 
     def _of_airflow(self) -> list[Metric]:

@@ -91,6 +91,7 @@ ROWS: dict[str, tuple[Panel, ...]] = {
         ),
         Panel("From training to release", "s", {"{{model}}": f"airworthy_time_to_deploy_seconds{MODEL}"}),
         Panel("Since the newest release", "s", {"{{model}}": f"airworthy_release_age_seconds{MODEL}"}),
+        Panel("Incidents", "short", {"{{model}} {{severity}} {{status}}": f"airworthy_incidents{MODEL}"}),
         Panel("Runs of the last day", "short", {"{{dag_id}} {{state}}": "airworthy_airflow_runs"}),
         Panel("Waiting for a person", "s", {"{{dag_id}}": "airworthy_airflow_waiting_seconds"}),
         Panel("Airflow's heartbeats", "s", {"{{component}}": "airworthy_airflow_heartbeat_age_seconds"}),

@@ -6,7 +6,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from pipelines.errors import Unavailable
+from pipelines.messages.incident import Incident, IncidentStatus, Severity
 from pipelines.ports import Ledger
+from pipelines.testing.ports import NoIncidents
 
 
 class StandingAirflow:
@@ -47,6 +49,31 @@ class StandingAirflow:
     def import_errors(self) -> list[dict[str, Any]]:
         self._ago()
         return []
+
+
+class StandingIncidents(NoIncidents):
+    """Two incidents that nobody has taken, one that somebody has, and three messages that wait for a channel."""
+
+    def __init__(self, at: datetime) -> None:
+        self._at = at
+
+    def read(self, *, active_only: bool = False) -> list[Incident]:
+        assert active_only
+        taken = self._incident("drift", "acknowledged", "warning", hours=3)
+        return [
+            self._incident(kind, "open", "critical", hours=hours)
+            for kind, hours in (("performance", 2), ("drift_fault", 1))
+        ] + [taken]
+
+    def waiting(self) -> dict[str, int]:
+        return {"pager": 3}
+
+    def _incident(self, kind: str, status: IncidentStatus, severity: Severity, *, hours: float) -> Incident:
+        began = self._at - timedelta(hours=hours)
+        times = {"first_seen": began, "opened": began, "last_seen": self._at}
+        return Incident(
+            model="m", kind=kind, subject="1", status=status, severity=severity, what="it is worse", **times
+        )
 
 
 def lines_of_a_model(ledger: Ledger, model: str) -> None:

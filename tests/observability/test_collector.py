@@ -8,17 +8,17 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from pipelines.errors import Unavailable
 from pipelines.observability.collector import KEEP_SECONDS, InstallationCollector
-from pipelines.ports import Ledger
-from pipelines.testing.ports import FixedClock, MemoryLedger
-from tests.observability.installation import StandingAirflow, lines_of_a_model
+from pipelines.ports import Incidents, Ledger
+from pipelines.testing.ports import FixedClock, MemoryLedger, NoIncidents
+from tests.observability.installation import StandingAirflow, StandingIncidents, lines_of_a_model
 
 NOW = datetime(2013, 3, 2, 6, tzinfo=UTC)
 
 
-def scrape(ledger: Ledger, airflow: StandingAirflow | None) -> dict[str, float]:
+def scrape(ledger: Ledger, airflow: StandingAirflow | None, incidents: Incidents | None = None) -> dict[str, float]:
     """Sample, with its labels as Prometheus writes them, to its value."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(InstallationCollector(ledger, airflow, now=lambda: NOW))
+    registry.register(InstallationCollector(ledger, incidents or NoIncidents(), airflow, now=lambda: NOW))
     lines = generate_latest(registry).decode().splitlines()
     return {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in lines if not line.startswith("#")}
 
@@ -53,6 +53,16 @@ def test_the_ledgers_lines_are_counted_and_its_newest_verdicts_are_shown() -> No
     assert not any(name.startswith("airworthy_airflow") for name in samples)
 
 
+def test_incidents_that_are_not_over_are_counted_and_aged_and_waiting_messages_told() -> None:
+    """By model, severity and status; the oldest of several gives the age."""
+    samples = scrape(MemoryLedger(), None, StandingIncidents(NOW))
+    labels = '{model="m",severity="critical",status="open"}'
+    assert samples[f"airworthy_incidents{labels}"] == 2
+    assert samples[f"airworthy_incident_age_seconds{labels}"] == 7200
+    assert samples['airworthy_incidents{model="m",severity="warning",status="acknowledged"}'] == 1
+    assert samples['airworthy_messages_waiting{channel="pager"}'] == 3
+
+
 def test_what_does_not_answer_leaves_out_its_own_metrics_alone() -> None:
     """Airflow is down: the ledger's metrics stay, and the other way round."""
 
@@ -78,7 +88,7 @@ def test_scrapes_within_ten_seconds_ask_once() -> None:
             asked.append(seconds[0])
             return []
 
-    collector = InstallationCollector(CountedLedger(), None, monotonic=lambda: seconds[0])
+    collector = InstallationCollector(CountedLedger(), NoIncidents(), None, monotonic=lambda: seconds[0])
     for moment in (0.0, KEEP_SECONDS - 1, KEEP_SECONDS, KEEP_SECONDS + 1):
         seconds[0] = moment
         list(collector.collect())

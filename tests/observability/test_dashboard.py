@@ -28,7 +28,7 @@ from pipelines.testing.ports import FakePorts
 from pipelines.wiring import open_ports
 from tests.debian import debian_program
 from tests.free_port import free_port
-from tests.observability.installation import StandingAirflow, lines_of_a_model
+from tests.observability.installation import StandingAirflow, StandingIncidents, lines_of_a_model
 from tests.serving.gateway_process import ROWS, Gateway, write_bundle
 
 CONNECTIONS = 20
@@ -59,8 +59,9 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             assert gateway.release(version, write_bundle(folder / "bundles", version)).status_code == 200, gateway.log
         ports = FakePorts.make(folder)
         lines_of_a_model(ports.ledger, MODEL)
+        incidents = StandingIncidents(datetime.now(UTC))
         registry = CollectorRegistry(auto_describe=False)
-        registry.register(InstallationCollector(ports.ledger, StandingAirflow(datetime.now(UTC))))
+        registry.register(InstallationCollector(ports.ledger, incidents, StandingAirflow(datetime.now(UTC))))
         with served(make_wsgi_app(registry)) as exporter:
             process = _start(
                 program, folder, address, {"airworthy-gateway": f"127.0.0.1:{gateway.port}", "airworthy": exporter}
