@@ -19,6 +19,7 @@ def core_api() -> Any:
     """A ``kubernetes.client.CoreV1Api``; without ``KUBECONFIG`` the test is skipped, with one it has to answer."""
     if not os.environ.get("KUBECONFIG"):
         pytest.skip("no cluster: set KUBECONFIG to run the tests that need one")
+    import kubernetes_asyncio.config  # noqa: F401 - it keeps the KUBECONFIG of its import, which a test may change
     from kubernetes import client, config
 
     config.load_kube_config()
