@@ -18,6 +18,8 @@ from pipelines.spec.row_expression import columns_of, parsed
 VAGUE_NAME_PATTERN = re.compile(r"^(f|x|v|col|feat|feature|var|variable|tmp|temp|test|data|value|field|input)_?\d*$")
 WINDOW_SUFFIX = re.compile(r"_(\d+)(m|h|d)$")
 HOURS_PER_UNIT = {"m": 1 / 60, "h": 1.0, "d": 24.0}
+RESERVED_COLUMNS = ("prediction_time", "day", "label_time", "target", "label", "part", "prediction", "entity_id")
+"""Columns that the feature table, a snapshot, its profile and a join with the prediction log have of their own."""
 
 
 class DirectColumn(DeclarationBlock):
@@ -204,16 +206,18 @@ class FeatureView(DeclarationBlock):
 
     @model_validator(mode="after")
     def check_reserved_names(self) -> Self:
-        columns = {"prediction_time", "day"}
-        reserved = {*columns, self.label.name} & set(self.features)
+        reserved = {*RESERVED_COLUMNS, self.label.name} & set(self.features)
         if reserved:
             raise ValueError(f"features {sorted(reserved)} have reserved names; rename them")
+        if self.label.name in RESERVED_COLUMNS:
+            raise ValueError(f"label {self.label.name!r} has a reserved name; rename it")
         others = {name for name, feature in self.features.items() if not feature.is_column(name)}
-        taken = sorted(set(self.key) & {*columns, self.label.name, *others})
+        taken = sorted(set(self.key) & {*RESERVED_COLUMNS, self.label.name, *others})
         if taken:
             raise ValueError(
-                f"key columns {taken} share their name with another column of the feature table: of its time, its day, "
-                "its label or a feature; rename the feature or the label, or have the source rename the column"
+                f"key columns {taken} share their name with another column of the feature table or of a snapshot: "
+                "of its time, day, part, label or answer, or a feature; rename the feature or the label, or have the "
+                "source rename the column"
             )
         return self
 

@@ -13,7 +13,7 @@ import yaml
 from pipelines.errors import Refused
 from pipelines.spec.catalog import Catalog, model_faults, read_declaration, target_faults, view_faults
 from pipelines.spec.dataset import DatasetSpec
-from pipelines.spec.features import FeatureView
+from pipelines.spec.features import RESERVED_COLUMNS, FeatureView
 from pipelines.spec.model import ModelSpec
 from pipelines.spec.plain_yaml import load
 from tests.steps.flights_by_hand import DATASET, INCLUDE, VIEW, model
@@ -87,7 +87,15 @@ def test_a_window_over_what_is_known_only_at_arrival_is_refused(tmp_path: Path) 
     assert "reads 'arr_delay', an outcome" in refusal(written(tmp_path, fields), FeatureView)
 
 
-@pytest.mark.parametrize("name", ["prediction_time", "day", "late"])
+@pytest.mark.parametrize("name", RESERVED_COLUMNS)
+def test_a_label_may_not_bear_the_name_of_another_column(tmp_path: Path, name: str) -> None:
+    fields = view_with()
+    assert "has a reserved name" in refusal(
+        written(tmp_path, fields | {"label": fields["label"] | {"name": name}}), FeatureView
+    )
+
+
+@pytest.mark.parametrize("name", [*RESERVED_COLUMNS, "late"])
 def test_a_feature_may_not_bear_the_name_of_another_column(tmp_path: Path, name: str) -> None:
     assert "reserved names" in refusal(written(tmp_path, view_with(**{name: {}})), FeatureView)
 
@@ -110,6 +118,8 @@ def test_a_constraint_that_no_value_can_satisfy_is_refused(tmp_path: Path, chang
         (["time_hour", "prediction_time"], "airline_code", {}),
         (["time_hour", "day"], "airline_code", {}),
         (["time_hour", "late"], "airline_code", {}),
+        (["time_hour", "target"], "airline_code", {}),
+        (["time_hour", "label_time"], "airline_code", {}),
         (
             ["time_hour", "flight"],
             "flight",
