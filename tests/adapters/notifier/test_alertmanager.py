@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import time
 from collections.abc import Iterator
@@ -18,23 +17,22 @@ from pipelines.errors import Refused, Unavailable
 from pipelines.messages.incident import Event, Incident
 from pipelines.rules.incident_text import notice
 from pipelines.spec.alerts import AlertsSpec
+from tests.debian import debian_program
 from tests.free_port import free_port
 
-PROGRAM = shutil.which("prometheus-alertmanager") or shutil.which("alertmanager")
 CONFIGURATION = "route: {receiver: none, group_wait: 0s}\nreceivers: [{name: none}]\n"
 
 
 @pytest.fixture(scope="module")
 def alertmanager(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    if PROGRAM is None:
-        pytest.skip("no Alertmanager is installed; on Debian: apt-get install prometheus-alertmanager")
+    program = debian_program("prometheus-alertmanager", "prometheus-alertmanager")
     folder, port = tmp_path_factory.mktemp("alertmanager"), free_port()
     (folder / "config.yml").write_text(CONFIGURATION)
     options = [f"--config.file={folder}/config.yml", f"--storage.path={folder}/data", "--cluster.listen-address="]
     url = f"http://127.0.0.1:{port}"
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
-            [PROGRAM, *options, f"--web.listen-address=127.0.0.1:{port}"], stdout=log, stderr=log
+            [program, *options, f"--web.listen-address=127.0.0.1:{port}"], stdout=log, stderr=log
         )
         try:
             wait_until_ready(process, url, folder / "log")
