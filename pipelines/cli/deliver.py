@@ -46,15 +46,16 @@ def run(options: argparse.Namespace, ports: Ports) -> int:
                 f"no file was named for {partition}; write `deliver {spec.dataset} {options.source} {partition} FILE`"
             )
         contents = {Path(path).name: _read(Path(path)) for path in paths}
-        counts = {partition: deliver(spec, options.source, partition, _counted(contents, source), ports.store)}
+        manifest = deliver(spec, options.source, partition, _counted(contents, source), ports.store)
+        counts = {partition: manifest.rows}
     print(f"landed {len(counts)} partition(s) of {options.source} with {sum(counts.values()):,} rows")
     return 0
 
 
 def deliver(
     spec: DatasetSpec, source: str, partition: str, files: Mapping[str, tuple[bytes, int]], store: Store
-) -> int:
-    """Land files, name to content and number of rows, for one partition; returns its rows.
+) -> DeliveryManifest:
+    """Land files, name to content and number of rows, for one partition; returns the manifest written.
 
     Deletes an earlier manifest first, so that no manifest ever lies beside a file that it does not describe. Raises
     ``Refused`` for a partition that the dataset does not have.
@@ -70,7 +71,7 @@ def deliver(
         store.put(store_paths.landing(spec.dataset, source, key, name), content)
     content = manifest.model_dump_json(by_alias=True).encode()
     store.put(store_paths.landing(spec.dataset, source, key, MANIFEST), content)
-    return sum(file.rows for file in landed)
+    return manifest
 
 
 def split_and_deliver(spec: DatasetSpec, name: str, path: Path, store: Store) -> dict[str, int]:
@@ -85,7 +86,9 @@ def split_and_deliver(spec: DatasetSpec, name: str, path: Path, store: Store) ->
     parts, split_faults = split_file(path.name, _read(path), source, spec.partition_calendar)
     if faults or split_faults:
         raise Refused(f"{path} cannot be split; nothing was landed", [*faults, *split_faults])
-    return {key: deliver(spec, name, key, {path.name: (part.content, part.rows)}, store) for key, part in parts.items()}
+    return {
+        key: deliver(spec, name, key, {path.name: (part.content, part.rows)}, store).rows for key, part in parts.items()
+    }
 
 
 def _counted(contents: Mapping[str, bytes], source: SourceSpec) -> dict[str, tuple[bytes, int]]:

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 from collections.abc import Sequence
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
 
 from pipelines import store_paths
 from pipelines.cli import arguments
+from pipelines.cli.deliver import deliver
 from pipelines.demo.planted import UnitChange
 from pipelines.errors import Refused, unknown_name
-from pipelines.messages.delivery import DeliveryManifest, LandedFile
+from pipelines.messages.delivery import DeliveryManifest
 from pipelines.ports import Ports, Store
 from pipelines.spec.dataset import DatasetSpec
-from pipelines.spec.source import SourceSpec
 from pipelines.store_paths import MANIFEST
 
 if TYPE_CHECKING:
@@ -35,7 +34,7 @@ def add_parser(subparsers: Any) -> None:
 def run(options: argparse.Namespace, ports: Ports) -> int:
     """Land the days and print what was landed."""
     landed = land(options.first, options.last, ports, options.dataset, options.source, force=options.force)
-    rows = sum(file.rows for manifest in landed for file in manifest.files)
+    rows = sum(manifest.rows for manifest in landed)
     print(f"landed {len(landed)} deliveries with {rows:,} rows below {ports.store.uri('landing')}")
     return 0
 
@@ -61,10 +60,9 @@ def land(
     names = _selected_sources(spec, first, last, sources)
     landed: list[DeliveryManifest] = []
     for name in names:
-        source = spec.sources[name]
         landed += (
-            _land_reference(spec.dataset, name, source, first, ports.store, force=force)
-            if source.cadence == "reference"
+            _land_reference(name, spec, first, ports.store, force=force)
+            if spec.sources[name].cadence == "reference"
             else _land_daily(name, spec, first, last, ports.store, force=force, fault=fault)
         )
     return landed
@@ -86,15 +84,13 @@ def _selected_sources(spec: DatasetSpec, first: date, last: date, sources: Seque
     return list(sources or spec.sources)
 
 
-def _land_reference(
-    dataset: str, name: str, source: SourceSpec, day: date, store: Store, *, force: bool
-) -> list[DeliveryManifest]:
+def _land_reference(name: str, spec: DatasetSpec, day: date, store: Store, *, force: bool) -> list[DeliveryManifest]:
     from pipelines.demo.nycflights import source_text
 
-    manifests = [path for path in store.list(store_paths.landing_of(dataset, name)) if path.endswith(MANIFEST)]
+    manifests = [path for path in store.list(store_paths.landing_of(spec.dataset, name)) if path.endswith(MANIFEST)]
     if not force and any((store_paths.delivered_partition(path) or "") <= f"{day}" for path in manifests):
         return []
-    return [_write_delivery(dataset, name, source, day, source_text(name), store)]
+    return [_deliver(spec, name, day, source_text(name), store)]
 
 
 def _land_daily(
@@ -112,17 +108,9 @@ def _land_daily(
     day_of_row = event_days(source, text, spec.partition.timezone)
     rows = {day: text.filter(day_of_row == day) for day in missing}
     delivered = {day: fault.apply(name, part) if fault else part for day, part in rows.items()}
-    return [_write_delivery(dataset, name, source, day, part, store) for day, part in delivered.items()]
+    return [_deliver(spec, name, day, part, store) for day, part in delivered.items()]
 
 
-def _write_delivery(
-    dataset: str, name: str, source: SourceSpec, day: date, rows: pl.DataFrame, store: Store
-) -> DeliveryManifest:
-    """Deletes an earlier manifest first, so that no manifest ever lies beside a file that it does not describe."""
+def _deliver(spec: DatasetSpec, name: str, day: date, rows: pl.DataFrame, store: Store) -> DeliveryManifest:
     content = rows.write_csv(None).encode()
-    file = LandedFile(name=source.files.name, rows=rows.height, sha256=hashlib.sha256(content).hexdigest())
-    manifest = DeliveryManifest(dataset=dataset, source=name, partition=f"{day}", files=[file])
-    store.delete(store_paths.landing(dataset, name, day, MANIFEST))
-    store.put(store_paths.landing(dataset, name, day, source.files.name), content)
-    store.put(store_paths.landing(dataset, name, day, MANIFEST), manifest.model_dump_json(by_alias=True).encode())
-    return manifest
+    return deliver(spec, name, f"{day}", {spec.sources[name].files.name: (content, rows.height)}, store)

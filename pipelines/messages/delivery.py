@@ -33,6 +33,11 @@ class DeliveryManifest(Message):
     partition: str = Field(validation_alias=AliasChoices("partition", "day"))
     files: list[LandedFile]
 
+    @property
+    def rows(self) -> int:
+        """Rows of all its files."""
+        return sum(file.rows for file in self.files)
+
     @classmethod
     def read(cls, content: bytes) -> DeliveryManifest:
         """From JSON in any Unicode encoding, with or without a byte order mark. Raises pydantic's error."""
