@@ -13,25 +13,15 @@ IncidentStatus = Literal["open", "acknowledged", "resolved"]
 Event = Literal["opened", "updated", "worse", "escalated", "acknowledged", "resolved"]
 
 
-class Finding(BaseModel):
-    """One thing that is wrong (``firing``) or well again, about ``model``, which may be a dataset or the installation.
+class Circumstances(BaseModel):
+    """What is known of a thing that is wrong, by a finding and by the incident that it belongs to.
 
-    ``subject`` tells several incidents of one kind apart (a column, a day, a version); None, of a finding that does
-    not fire: all of this kind. ``day``: the day of the data that it is about. ``run`` is ``<dag_id>/<run_id>``,
-    ``report`` a path of the store. ``line`` is the ledger line that it was read from.
+    ``day``: the day of the data that it is about. ``run`` is ``<dag_id>/<run_id>``, ``report`` a path of the store.
+    ``line`` is the ledger line that it was read from.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    model: str
-    kind: str
-    subject: str | None
-    firing: bool
-    except_for: tuple[str, ...] = ()
-    """Subjects that a finding about all of a kind leaves out."""
-    at: datetime
-    severity: Severity = "info"
-    what: str = ""
     affects: str = ""
     done: str = ""
     numbers: dict[str, float | str] = {}
@@ -43,15 +33,31 @@ class Finding(BaseModel):
     line: int | None = None
 
 
-class Incident(BaseModel):
+class Finding(Circumstances):
+    """One thing that is wrong (``firing``) or well again, about ``model``, which may be a dataset or the installation.
+
+    ``subject`` tells several incidents of one kind apart (a column, a day, a version); None, of a finding that does
+    not fire: all of this kind.
+    """
+
+    model: str
+    kind: str
+    subject: str | None
+    firing: bool
+    except_for: tuple[str, ...] = ()
+    """Subjects that a finding about all of a kind leaves out."""
+    at: datetime
+    severity: Severity = "info"
+    what: str = ""
+
+
+class Incident(Circumstances):
     """One row of the table of incidents. Times are aware; ``number`` is given when the row is first written.
 
     ``opened`` is when the present episode began, ``first_seen`` when the key was first seen; ``count`` counts findings.
     ``reopened`` holds the times at which it came back after it was resolved. ``told``: whether a channel was to hear of
     this episode. ``is_history``: found late on old data, so that nobody is told.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     number: int | None = None
     model: str
@@ -60,14 +66,6 @@ class Incident(BaseModel):
     status: IncidentStatus
     severity: Severity
     what: str
-    affects: str = ""
-    done: str = ""
-    numbers: dict[str, float | str] = {}
-    day: date | None = None
-    deadline: datetime | None = None
-    run: str | None = None
-    report: str | None = None
-    line: int | None = None
     first_seen: datetime
     opened: datetime
     last_seen: datetime

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 
 from pipelines.messages.incident import Event, Finding, Incident
 from pipelines.rules.incident_kinds import KINDS
-from pipelines.spec.alerts import RELATIVE, AlertRule, AlertsSpec
+from pipelines.spec.alerts import AlertRule, AlertsSpec
+from pipelines.spec.relative_limit import baseline_factor
 from pipelines.verdict import SEVERITIES
 
 
@@ -72,5 +73,5 @@ def limit_findings(
 def _limit(declared: float | str, baseline: float | None) -> float | None:
     if not isinstance(declared, str):
         return declared
-    matched = RELATIVE.match(declared)
-    return None if matched is None or baseline is None else float(matched[1]) * baseline
+    factor = baseline_factor(declared)
+    return None if factor is None or baseline is None else factor * baseline

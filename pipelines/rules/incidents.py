@@ -7,7 +7,7 @@ from datetime import date, datetime, timedelta
 from pydantic import BaseModel, ConfigDict
 
 from pipelines.errors import Refused
-from pipelines.messages.incident import Event, Finding, Incident
+from pipelines.messages.incident import Circumstances, Event, Finding, Incident
 from pipelines.spec.alerts import AlertsSpec
 from pipelines.verdict import SEVERITIES, Severity
 
@@ -37,9 +37,7 @@ def judge_finding(
         return _cleared(finding, incident, policy)
     is_old = finding.day is not None and finding.at.date() - finding.day > timedelta(days=policy.history_days)
     is_history = is_old and newest_day is not None and finding.day is not None and finding.day < newest_day
-    news = finding.model_dump(
-        include={"numbers", "what", "affects", "done", "day", "deadline", "run", "report", "line"}
-    )
+    news = finding.model_dump(include={"what", *Circumstances.model_fields})
     if incident is not None and incident.is_active:
         if incident.quiet_until is not None and not is_history:
             news["quiet_until"] = finding.at + timedelta(seconds=policy.settle_seconds)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
@@ -10,6 +9,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, field_validator, model_validator
 
 from pipelines.spec.declared import DeclarationBlock, Identifier
+from pipelines.spec.relative_limit import PATTERN
 from pipelines.verdict import Severity
 
 INCIDENT_KINDS: Mapping[str, str] = {
@@ -43,8 +43,7 @@ INCIDENT_KINDS: Mapping[str, str] = {
 """Kind of incident to what it is about. Stored: a name is kept or migrated."""
 MEASURES: Mapping[str, tuple[str, ...]] = {"drift": ("at", "above"), "performance": ("drop", "below")}
 """Kinds that may have a limit of their own, with the ways in which it can be declared."""
-RELATIVE = re.compile(r"^(\d+(?:\.\d+)?)x baseline$")
-LimitText = Annotated[float, Field(ge=0)] | Annotated[str, Field(pattern=RELATIVE.pattern)]
+LimitText = Annotated[float, Field(ge=0)] | Annotated[str, Field(pattern=PATTERN)]
 
 
 class AlertRule(DeclarationBlock):

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from typing import Self
 
 from pydantic import Field, model_validator
 
 from pipelines.spec.declared import DeclarationBlock
-
-RELATIVE = re.compile(r"(\d+(?:\.\d+)?)x baseline")
+from pipelines.spec.relative_limit import baseline_factor
 
 
 class ServingObjective(DeclarationBlock):
@@ -48,5 +46,4 @@ class ServingObjective(DeclarationBlock):
     @property
     def latency_factor(self) -> float | None:
         """The multiple of the baseline; None where the limit is absolute."""
-        match = RELATIVE.fullmatch(self.max_latency_p95) if isinstance(self.max_latency_p95, str) else None
-        return float(match[1]) if match else None
+        return baseline_factor(self.max_latency_p95) if isinstance(self.max_latency_p95, str) else None
