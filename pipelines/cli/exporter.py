@@ -61,8 +61,8 @@ def metrics_application(ports: Ports, token: str | None) -> Wsgi:
         if environ["PATH_INFO"] != "/metrics" or environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
             start("404 Not Found", [("Content-Type", "text/plain")])
             return [b"there is GET /metrics\n"]
-        given = environ.get("HTTP_AUTHORIZATION", "").encode("latin-1", "replace")  # WSGI reads bytes so
-        if token is not None and not hmac.compare_digest(given, f"Bearer {token}".encode()):
+        authorization = environ.get("HTTP_AUTHORIZATION", "").encode("latin-1", "replace")  # WSGI reads bytes so
+        if token is not None and not hmac.compare_digest(authorization, f"Bearer {token}".encode()):
             start("401 Unauthorized", [("Content-Type", "text/plain"), ("WWW-Authenticate", "Bearer")])
             return [b"send the token of the exporter as Authorization: Bearer ...\n"]
         answer: Iterable[bytes] = metrics(environ, start)

@@ -67,7 +67,7 @@ def look_once(opened: Callable[[], Ports], started: datetime) -> None:
         counts = look(
             ports,
             observer="watch",
-            found=seen_by_the_watch(ports, started),
+            findings=seen_by_the_watch(ports, started),
             airflow=os.environ.get("AIRFLOW__API__BASE_URL", "").rstrip("/"),
         )
     except AirworthyError as error:

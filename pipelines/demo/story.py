@@ -251,10 +251,10 @@ class Demonstration:
         def titles() -> list[str]:
             return [str(notice["title"]) for notice in read_alerts(home)]
 
-        def told() -> tuple[bool, str]:
+        def is_told() -> tuple[bool, str]:
             return any(column in title for title in titles()), f"{len(titles())} message(s) so far"
 
-        self.progress.wait(told, timeout=300, what="the incident to be told")
+        self.progress.wait(is_told, timeout=300, what="the incident to be told")
         title = next(title for title in reversed(titles()) if column in title)
         self.progress.print_note(f"told by the channel log ({alerts_file(home)}): {title}")
         for incident in self.ports.incidents.read(active_only=True):

@@ -31,8 +31,10 @@ def airflow_silence(ports: Ports, started: datetime) -> Finding:
     """Fires while no run of ``airworthy__incidents`` has come for ``silent_minutes``."""
     last = last_look(ports, "airflow")
     since = max(last or started, started)
-    said = f"the last run of airworthy__incidents was at {last:%Y-%m-%d %H:%M} UTC" if last else "it has not run yet"
-    return _finding(ports, "airflow_silent", "scheduler", _is_silent(ports, since), f"Airflow runs nothing: {said}")
+    last_run = (
+        f"the last run of airworthy__incidents was at {last:%Y-%m-%d %H:%M} UTC" if last else "it has not run yet"
+    )
+    return _finding(ports, "airflow_silent", "scheduler", _is_silent(ports, since), f"Airflow runs nothing: {last_run}")
 
 
 def watch_silence(ports: Ports) -> Iterator[Finding]:

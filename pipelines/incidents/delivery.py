@@ -54,9 +54,9 @@ def _send(messages: Sequence[OutboxMessage], ports: Ports, airflow: str) -> None
     with ports.incidents.change() as changes:
         incidents = {number: changes.get(number) for number in sorted(numbers)}
     pairs = [(incidents[message.incident], message.event) for message in messages]
-    told = [(incident, event) for incident, event in pairs if incident is not None]
+    incident_events = [(incident, event) for incident, event in pairs if incident is not None]
     channel, batch = messages[0].channel, messages[0].batch or messages[0].number
-    ports.notifier(channel).send(notice(channel, batch, told, ports.catalog.alerts, airflow))
+    ports.notifier(channel).send(notice(channel, batch, incident_events, ports.catalog.alerts, airflow))
 
 
 def _silence(channel: str, ports: Ports, what: str) -> Finding:

@@ -13,14 +13,14 @@ from pipelines.messages.incident import Finding
 from pipelines.ports import Ports
 
 
-def look(ports: Ports, *, observer: str, found: Sequence[Finding] = (), airflow: str = "") -> dict[str, int]:
+def look(ports: Ports, *, observer: str, findings: Sequence[Finding] = (), airflow: str = "") -> dict[str, int]:
     """Take findings in and send messages; returns how many ``lines`` were read and ``messages`` were sent.
 
     ``observer`` is who looks (``airflow`` or ``watch``): each leaves the time of its look, which the other reads. Two
     may look at the same time.
     """
     lines = read_ledger(ports)
-    take(ports, found)
+    take(ports, findings)
     pass_time(ports)
     ports.incidents.set_note(f"look/{observer}", ports.clock().isoformat())
     return {"lines": lines, "messages": deliver(ports, holder_name(), airflow=airflow)}

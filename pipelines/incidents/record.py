@@ -48,12 +48,12 @@ def read_ledger(ports: Ports) -> int:
         count += len(lines)
 
 
-def take(ports: Ports, found: Sequence[Finding]) -> None:
+def take(ports: Ports, findings: Sequence[Finding]) -> None:
     """Take findings that no ledger line holds."""
-    if not found:
+    if not findings:
         return
     with ports.incidents.change() as changes:
-        IncidentBook(changes, ports.catalog, ports.clock()).take(found)
+        IncidentBook(changes, ports.catalog, ports.clock()).take(findings)
 
 
 def pass_time(ports: Ports) -> None:
@@ -94,10 +94,10 @@ class IncidentBook:
                 self._see_day(line.model, day)
         self.take([finding for line in lines for finding in [*findings(line), *self._declared_limits(line)]])
 
-    def take(self, found: Iterable[Finding]) -> None:
+    def take(self, findings: Iterable[Finding]) -> None:
         """Judge each finding in turn; who is told is decided once all are taken."""
         steps: list[IncidentChange] = []
-        for finding in found:
+        for finding in findings:
             for single in self._single(with_declared_severity(finding, self._rules(finding.model))):
                 known = self._of_kind(single.model, single.kind).get(single.subject or "")
                 incident = known or self._changes.newest(single.model, single.kind, single.subject or "")

@@ -17,8 +17,8 @@ NOTHING_CHANGED = "nothing was changed; what was live stays live"
 def findings(line: LedgerEntry) -> list[Finding]:
     """What the line finds wrong or well again, in the order in which it counts."""
     read = READERS.get(line.kind)
-    made = [] if read is None else list(read(line))
-    return [*made, *(_ended_rollouts(line) if line.kind in ENDS_OF_A_ROLLOUT else [])]
+    findings = [] if read is None else list(read(line))
+    return [*findings, *(_ended_rollouts(line) if line.kind in ENDS_OF_A_ROLLOUT else [])]
 
 
 def day_of(line: LedgerEntry) -> date | None:

@@ -24,13 +24,13 @@ EVENT_WORDS: Mapping[Event, str] = {
 
 
 def notice(
-    channel: str, batch: int, told: Sequence[tuple[Incident, Event]], policy: AlertsSpec, airflow: str
+    channel: str, batch: int, incident_events: Sequence[tuple[Incident, Event]], policy: AlertsSpec, airflow: str
 ) -> Notice:
     """One message about what happened to incidents of one model, oldest first; of each only its last event.
 
     ``airflow`` is the address of Airflow; empty: unknown, so that links to it are paths.
     """
-    last = {incident.number: (incident, event) for incident, event in told}
+    last = {incident.number: (incident, event) for incident, event in incident_events}
     incidents = [incident for incident, _ in last.values()]
     worst = max((incident.severity for incident in incidents), key=SEVERITIES.index)
     if len(last) == 1:
@@ -105,9 +105,9 @@ def links(incident: Incident, policy: AlertsSpec, airflow: str) -> dict[str, str
     return {**shown, "runbook": runbook(incident, policy)}
 
 
-def _digest(told: Sequence[tuple[Incident, Event]]) -> str:
-    worst_first = sorted(told, key=lambda pair: (-SEVERITIES.index(pair[0].severity), pair[0].number or 0))
+def _digest(incident_events: Sequence[tuple[Incident, Event]]) -> str:
+    worst_first = sorted(incident_events, key=lambda pair: (-SEVERITIES.index(pair[0].severity), pair[0].number or 0))
     lines = [f"{incident.number}  {headline(incident, event)}" for incident, event in worst_first[:SHOWN_LINES]]
-    if left_out := len(told) - len(lines):
+    if left_out := len(incident_events) - len(lines):
         lines.append(f"and {left_out} more")
-    return "\n".join([*lines, f"All of them: airworthy incidents --model {told[0][0].model}"])
+    return "\n".join([*lines, f"All of them: airworthy incidents --model {incident_events[0][0].model}"])

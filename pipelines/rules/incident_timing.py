@@ -7,7 +7,7 @@ from datetime import date, datetime, timedelta
 
 from pipelines.messages.incident import Incident
 from pipelines.rules.incident_kinds import CAUSES_OF, INSTALLATION, KINDS
-from pipelines.rules.incidents import IncidentChange, resolve, told
+from pipelines.rules.incidents import IncidentChange, announced, resolve
 from pipelines.spec.alerts import AlertsSpec
 
 LAST_SHARE = 0.25
@@ -30,15 +30,15 @@ def judge_time(
     if incident.inhibited_by is not None:
         if incident.inhibited_by in active:
             return None
-        return told(incident.model_copy(update={"inhibited_by": None, "opened": now}), "opened")
+        return announced(incident.model_copy(update={"inhibited_by": None, "opened": now}), "opened")
     if incident.status == "acknowledged":
         return None
     if incident.severity != "critical" and is_near_deadline(incident, now):
-        return told(incident.model_copy(update={"severity": "critical", "opened": now}), "worse")
+        return announced(incident.model_copy(update={"severity": "critical", "opened": now}), "worse")
     wait = escalation_wait(incident, policy)
     if wait is None or not incident.told or now - incident.opened < wait:
         return None
-    return told(incident.model_copy(update={"escalations": incident.escalations + 1}), "escalated")
+    return announced(incident.model_copy(update={"escalations": incident.escalations + 1}), "escalated")
 
 
 def is_near_deadline(incident: Incident, now: datetime) -> bool:
@@ -85,4 +85,4 @@ def _settled(incident: Incident, now: datetime, newest_day: date | None) -> Inci
         return IncidentChange(incident=incident.model_copy(update=past))
     if incident.quiet_until is None or now < incident.quiet_until:
         return None
-    return told(incident.model_copy(update={"quiet_until": None, "opened": now}), "opened")
+    return announced(incident.model_copy(update={"quiet_until": None, "opened": now}), "opened")

@@ -58,7 +58,7 @@ def judge_finding(
         key = finding.model_dump(include={"model", "kind"}) | {"subject": finding.subject or ""}
         opened = Incident.model_validate({**key, **news, "first_seen": finding.at})
     is_silent = is_history or opened.quiet_until is not None or is_flapping(opened, policy, finding.at)
-    return told(opened, None if is_silent else "opened")
+    return announced(opened, None if is_silent else "opened")
 
 
 def _repeated(finding: Finding, incident: Incident, news: dict[str, object], *, is_history: bool) -> IncidentChange:
@@ -72,7 +72,7 @@ def _repeated(finding: Finding, incident: Incident, news: dict[str, object], *, 
         return IncidentChange(incident=incident.model_copy(update={**news, **counted}))
     worse = incident.model_copy(update={**news, **counted, "severity": finding.severity, "status": "open"})
     is_held = worse.inhibited_by is not None or worse.quiet_until is not None
-    return told(worse, None if is_held else "worse")
+    return announced(worse, None if is_held else "worse")
 
 
 def _cleared(finding: Finding, incident: Incident | None, policy: AlertsSpec) -> IncidentChange | None:
@@ -101,7 +101,7 @@ def acknowledge(incident: Incident, person: str, because: str) -> IncidentChange
     return IncidentChange(incident=incident.model_copy(update=named), event="acknowledged" if incident.told else None)
 
 
-def told(incident: Incident, event: Event | None) -> IncidentChange:
+def announced(incident: Incident, event: Event | None) -> IncidentChange:
     return IncidentChange(
         incident=incident.model_copy(update={"told": incident.told or event is not None}), event=event
     )

@@ -35,8 +35,8 @@ class Incidents(BaseOperator):
         ports = installation.open_ports()
         if str(self.number or "").strip():
             self._take_over(ports, context)
-        found = [*seen_by_airflow(ports), *self._tasks_well_again(ports, context)]
-        return look(ports, observer="airflow", found=found, airflow=links.airflow_address())
+        findings = [*seen_by_airflow(ports), *self._tasks_well_again(ports, context)]
+        return look(ports, observer="airflow", findings=findings, airflow=links.airflow_address())
 
     def _take_over(self, ports: Ports, context: Context) -> None:
         """``Refused`` for a run that no person started, or without a reason."""

@@ -29,7 +29,7 @@ def watch(ports: FakePorts, started: datetime, minutes: float) -> list[str]:
     """Let the watch look every minute; the titles of all messages so far."""
     for _ in range(int(minutes)):
         ports.clock.advance(timedelta(minutes=1))
-        look(ports, observer="watch", found=seen_by_the_watch(ports, started))
+        look(ports, observer="watch", findings=seen_by_the_watch(ports, started))
     return [notice.title for notice in ports.notifiers["log"].notices]
 
 
@@ -46,17 +46,17 @@ def test_when_airflow_is_dead_the_watch_tells_it_once_and_that_it_is_back(ports:
 
 
 def test_a_night_in_which_all_was_stopped_is_no_silence(ports: FakePorts) -> None:
-    look(ports, observer="airflow", found=seen_by_airflow(ports))
+    look(ports, observer="airflow", findings=seen_by_airflow(ports))
     look(ports, observer="watch")
     ports.clock.advance(timedelta(hours=9))
-    look(ports, observer="airflow", found=seen_by_airflow(ports))
+    look(ports, observer="airflow", findings=seen_by_airflow(ports))
     assert watch(ports, ports.clock(), 2) == []
 
 
 def test_when_the_watch_is_dead_airflow_tells_it(ports: FakePorts) -> None:
     look(ports, observer="watch")
     for _ in range(4):
-        look(ports, observer="airflow", found=seen_by_airflow(ports))
+        look(ports, observer="airflow", findings=seen_by_airflow(ports))
         ports.clock.advance(timedelta(minutes=2))
     assert [notice.title.split(":")[0] for notice in ports.notifiers["log"].notices] == ["[warning] airworthy"]
     assert "`airworthy watch` looked last at" in ports.notifiers["log"].notices[0].title
@@ -79,7 +79,7 @@ def test_a_ledger_that_was_altered_is_told_with_its_faults(ports: FakePorts) -> 
     for number in range(3):
         ports.ledger.append("restore", MODEL, None, {"to": number}, actor="ada")
     ports.ledger.lines[1] = ports.ledger.lines[1].model_copy(update={"actor": "eve"})
-    look(ports, observer="airflow", found=seen_by_airflow(ports))
+    look(ports, observer="airflow", findings=seen_by_airflow(ports))
     [notice] = ports.notifiers["log"].notices
     assert notice.incidents[0].kind == "ledger_fault"
     assert "To do: airworthy ledger check" in notice.body
@@ -98,4 +98,4 @@ def test_a_model_with_a_way_back_is_drilled_in_time(
         ports.clock.advance(timedelta(days=drilled_after))
         ports.ledger.append("rollback_drill", MODEL, "1", {"outcome": "pass"}, actor="a")
     ports.clock.advance(timedelta(days=days - (drilled_after or 0)))
-    assert [found.firing for found in overdue_drills(ports) if found.model == MODEL] == firing
+    assert [findings.firing for findings in overdue_drills(ports) if findings.model == MODEL] == firing

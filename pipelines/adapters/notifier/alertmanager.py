@@ -25,9 +25,9 @@ class AlertmanagerNotifier:
         import httpx
 
         alerts = [
-            made
+            posted
             for incident, event in zip(notice.incidents, notice.events, strict=True)
-            for made in [*_less_severe(incident, event, notice), alert(incident, event, notice)]
+            for posted in [*_less_severe(incident, event, notice), alert(incident, event, notice)]
         ]
         try:
             answer = httpx.post(f"{self._url}/api/v2/alerts", json=alerts, timeout=SECONDS)

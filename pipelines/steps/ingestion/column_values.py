@@ -54,14 +54,17 @@ def typed_columns(
     A text of ``null_values`` is null in both, unless ``allowed`` of its column lists it. A value that its type cannot
     hold is null in the second alone.
     """
-    given = [
+    without_nulls = [
         _without_null_values(
             delivered[name], column, words if (words := column.null_values) is not None else files.null_values
         )
         for name, column in columns.items()
     ]
-    typed = [typed_values(_plain_number(values, columns[values.name], files), columns[values.name]) for values in given]
-    return pl.DataFrame(given), pl.DataFrame(typed)
+    typed = [
+        typed_values(_plain_number(values, columns[values.name], files), columns[values.name])
+        for values in without_nulls
+    ]
+    return pl.DataFrame(without_nulls), pl.DataFrame(typed)
 
 
 def _without_null_values(values: pl.Series, column: ColumnSpec, null_values: Sequence[str]) -> pl.Series:
@@ -101,51 +104,51 @@ def typed_values(values: pl.Series, column: ColumnSpec) -> pl.Series:
     return pl.select(typed.alias(values.name)).to_series()
 
 
-def _typed(given: pl.Expr, dtype: pl.DataType, column: ColumnSpec) -> pl.Expr | None:
+def _typed(values: pl.Expr, dtype: pl.DataType, column: ColumnSpec) -> pl.Expr | None:
     """None: values of this type are none of the column's."""
     kind = column.type
     if isinstance(dtype, pl.Null | pl.Duration | pl.Object | pl.Binary) or dtype.is_nested():
         return None
     if kind == "string":
-        return _as_text(given, dtype)
+        return _as_text(values, dtype)
     if isinstance(dtype, pl.Time):
         return None
     if kind == "timestamp" and isinstance(dtype, pl.Datetime):
-        return _as_instant(given, dtype, column)
+        return _as_instant(values, dtype, column)
     if kind == "date" and isinstance(dtype, pl.Date | pl.Datetime):
-        return _as_date(given, dtype)
+        return _as_date(values, dtype)
     if kind == "boolean" and dtype == pl.Boolean:
-        return given
+        return values
     if kind in ("integer", "number") and dtype.is_numeric():
-        return _as_integer(given, dtype) if kind == "integer" else _as_number(given, dtype)
-    return _parsed(given, column) if dtype == pl.String else None
+        return _as_integer(values, dtype) if kind == "integer" else _as_number(values, dtype)
+    return _parsed(values, column) if dtype == pl.String else None
 
 
-def _parsed(given: pl.Expr, column: ColumnSpec) -> pl.Expr:
+def _parsed(values: pl.Expr, column: ColumnSpec) -> pl.Expr:
     kind = column.type
     if kind == "boolean":
-        return given.replace_strict(BOOLEANS, default=None, return_dtype=pl.Boolean)
+        return values.replace_strict(BOOLEANS, default=None, return_dtype=pl.Boolean)
     if kind == "date":
-        return _parsed_date(given, column.format)
+        return _parsed_date(values, column.format)
     if kind == "timestamp":
-        return _parsed_instant(given, column)
+        return _parsed_instant(values, column)
     if kind == "integer":
-        whole = given.str.replace(r"\..*$", "")
-        return pl.when(given.str.contains(INTEGER)).then(whole).cast(pl.Int64, strict=False)
-    number = pl.when(given.str.contains(NUMBER)).then(given).cast(TYPES["number"], strict=False)
+        whole = values.str.replace(r"\..*$", "")
+        return pl.when(values.str.contains(INTEGER)).then(whole).cast(pl.Int64, strict=False)
+    number = pl.when(values.str.contains(NUMBER)).then(values).cast(TYPES["number"], strict=False)
     return pl.when(number.is_finite()).then(number)
 
 
-def _as_integer(given: pl.Expr, dtype: pl.DataType) -> pl.Expr:
+def _as_integer(values: pl.Expr, dtype: pl.DataType) -> pl.Expr:
     if dtype.is_float():
-        given = pl.when(given == given.floor()).then(given)
-    return given.cast(pl.Int64, strict=False)
+        values = pl.when(values == values.floor()).then(values)
+    return values.cast(pl.Int64, strict=False)
 
 
-def _as_number(given: pl.Expr, dtype: pl.DataType) -> pl.Expr:
-    number = given.cast(pl.Float64, strict=False)
+def _as_number(values: pl.Expr, dtype: pl.DataType) -> pl.Expr:
+    number = values.cast(pl.Float64, strict=False)
     if dtype.is_integer():  # beyond 2^53 not every integer is a double
-        number = pl.when(number.cast(pl.Int128, strict=False) == given.cast(pl.Int128)).then(number)
+        number = pl.when(number.cast(pl.Int128, strict=False) == values.cast(pl.Int128)).then(number)
     return pl.when(number.is_finite()).then(number)
 
 
@@ -162,35 +165,35 @@ def _decimals(values: pl.Series, column: ColumnSpec) -> pl.Series:
     return plain.to_frame().select(held.cast(stored_column_type(column), strict=False)).to_series()
 
 
-def _as_text(given: pl.Expr, dtype: pl.DataType) -> pl.Expr:
+def _as_text(values: pl.Expr, dtype: pl.DataType) -> pl.Expr:
     if isinstance(dtype, pl.Datetime):
-        return _in_utc(given, dtype).dt.strftime("%Y-%m-%dT%H:%M:%S%.fZ")
-    return given.cast(pl.String, strict=False)
+        return _in_utc(values, dtype).dt.strftime("%Y-%m-%dT%H:%M:%S%.fZ")
+    return values.cast(pl.String, strict=False)
 
 
-def _in_utc(given: pl.Expr, dtype: pl.Datetime) -> pl.Expr:
-    return given.dt.replace_time_zone("UTC") if dtype.time_zone is None else given.dt.convert_time_zone("UTC")
+def _in_utc(values: pl.Expr, dtype: pl.Datetime) -> pl.Expr:
+    return values.dt.replace_time_zone("UTC") if dtype.time_zone is None else values.dt.convert_time_zone("UTC")
 
 
-def _as_date(given: pl.Expr, dtype: pl.DataType) -> pl.Expr:
+def _as_date(values: pl.Expr, dtype: pl.DataType) -> pl.Expr:
     """A time is a date where it is a midnight of its own clock, as pandas writes dates."""
     if isinstance(dtype, pl.Datetime):
-        local = given.dt.replace_time_zone(None)
-        given = pl.when(local == local.dt.truncate("1d")).then(local.dt.date())
-    return pl.when(_has_four_digit_year(given)).then(given)
+        local = values.dt.replace_time_zone(None)
+        values = pl.when(local == local.dt.truncate("1d")).then(local.dt.date())
+    return pl.when(_has_four_digit_year(values)).then(values)
 
 
-def _as_instant(given: pl.Expr, dtype: pl.Datetime, column: ColumnSpec) -> pl.Expr:
+def _as_instant(values: pl.Expr, dtype: pl.Datetime, column: ColumnSpec) -> pl.Expr:
     """An instant finer than a microsecond is none, nor is a time without a zone where none is declared."""
-    stored = given.cast(pl.Datetime("us", dtype.time_zone))
-    stored = pl.when(stored.cast(dtype) == given).then(stored)
+    stored = values.cast(pl.Datetime("us", dtype.time_zone))
+    stored = pl.when(stored.cast(dtype) == values).then(stored)
     if dtype.time_zone is not None:
         instant = stored.dt.convert_time_zone("UTC")
     elif column.timezone is not None:
         instant = _local_instant(stored, column)
     else:
         instant = pl.lit(None, UTC_TIMESTAMP)
-    return pl.when(given.is_not_null() & _has_four_digit_year(instant)).then(instant)
+    return pl.when(values.is_not_null() & _has_four_digit_year(instant)).then(instant)
 
 
 def _local_instant(local: pl.Expr, column: ColumnSpec) -> pl.Expr:
@@ -200,31 +203,33 @@ def _local_instant(local: pl.Expr, column: ColumnSpec) -> pl.Expr:
     return zoned.dt.convert_time_zone("UTC")
 
 
-def _parsed_date(given: pl.Expr, form: str | None) -> pl.Expr:
+def _parsed_date(values: pl.Expr, form: str | None) -> pl.Expr:
     pattern = ISO_DATE if form is None else text_pattern(form)
-    day = pl.when(given.str.contains(pattern)).then(given).str.to_date(form or DATE_FORMAT, strict=False)
+    day = pl.when(values.str.contains(pattern)).then(values).str.to_date(form or DATE_FORMAT, strict=False)
     return pl.when(_has_four_digit_year(day)).then(day)
 
 
-def _parsed_instant(given: pl.Expr, column: ColumnSpec) -> pl.Expr:
+def _parsed_instant(values: pl.Expr, column: ColumnSpec) -> pl.Expr:
     if column.format is None:
-        instant = _zoned_instant(given, ISO_TIMESTAMP, f"{ISO_FORMAT}%z")
+        instant = _zoned_instant(values, ISO_TIMESTAMP, f"{ISO_FORMAT}%z")
         if column.timezone is not None:
-            instant = pl.coalesce(instant, _local_text(given.str.replace(" ", "T"), ISO_LOCAL_TIME, ISO_FORMAT, column))
+            instant = pl.coalesce(
+                instant, _local_text(values.str.replace(" ", "T"), ISO_LOCAL_TIME, ISO_FORMAT, column)
+            )
     elif says_offset(column.format):
-        instant = _zoned_instant(given, text_pattern(column.format), column.format)
+        instant = _zoned_instant(values, text_pattern(column.format), column.format)
     else:
-        instant = _local_text(given, text_pattern(column.format), column.format, column)
+        instant = _local_text(values, text_pattern(column.format), column.format, column)
     return pl.when(_has_four_digit_year(instant)).then(instant)
 
 
-def _zoned_instant(given: pl.Expr, pattern: str, form: str) -> pl.Expr:
-    text = pl.when(given.str.contains(pattern)).then(given).str.replace("Z$", "+00:00")
+def _zoned_instant(values: pl.Expr, pattern: str, form: str) -> pl.Expr:
+    text = pl.when(values.str.contains(pattern)).then(values).str.replace("Z$", "+00:00")
     return text.str.to_datetime(form, time_unit="us", time_zone="UTC", strict=False)
 
 
-def _local_text(given: pl.Expr, pattern: str, form: str, column: ColumnSpec) -> pl.Expr:
-    text = pl.when(given.str.contains(pattern)).then(given)
+def _local_text(values: pl.Expr, pattern: str, form: str, column: ColumnSpec) -> pl.Expr:
+    text = pl.when(values.str.contains(pattern)).then(values)
     return _local_instant(text.str.to_datetime(form, time_unit="us", strict=False), column)
 
 

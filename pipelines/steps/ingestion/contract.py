@@ -93,9 +93,9 @@ def _check_columns(
     """The contract's columns in their types, and the faults of names and values. ``lines``: of each row in its file."""
     failures = _column_faults(delivered.columns, list(source.columns))
     present = {name: column for name, column in source.columns.items() if name in delivered.columns}
-    given, typed = typed_columns(delivered, present, source.files)
+    untyped, typed = typed_columns(delivered, present, source.files)
     for name, column in present.items():
-        failures += _value_faults(given[name], typed[name], column, lines)
+        failures += _value_faults(untyped[name], typed[name], column, lines)
     return typed, failures
 
 
@@ -125,13 +125,13 @@ def _column_faults(header: list[str], declared: list[str]) -> list[str]:
     return missing + extra
 
 
-def _value_faults(given: pl.Series, typed: pl.Series, column: ColumnSpec, lines: pl.Series | None) -> list[str]:
+def _value_faults(untyped: pl.Series, typed: pl.Series, column: ColumnSpec, lines: pl.Series | None) -> list[str]:
     """Faults of one column: type, null, category, range and form, each with its number of rows and examples."""
-    name, dtype = given.name, typed.dtype
+    name, dtype = untyped.name, typed.dtype
     forms = forms_of(column)
-    faults = [(given.is_not_null() & typed.is_null(), f"not of type {column.type}{forms and f' ({forms})'}")]
+    faults = [(untyped.is_not_null() & typed.is_null(), f"not of type {column.type}{forms and f' ({forms})'}")]
     if not column.nullable:
-        faults.append((given.is_null(), "null, which the contract does not allow"))
+        faults.append((untyped.is_null(), "null, which the contract does not allow"))
     if column.allowed is not None:
         categories = pl.Series(column.allowed, dtype=dtype)
         faults.append(
@@ -144,15 +144,15 @@ def _value_faults(given: pl.Series, typed: pl.Series, column: ColumnSpec, lines:
     if column.pattern is not None:
         faults.append((~typed.str.contains(f"^(?:{column.pattern})$"), f"not of the form {column.pattern}"))
     return [
-        f"column {name!r}: {bad.sum()} of {len(given)} values {what}{_examples(given, bad, column, lines)}"
+        f"column {name!r}: {bad.sum()} of {len(untyped)} values {what}{_examples(untyped, bad, column, lines)}"
         for bad, what in faults
         if bad.any()
     ]
 
 
-def _examples(given: pl.Series, bad: pl.Series, column: ColumnSpec, lines: pl.Series | None) -> str:
+def _examples(untyped: pl.Series, bad: pl.Series, column: ColumnSpec, lines: pl.Series | None) -> str:
     """The first values that are bad, unless they are personal, and the line of the first."""
-    values = given.filter(bad).drop_nulls().head(0 if column.pii else 100)
+    values = untyped.filter(bad).drop_nulls().head(0 if column.pii else 100)
     shown = list(dict.fromkeys(repr(_shown(value)) for value in values))[:MAX_EXAMPLES]
     examples = f", for example {', '.join(shown)}" if shown else ""
     first = "" if lines is None else f" (line {lines.filter(bad)[0]})"

@@ -26,8 +26,8 @@ class Refitted:
 
 def kept_rates(judged: FittedModel) -> list[float]:
     """The learning rates of the rounds that the judged model holds; empty for an estimator without rounds."""
-    kept = judged.rounds if judged.best_round is None else judged.best_round + 1
-    return judged.learning_rates[:kept]
+    kept_rounds = judged.rounds if judged.best_round is None else judged.best_round + 1
+    return judged.learning_rates[:kept_rounds]
 
 
 def check_refit(

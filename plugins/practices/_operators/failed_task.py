@@ -37,7 +37,7 @@ def _report(context: Any) -> None:
         return
     error = " ".join(str(context.get("exception") or "its process was lost").split())[:SHOWN_CHARACTERS]
     about = KINDS["task_failed"]
-    found = Finding(
+    finding = Finding(
         model=model,
         kind="task_failed",
         subject=f"{stage}.{task.task_id}",
@@ -49,4 +49,4 @@ def _report(context: Any) -> None:
         done=f"it was tried {getattr(task, 'try_number', 1)} time(s)",
         run=run_context.run_key(context),
     )
-    take(ports, [found])
+    take(ports, [finding])

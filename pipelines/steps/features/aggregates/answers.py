@@ -59,8 +59,8 @@ class OrderedEvents:
     timeline: Timeline
     columns: pl.DataFrame
 
-    def kept(self, keep: Flags) -> OrderedEvents:
-        return OrderedEvents(self.timeline.kept(keep), self.columns.filter(pl.Series(keep)))
+    def select(self, keep: Flags) -> OrderedEvents:
+        return OrderedEvents(self.timeline.select(keep), self.columns.filter(pl.Series(keep)))
 
     def true(self, column: str) -> Flags:
         """Where a Boolean column is true; null is false."""
@@ -72,7 +72,7 @@ def answers(events: OrderedEvents, questions: Questions, aggregations: Sequence[
     results: dict[str, pl.Series] = {}
     for selection in dict.fromkeys(item.selection for item in aggregations):
         same = [item for item in aggregations if item.selection == selection]
-        selected = events if selection is None else events.kept(events.true(selection))
+        selected = events if selection is None else events.select(events.true(selection))
         windows = dict.fromkeys(item.window for item in same)
         views = {window: _View(selected, questions, window) for window in windows}
         for column in dict.fromkeys(item.column for item in same):
@@ -123,12 +123,12 @@ class _Values:
 
     def sums(self, visible: Visible, *, squares: bool) -> Sums:
         """Running sums over the events that a window keeps; those over all events are made once."""
-        if visible.kept is None and self._all_sums is not None:
+        if visible.event_mask is None and self._all_sums is not None:
             return self._all_sums
-        keep = visible.kept
+        keep = visible.event_mask
         whole = self.numbers.dtype == np.int64
-        square = self.squares.kept(keep) if squares else None
-        sums = sums_of(visible.timeline, self.digits.kept(keep), square, whole=whole)
+        square = self.squares.select(keep) if squares else None
+        sums = sums_of(visible.timeline, self.digits.select(keep), square, whole=whole)
         if keep is None:
             self._all_sums = sums
         return sums
@@ -186,9 +186,9 @@ class _Answer:
 
     @cached_property
     def _moments(self) -> dict[str, pl.Series]:
-        wanted = [name for name in MOMENTS if name in self._functions]
-        sums = self._values.sums(self._visible, squares="std" in wanted)
-        return moments(self._visible, sums, self._count, wanted)
+        moment_names = [name for name in MOMENTS if name in self._functions]
+        sums = self._values.sums(self._visible, squares="std" in moment_names)
+        return moments(self._visible, sums, self._count, moment_names)
 
     def _extreme(self, *, highest: bool) -> pl.Series:
         best = extremes(self._visible, self._numbers, self._present, highest=highest)
@@ -209,8 +209,8 @@ class _Answer:
     def _values_at(self, positions: Integers) -> pl.Series:
         """Of each question the column's value of the event at its position; null for -1."""
         series = self._values.series
-        if self._visible.kept is not None:
-            series = series.filter(pl.Series(self._visible.kept))
+        if self._visible.event_mask is not None:
+            series = series.filter(pl.Series(self._visible.event_mask))
         places = pl.Series(positions).cast(pl.Int64)
         return series.gather(pl.select(pl.when(places >= 0).then(places)).to_series())
 

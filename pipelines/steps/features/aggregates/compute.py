@@ -44,11 +44,13 @@ def aggregate(
     used = [name for item in aggregations for name in (item.column, item.where) if name]
     numbered = _Entities(events, by)
     ordered = numbered.ordered(events, clock, ties, used)
-    asked = numbered.questions(questions, events)
-    order = _order(asked)
+    ordered_questions = numbered.questions(questions, events)
+    order = _order(ordered_questions)
     if order is not None:
-        asked = Questions(asked.entity[order], asked.time[order], asked.own[order])
-    frame = pl.DataFrame(answers(ordered, asked, aggregations))
+        ordered_questions = Questions(
+            ordered_questions.entity[order], ordered_questions.time[order], ordered_questions.own[order]
+        )
+    frame = pl.DataFrame(answers(ordered, ordered_questions, aggregations))
     if order is None:
         return frame
     back = np.empty_like(order)
@@ -56,12 +58,13 @@ def aggregate(
     return frame[back]
 
 
-def _order(asked: Questions) -> Integers | None:
+def _order(ordered_questions: Questions) -> Integers | None:
     """The questions by entity and time, as searches in that order are quick; None if they are in it."""
-    earlier = (asked.entity[1:] < asked.entity[:-1]) | (
-        (asked.entity[1:] == asked.entity[:-1]) & (asked.time[1:] < asked.time[:-1])
+    earlier = (ordered_questions.entity[1:] < ordered_questions.entity[:-1]) | (
+        (ordered_questions.entity[1:] == ordered_questions.entity[:-1])
+        & (ordered_questions.time[1:] < ordered_questions.time[:-1])
     )
-    return np.lexsort((asked.time, asked.entity)).astype(np.int64) if earlier.any() else None
+    return np.lexsort((ordered_questions.time, ordered_questions.entity)).astype(np.int64) if earlier.any() else None
 
 
 class _Entities:
@@ -93,21 +96,21 @@ class _Entities:
                 _microseconds(event).alias("__at"),
                 _microseconds(KNOWN).alias("__opens"),
             )
-            .with_row_index("__given")
+            .with_row_index("__position")
             .filter((pl.col("__entity") >= 0) & pl.col("__at").is_not_null() & pl.col("__opens").is_not_null())
             .sort("__entity", "__at", *columns)
         )
         at = frame["__at"].to_numpy()
         opens = np.maximum(frame["__opens"].to_numpy(), at)
-        timeline = Timeline(frame["__entity"].to_numpy(), at, opens, frame["__given"].cast(pl.Int64).to_numpy())
+        timeline = Timeline(frame["__entity"].to_numpy(), at, opens, frame["__position"].cast(pl.Int64).to_numpy())
         return OrderedEvents(timeline, frame)
 
     def questions(self, questions: pl.DataFrame, events: pl.DataFrame) -> Questions:
         own = np.full(questions.height, NONE, dtype=np.int64)
         if ROW in questions.columns and ROW in events.columns:
-            given = events.select(ROW).with_row_index("__given")
-            joined = questions.select(ROW).join(given, on=ROW, how="left", maintain_order="left")
-            own = joined["__given"].cast(pl.Int64).fill_null(NONE).to_numpy()
+            positions = events.select(ROW).with_row_index("__position")
+            joined = questions.select(ROW).join(positions, on=ROW, how="left", maintain_order="left")
+            own = joined["__position"].cast(pl.Int64).fill_null(NONE).to_numpy()
         time = questions.select(_microseconds(TIME)).to_series()
         entity = pl.select(pl.when(time.is_not_null()).then(self.of(questions)).otherwise(NONE)).to_series()
         return Questions(entity.to_numpy(), time.fill_null(0).to_numpy(), own)

@@ -30,7 +30,7 @@ class DistinctValues:
 
     def count(self, visible: Visible) -> Integers:
         """Number of different values that each question sees. ``visible``: a window over the same timeline."""
-        timeline, keep = self._timeline, visible.kept
+        timeline, keep = self._timeline, visible.event_mask
         by_event, rows = (order if keep is None else order[keep[order]] for order in (self._by_event, self._by_opening))
         begins, ends = np.zeros(len(timeline), dtype=np.int64), np.zeros(len(timeline), dtype=np.int64)
         if len(rows):

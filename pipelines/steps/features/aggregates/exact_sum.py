@@ -36,7 +36,7 @@ class Digits:
     lowest: int
     width: int
 
-    def kept(self, keep: Flags | None) -> Digits:
+    def select(self, keep: Flags | None) -> Digits:
         """Those of these events; None: of all."""
         return self if keep is None else Digits([place[keep] for place in self.places], self.lowest, self.width)
 
@@ -52,8 +52,8 @@ def digits_of(values: Numbers, present: Flags, most: int) -> Digits:
 def squares_of(values: Numbers, present: Flags, most: int, lowest: int) -> Digits:
     """The squares of the values. ``lowest``: that of the values' own digits; the squares' is twice as deep."""
     if values.dtype == np.int64 and lowest == 0 and _largest(values, present) ** 2 * max(most, 1) < MAX_SUM:
-        kept = np.where(present, values, 0).astype(np.int64)
-        return Digits([kept * kept], 0, WIDE)
+        present_values = np.where(present, values, 0).astype(np.int64)
+        return Digits([present_values * present_values], 0, WIDE)
     magnitude, exponent, _ = _parts(values, present)
     high, low = magnitude >> np.uint64(32), magnitude & np.uint64(0xFFFFFFFF)
     terms = [(low * low, 2 * exponent), (high * low, 2 * exponent + 33), (high * high, 2 * exponent + 64)]
@@ -61,8 +61,8 @@ def squares_of(values: Numbers, present: Flags, most: int, lowest: int) -> Digit
 
 
 def _largest(values: Numbers, present: Flags) -> int:
-    kept = values[present]
-    return max(abs(int(kept.min())), abs(int(kept.max()))) if len(kept) else 0
+    present_values = values[present]
+    return max(abs(int(present_values.min())), abs(int(present_values.max()))) if len(present_values) else 0
 
 
 def _parts(values: Numbers, present: Flags) -> tuple[npt.NDArray[np.uint64], Integers, Flags]:
@@ -78,12 +78,12 @@ def _parts(values: Numbers, present: Flags) -> tuple[npt.NDArray[np.uint64], Int
 
 def _lowest(magnitude: npt.NDArray[np.uint64], exponent: Integers) -> int:
     """The lowest place with a bit that is not zero, rounded down to a whole digit."""
-    kept = magnitude != 0
-    if not kept.any():
+    nonzero = magnitude != 0
+    if not nonzero.any():
         return 0
-    lowest_bit = magnitude[kept] & (~magnitude[kept] + np.uint64(1))
+    lowest_bit = magnitude[nonzero] & (~magnitude[nonzero] + np.uint64(1))
     zeros = np.frexp(lowest_bit.astype(np.float64))[1].astype(np.int64) - 1
-    return int((exponent[kept] + zeros).min()) // DIGIT * DIGIT
+    return int((exponent[nonzero] + zeros).min()) // DIGIT * DIGIT
 
 
 def _split(

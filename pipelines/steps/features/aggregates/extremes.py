@@ -79,12 +79,12 @@ def _look_at_each(
     while start < len(at):
         before = ends[start] - lengths[start]
         stop = max(start + 1, int(np.searchsorted(ends, before + PAIRS, side="right")))
-        asked, count = at[start:stop], lengths[start:stop]
+        question, count = at[start:stop], lengths[start:stop]
         begins = np.cumsum(count) - count
-        places = np.arange(count.sum()) + np.repeat(visible.opened_before[asked] - begins, count)
+        places = np.arange(count.sum()) + np.repeat(visible.opened_before[question] - begins, count)
         events = order[places]
-        seen = timeline.event[events] > np.repeat(visible.questions.time[asked] - window, count)
+        is_visible = timeline.event[events] > np.repeat(visible.questions.time[question] - window, count)
         if visible.own is not None:
-            seen &= events != np.repeat(visible.own[asked], count)
-        best[asked] = better.reduceat(np.where(seen, values[events], nothing), begins)
+            is_visible &= events != np.repeat(visible.own[question], count)
+        best[question] = better.reduceat(np.where(is_visible, values[events], nothing), begins)
         start = stop

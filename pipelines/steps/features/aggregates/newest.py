@@ -13,7 +13,7 @@ def newest(visible: Visible) -> Integers:
     Of all that have opened it is the newest: if any is visible, that one is, as its window ends last.
     """
     timeline, opened = visible.timeline, visible.opened
-    seen = visible.count > 0
+    has_visible = visible.count > 0
     if not len(timeline):
         return np.full(len(opened), NONE, dtype=np.int64)
     order = timeline.by_opening
@@ -21,7 +21,7 @@ def newest(visible: Visible) -> Integers:
         position = opened - 1
         if visible.own is not None:
             position = position - (position == visible.own)
-        return np.where(seen, position, NONE)
+        return np.where(has_visible, position, NONE)
     running = np.maximum.accumulate(order)
     last = np.maximum(opened - 1, 0)
     position = running[last]
@@ -29,4 +29,4 @@ def newest(visible: Visible) -> Integers:
         displaced = np.concatenate([[NONE], np.minimum(order[1:], running[:-1])])
         second = np.maximum.accumulate(displaced)
         position = np.where(position == visible.own, second[last], position)
-    return np.where(seen, position, NONE)
+    return np.where(has_visible, position, NONE)

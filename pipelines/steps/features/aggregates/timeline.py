@@ -69,7 +69,7 @@ class Timeline:
     def in_opening_order(self, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
         return values if self.by_opening is None else values[self.by_opening]
 
-    def kept(self, keep: Flags) -> Timeline:
+    def select(self, keep: Flags) -> Timeline:
         """The timeline of these events alone."""
         part = Timeline(self.entity[keep], self.event[keep], self.opens[keep], self.rows[keep])
         if self.by_opening is not None and not np.array_equal(part.opens, part.event):
@@ -130,12 +130,12 @@ class Visible:
     def __init__(self, timeline: Timeline, questions: Questions, window: int | None) -> None:
         """``window`` in microseconds; None reaches back without end."""
         self.window, self.questions = window, questions
-        self.kept: Flags | None = None
+        self.event_mask: Flags | None = None
         """The events of the whole timeline that are visible at any moment; None: all."""
         if window is not None and timeline.by_opening is not None:
-            seen = timeline.opens - timeline.event < window
-            if not seen.all():
-                self.kept, timeline = seen, timeline.kept(seen)
+            is_visible = timeline.opens - timeline.event < window
+            if not is_visible.all():
+                self.event_mask, timeline = is_visible, timeline.select(is_visible)
         self.timeline = timeline
         start = None if window is None else questions.time - window
         self.opened = timeline.opened_until(questions.entity, questions.time)
@@ -145,19 +145,21 @@ class Visible:
         """Position of the own event in the timeline where it would be visible; -1 elsewhere."""
 
     def _own_positions(self) -> Integers | None:
-        asked = self.questions
-        if not (asked.own != NONE).any():
+        questions = self.questions
+        if not (questions.own != NONE).any():
             return None
-        positions = np.full(max(int(asked.own.max()), int(self.timeline.rows.max(initial=0))) + 1, NONE, dtype=np.int64)
+        positions = np.full(
+            max(int(questions.own.max()), int(self.timeline.rows.max(initial=0))) + 1, NONE, dtype=np.int64
+        )
         positions[self.timeline.rows] = np.arange(len(self.timeline))
-        own = np.where(asked.own == NONE, NONE, positions[asked.own])
+        own = np.where(questions.own == NONE, NONE, positions[questions.own])
         at = np.flatnonzero(own != NONE)
-        mine, time = own[at], asked.time[at]
-        seen = (self.timeline.opens[mine] <= time) & (self.timeline.entity[mine] == asked.entity[at])
+        mine, time = own[at], questions.time[at]
+        is_visible = (self.timeline.opens[mine] <= time) & (self.timeline.entity[mine] == questions.entity[at])
         if self.window is not None:
-            seen &= self.timeline.event[mine] > time - self.window
-        own[at[~seen]] = NONE
-        return own if seen.any() else None
+            is_visible &= self.timeline.event[mine] > time - self.window
+        own[at[~is_visible]] = NONE
+        return own if is_visible.any() else None
 
     @cached_property
     def opened_before(self) -> Integers:
@@ -177,7 +179,7 @@ class Visible:
 
     def of_timeline(self, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Values of the whole timeline, of those events that this window keeps."""
-        return values if self.kept is None else values[self.kept]
+        return values if self.event_mask is None else values[self.event_mask]
 
 
 class RunningSums:
