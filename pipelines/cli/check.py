@@ -14,11 +14,13 @@ import yaml
 from pipelines.cli.terminal_text import visible
 from pipelines.errors import EXIT_REFUSED, Refused, unknown_name
 from pipelines.ports import Ports
-from pipelines.spec.catalog import FOLDERS, Catalog
+from pipelines.spec.catalog import ALERTS_FILE, FOLDERS, Catalog, read_declaration
+from pipelines.spec.gateway import GatewaySpec
 from pipelines.spec.plain_yaml import load, with_lines
 
 LINE = re.compile(r" \(line (\d+)\)$")
 NUMBER = re.compile(r"^expectation (\d+) ")
+GATEWAY_FILE = "gateway.yaml"
 KINDS = {"datasets": "dataset", "suites": "suite", "views": "view", "models": "model"}
 
 
@@ -33,8 +35,8 @@ def run(options: argparse.Namespace, ports: Ports) -> int:
     """Print every fault, and what would be asked for later; 0 if there is no fault, else 65."""
     include = ports.settings.include
     catalog = ports.catalog
-    refused = {**catalog.refused, **_suite_faults(catalog, include)}
-    files = _files_of(options.name, include)
+    refused = {**catalog.refused, **_suite_faults(catalog, include), **_gateway_faults(include)}
+    files = [*_installation_files(options.name, include), *_files_of(options.name, include)]
     faults = [(file, reason) for file in files if file in refused for reason in _reasons(refused[file])]
     for file, reason in faults:
         line, text = _split_line(reason)
@@ -73,6 +75,23 @@ def _folders() -> dict[str, str]:
 
 def _count(files: list[str], folder: str) -> int:
     return sum(file.startswith(f"{folder}/") for file in files)
+
+
+def _installation_files(name: str | None, include: Path) -> list[str]:
+    """Files of the whole installation. Rules of a dataset or model name channels, so it rests on their file."""
+    declared = [ALERTS_FILE] if name is not None else [ALERTS_FILE, GATEWAY_FILE]
+    return [file for file in declared if (include / file).exists()]
+
+
+def _gateway_faults(include: Path) -> dict[str, Refused]:
+    """Faults of the declaration; whether its secrets can be read is known where the gateway starts."""
+    path = include / GATEWAY_FILE
+    if path.exists():
+        try:
+            read_declaration(path, GatewaySpec)
+        except Refused as error:
+            return {GATEWAY_FILE: error}
+    return {}
 
 
 def _files_of(name: str | None, include: Path) -> list[str]:

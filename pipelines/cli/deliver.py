@@ -23,7 +23,10 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("dataset")
     parser.add_argument("source", help="for example purchases")
     parser.add_argument(
-        "items", nargs="+", metavar="PARTITION FILE", help="the partition and its files; with --split the file alone"
+        "items",
+        nargs="+",
+        metavar="PARTITION-OR-FILE",
+        help="one partition, then its files; with --split one file alone",
     )
     parser.add_argument(
         "--split", action="store_true", help="one file of many partitions: by the event time of each row"

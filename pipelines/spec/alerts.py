@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, field_validator, model_validator
 
 from pipelines.spec.declared import DeclarationBlock, Identifier
+from pipelines.spec.fault_text import FieldFaults
 from pipelines.spec.relative_limit import PATTERN
 from pipelines.verdict import Severity
 
@@ -172,13 +173,13 @@ class AlertsSpec(DeclarationBlock):
     def check_channels_are_declared(self) -> Self:
         named = {"default_channels": self.default_channels, "escalation.channels": self.escalation.channels}
         faults = [
-            f"{where} names {name!r}; channels has {', '.join(self.channels) or 'none'}"
+            (where, f"{where} names {name!r}; channels has {', '.join(self.channels) or 'none'}")
             for where, names in named.items()
             for name in names
             if name not in self.channels
         ]
         if faults:
-            raise ValueError("; ".join(faults))
+            raise FieldFaults(faults)
         return self
 
 

@@ -43,6 +43,25 @@ def test_declarations_without_a_fault_are_counted(tmp_path: Path, include: Path,
     assert capsys.readouterr().out == "no fault in 1 dataset(s), 3 suite(s), 1 view(s), 2 model(s)\n"
 
 
+@pytest.mark.parametrize(
+    ("file", "old", "new"),
+    [
+        ("alerts.yaml", "kind: file", "kind: fil"),
+        ("alerts.yaml", "default_channels: [log]", "default_channels: [chats]"),
+        ("gateway.yaml", "schema: 1", "schema: 1\nlimitz: {rows: 5}"),
+    ],
+)
+def test_the_files_of_the_installation_are_checked_too(
+    tmp_path: Path, include: Path, capsys: Any, file: str, old: str, new: str
+) -> None:
+    """A channel that is misspelt would leave people untold, and a gateway would not start."""
+    line = replace(include / file, old, new) + new.count("\n")
+    assert check(tmp_path, include) == 65
+    fault, counted = capsys.readouterr().out.splitlines()
+    assert fault.startswith(f"{include / file}:{line}: ")
+    assert counted.startswith("1 fault(s) in ")
+
+
 def test_owners_and_columns_that_may_be_personal_are_asked_about_and_are_no_faults(
     tmp_path: Path, include: Path, capsys: Any
 ) -> None:
