@@ -11,7 +11,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from pathlib import Path
 
 import polars as pl
@@ -19,8 +19,9 @@ import polars as pl
 from pipelines.messages.training import SplitPart
 from pipelines.spec.model import SplitSpec
 from pipelines.steps.snapshot.files import FileList, SnapshotFile
-from pipelines.steps.snapshot.split import PARTS, part_end_rows, parts_by_end_times
+from pipelines.steps.snapshot.split import NO_GAP, PARTS, PartEnds, part_end_rows, part_ends, parts_by_end_times
 from pipelines.steps.snapshot.table_digest import table_digest
+from pipelines.tables.column_types import UTC_TIMESTAMP
 
 
 @dataclass(frozen=True)
@@ -38,20 +39,28 @@ class SpooledTable:
 
 
 def spool(
-    days: Iterable[pl.DataFrame], split: SplitSpec, *, batch_rows: int, classification: bool, folder: Path
+    days: Iterable[pl.DataFrame],
+    split: SplitSpec,
+    *,
+    batch_rows: int,
+    classification: bool,
+    folder: Path,
+    gap: timedelta = NO_GAP,
 ) -> SpooledTable:
     """Write ``days`` below ``folder`` as files of one part each, every one but a part's last of ``batch_rows`` rows.
 
     ``days``: frames with ``prediction_time``, ``label_time`` and ``target``, sorted, one after the other in order of
-    day. They need up to twice the disk that they take as Parquet.
+    day. They need up to twice the disk that they take as Parquet. ``gap``: as for ``assign_parts``.
     """
     spooled = _SpooledDays.spool(days, folder)
-    ends = part_end_rows(spooled.rows, split)
-    train, validation = (spooled.prediction_time_at(end) for end in ends)
+    if gap:
+        ends = part_ends(spooled.moments(), split, gap)
+    else:
+        ends = PartEnds(*(spooled.prediction_time_at(end) for end in part_end_rows(spooled.rows, split)))
     writers = {part: _PartWriter(folder, part, batch_rows, classification) for part in PARTS}
     for path in spooled.paths:
         frame = pl.read_parquet(path)
-        frame = frame.with_columns(parts_by_end_times(frame["prediction_time"], train, validation))
+        frame = frame.with_columns(parts_by_end_times(frame["prediction_time"], ends))
         for part, writer in writers.items():
             writer.add(frame.filter(pl.col("part") == part))
         path.unlink()
@@ -95,6 +104,16 @@ class _SpooledDays:
     @property
     def rows(self) -> int:
         return self.rows_by_date.total()
+
+    def moments(self) -> pl.DataFrame:
+        """Each ``prediction_time`` once, with its number of ``rows``."""
+        counts = [
+            pl.read_parquet(path, columns=["prediction_time"]).to_series().value_counts(name="rows")
+            for path in self.paths
+        ]
+        if not counts:
+            return pl.DataFrame(schema={"prediction_time": UTC_TIMESTAMP, "rows": pl.UInt32})
+        return pl.concat(counts).group_by("prediction_time").agg(pl.col("rows").sum())
 
     def prediction_time_at(self, place: int) -> datetime | None:
         """Prediction time of the row at ``place`` (from 1) in order of time; None for place 0."""

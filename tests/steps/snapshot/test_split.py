@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from pathlib import Path
 
 import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from polars.testing import assert_frame_equal
 
 from pipelines.spec.model import SplitSpec
 from pipelines.steps.snapshot.split import PARTS, assign_parts
+from pipelines.steps.snapshot.spool import spool
 from tests.steps.flights_by_hand import utc
 
 START = utc("2013-03-01 10:00")
@@ -46,6 +49,28 @@ def test_without_ties_the_shares_are_those_declared() -> None:
     assert counts(assign_parts(rows(list(range(200))), SplitSpec(), seed=1, classification=True)) == [140, 30, 30]
 
 
+@given(st.lists(st.integers(0, 60), min_size=1, max_size=60), st.integers(1, 20))
+def test_no_label_of_an_earlier_part_tells_of_the_time_of_a_later(minutes: list[int], gap: int) -> None:
+    frame, width = rows(minutes), timedelta(minutes=gap)
+    parts = frame.with_columns(assign_parts(frame, SplitSpec(), seed=1, classification=True, gap=width))
+    ends = [parts.filter(part=name)["prediction_time"] for name in PARTS]
+    for earlier, later in ((0, 1), (1, 2), (0, 2)):
+        if ends[earlier].len() and ends[later].len():
+            assert ends[earlier].max() + width <= ends[later].min()  # type: ignore[operator]
+    whole = frame.with_columns(assign_parts(frame, SplitSpec(), seed=1, classification=True))
+    assert parts.filter(part="test")["prediction_time"].to_list() == (
+        whole.filter(part="test")["prediction_time"].to_list()
+    )
+
+
+def test_a_gap_is_taken_from_train_and_no_wider_than_it_must_be() -> None:
+    part = assign_parts(rows(list(range(200))), SplitSpec(), seed=1, classification=True, gap=timedelta(minutes=10))
+    names = part.to_list()
+    assert (names.index("validation"), names.index("test")) == (131, 170)
+    assert counts(part) == [122, 30, 30]
+    assert [names[place] for place in (121, 122, 160, 161)] == ["train", None, "validation", None]
+
+
 @pytest.mark.parametrize("strategy", ["random", "stratified"])
 def test_a_drawn_split_has_the_declared_shares_and_depends_on_entity_and_seed_alone(strategy: str) -> None:
     frame, split = rows(list(range(400))), SplitSpec(strategy=strategy)
@@ -75,3 +100,14 @@ def test_a_stratified_split_of_a_regression_balances_low_and_high_targets() -> N
 def test_an_empty_table_splits_into_nothing(strategy: str) -> None:
     part = assign_parts(rows([]), SplitSpec(strategy=strategy), seed=1, classification=True)
     assert counts(part) == [0, 0, 0]
+
+
+@pytest.mark.parametrize("hours", [0, 9])
+def test_a_table_written_day_by_day_has_the_parts_of_the_whole_table(tmp_path: Path, hours: int) -> None:
+    gap, frame = timedelta(hours=hours), rows([40 * (number // 3) for number in range(600)])
+    frame = frame.with_columns(label_time=pl.col("prediction_time") + timedelta(hours=9)).sort("prediction_time")
+    days = frame.with_columns(day=pl.col("prediction_time").dt.date()).partition_by("day", include_key=False)
+    made = spool(days, SplitSpec(), batch_rows=50, classification=True, folder=tmp_path, gap=gap)
+    whole = frame.with_columns(assign_parts(frame, SplitSpec(), seed=1, classification=True, gap=gap))
+    spooled = pl.concat([pl.read_parquet(tmp_path / file.name) for file in made.list.files])
+    assert_frame_equal(spooled, whole.drop_nulls("part"))
