@@ -9,6 +9,7 @@ from practices._operators.airflow_dag import specs_to_build, stage_dag
 from practices._operators.defaults import asset
 from practices._operators.form import day_field
 from practices.drift_check import DriftCheck
+from practices.live_input_check import LiveInputCheck
 from practices.performance_check import PerformanceCheck
 from practices.retrain_request import RetrainRequest
 
@@ -20,9 +21,11 @@ Owner: **{owner}** · limits declared under `monitoring` in `include/models/{spe
 
 1. **check_performance** joins predictions with the labels known by now and compares the live version's days with those
    of its certificate; **check_drift** compares each column with its own recent past, and the trailing window with the
-   training data. A check *fails* if the days are worse or a column broke; the log and the ledger have every reason. It
-   is *skipped* while it has too few rows, labels or days, and fails if that lasts for more than
-   {spec.monitoring.max_unmeasured_days} days. Both are *skipped* if no version is live or it got no requests.
+   training data; **check_live_inputs** compares what callers sent with the view's constraints, the offline features,
+   training and its own past. A check *fails* if the days are worse, a column broke, or callers send something else; the
+   log and the ledger have every reason. It is *skipped* while it has too few rows, labels or days, and fails if that
+   lasts for more than {spec.monitoring.max_unmeasured_days} days. All are *skipped* if no version is live or it got no
+   requests.
 2. **request_retraining** starts `{spec.model}__train` when a declared trigger detects, once per incident; else it is
    skipped.
 3. **all_is_well** fails the run if a check failed.
@@ -37,12 +40,16 @@ for spec in specs_to_build(load_catalog().models, "monitor"):
         spec.owner,
         schedule=PartitionedAssetTimetable(assets=asset(spec.view, "features")),
         params=FORM,
-        description=f"Check performance and drift of the live version of {spec.model} for each day",
+        description=f"Check performance, drift and inputs of the live version of {spec.model} for each day",
         doc_md=markdown.fill(DOC, spec=spec),
         max_active_runs=4,
     ):
         performance = PerformanceCheck(task_id="check_performance", model=spec.model)
-        checks = [performance, DriftCheck(task_id="check_drift", model=spec.model)]
+        checks = [
+            performance,
+            DriftCheck(task_id="check_drift", model=spec.model),
+            LiveInputCheck(task_id="check_live_inputs", model=spec.model),
+        ]
         checks >> RetrainRequest(
             task_id="request_retraining",
             model=spec.model,

@@ -87,6 +87,11 @@ def training_profile(model: str, version: str) -> str:
     return f"profiles/training/{model}/{version}.json"
 
 
+def caller_profile(model: str, day: date) -> str:
+    """The profile of the rows that callers sent about events of a day."""
+    return f"profiles/callers/{model}/{day:%Y-%m-%d}.json"
+
+
 def staged(dataset: str, partition: Key) -> str:
     return f"staged/{dataset}/{partition}"
 
@@ -97,6 +102,10 @@ def data_docs(dataset: str, partition: Key) -> str:
 
 def drift_report(model: str, day: date) -> str:
     return f"reports/drift/{model}/{day:%Y-%m-%d}.html"
+
+
+def live_input_report(model: str, day: date) -> str:
+    return f"reports/live_inputs/{model}/{day:%Y-%m-%d}.html"
 
 
 def plot(model: str, version: str, name: str) -> str:

@@ -51,6 +51,7 @@ STEPS: dict[str, type[Message]] = {
     "inspect_release": release.InspectionRequest,
     "measure_performance": monitoring.MonitorRequest,
     "measure_drift": monitoring.MonitorRequest,
+    "measure_live_inputs": monitoring.MonitorRequest,
     "time_rollback": rollback_drill.DrillRequest,
     "measure_shadow": comparison.ShadowRequest,
     "measure_experiment": comparison.ExperimentRequest,

@@ -67,18 +67,19 @@ def monitoring_facts(lines: Sequence[LedgerEntry], live: str | None) -> dict[str
     checks = [line for line in lines if line.kind == "monitoring_verdict"]
     per_day = {(line.version, str(line.details.get("check")), str(line.details.get("day"))): line for line in checks}
     newest: dict[tuple[str | None, str], dict[str, Any]] = {}
-    broken, drifted = Counter[str](), Counter[str]()
-    for (version, check, _), line in sorted(per_day.items(), key=lambda item: item[0][2]):
+    broken: set[tuple[str, str]] = set()
+    drifted = Counter[str]()
+    for (version, check, day), line in sorted(per_day.items(), key=lambda item: item[0][2]):
         newest[version, check] = _verdict_facts(line)
         if version == live:
             facts_of_check = line.details.get("facts") or {}
-            broken.update(facts_of_check.get("faults", []))
+            broken.update((day, column) for column in facts_of_check.get("faults", []))
             drifted.update(_drifting_columns(facts_of_check))
     return {
         "checked_days": len({day for version, _, day in per_day if version == live}),
         "monitoring": {check: facts for (version, check), facts in newest.items() if live and version == live},
         "history": [facts for (version, _), facts in newest.items() if not live or version != live],
-        "broken": dict(broken.most_common()),
+        "broken": dict(Counter(column for _, column in sorted(broken)).most_common()),
         "drifted": dict(drifted.most_common()),
     }
 

@@ -140,25 +140,28 @@ def _monitoring(line: LedgerEntry) -> Iterator[Finding]:
     if check == "performance_check":
         yield _verdict(line, "performance", str(line.version), severity="critical", numbers=_numbers(line))
     elif check == "drift_check":
-        yield from _broken_columns(line)
+        yield from _broken_columns(line, "drift_fault", "is asked with this column")
+    elif check == "live_input_check":
+        yield from _broken_columns(line, "live_input_fault", "is sent other values of this column than it knows")
 
 
-def _broken_columns(line: LedgerEntry) -> Iterator[Finding]:
+def _broken_columns(line: LedgerEntry, kind: str, affects: str) -> Iterator[Finding]:
     """The columns that are well again first: all, then those that broke fire anew."""
     facts = line.details.get("facts") or {}
     faults, matters = [str(column) for column in facts.get("faults") or ()], facts.get("act") or ()
-    by_column = {column: next((r for r in _texts(line) if r.startswith(f"{column} ")), column) for column in faults}
-    yield _finding(line, "drift_fault", None, firing=False, except_for=tuple(faults))
+    starts = {column: (f"{column} ", f"{column}: ") for column in faults}
+    by_column = {column: next((r for r in _texts(line) if r.startswith(starts[column])), column) for column in faults}
+    yield _finding(line, kind, None, firing=False, except_for=tuple(faults))
     for column, what in by_column.items():
         severity: Severity = "critical" if column in matters else "warning"
         yield _finding(
             line,
-            "drift_fault",
+            kind,
             column,
             firing=True,
             severity=severity,
             what=what,
-            affects=f"version {line.version} is asked with this column",
+            affects=f"version {line.version} {affects}",
             done="nothing was changed: a broken column is no reason to retrain",
             report=facts.get("report"),
             numbers={"weight": (facts.get("weights") or {}).get(column, "not measured")},

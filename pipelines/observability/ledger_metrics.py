@@ -84,7 +84,7 @@ def _verdicts(lines: Sequence[LedgerEntry], now: datetime) -> Iterator[Metric]:
     )
     columns = GaugeMetricFamily(
         "airworthy_drift_columns",
-        "Columns that broke, and columns that differ from the training rows, by the newest verdict.",
+        "Columns that broke, that callers send wrong, and that differ from the training rows, by the newest verdict.",
         labels=["model", "version", "kind"],
     )
     performance = GaugeMetricFamily(
@@ -101,7 +101,8 @@ def _verdicts(lines: Sequence[LedgerEntry], now: datetime) -> Iterator[Metric]:
         version, facts = line.version or "", line.details.get("facts") or {}
         outcome.add_metric([model, version, check, str(line.details.get("outcome"))], 1)
         age.add_metric([model, check], (now - line.at).total_seconds())
-        for kind, field in (("broken", "faults"), ("differs", "drifting")):
+        faults = "sent_wrong" if check == "live_input_check" else "broken"
+        for kind, field in ((faults, "faults"), ("differs", "drifting")):
             if field in facts:
                 columns.add_metric([model, version, kind], len(facts[field]))
         if facts.get("metric"):

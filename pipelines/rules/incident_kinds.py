@@ -22,7 +22,7 @@ class Kind(NamedTuple):
 
 
 WEEK = timedelta(days=7)
-_OF_DATA = ("drift_fault", "drift", "performance", "monitoring_gap", "retrain_requested")
+_OF_DATA = ("drift_fault", "drift", "live_input_fault", "performance", "monitoring_gap", "retrain_requested")
 KINDS: dict[str, Kind] = {
     "data_refused": Kind(
         "warning",
@@ -57,7 +57,13 @@ KINDS: dict[str, Kind] = {
         "warning",
         "the live version is asked with a broken column",
         "look at the source of the column; have it corrected and delivered again",
-        causes=("performance", "drift", "retrain_requested"),
+        causes=("performance", "drift", "live_input_fault", "retrain_requested"),
+    ),
+    "live_input_fault": Kind(
+        "warning",
+        "the live version is sent other values than it was trained for",
+        "ask the caller what changed; compare how the value is computed online and offline",
+        causes=("performance",),
     ),
     "drift": Kind("info", "the live version meets other data than it was trained on", "watch; train if it gets worse"),
     "performance": Kind(

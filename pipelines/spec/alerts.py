@@ -24,6 +24,7 @@ INCIDENT_KINDS: Mapping[str, str] = {
     "rollback": "a version was taken back from callers",
     "lease_expired": "a rollout was left without its run, and its lease ended",
     "drift_fault": "a column broke",
+    "live_input_fault": "callers send other values of a column than the features that the version was trained on",
     "drift": "the share of features that differ from training reached a declared limit",
     "performance": "the live version is worse than its certificate",
     "monitoring_gap": "a check of the live version was not measured for longer than declared",

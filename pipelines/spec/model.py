@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from pipelines.spec.alerts import AlertRule
 from pipelines.spec.declared import DeclarationBlock, Identifier
 from pipelines.spec.deployment import Deployment
+from pipelines.spec.live_inputs import LiveInputs
 from pipelines.spec.runner import STAGES, StageRunner
 from pipelines.spec.serving_objective import ServingObjective
 
@@ -319,6 +320,8 @@ class Retraining(DeclarationBlock):
 
 class Monitoring(DeclarationBlock):
     drift: Drift = Drift()
+    live_inputs: LiveInputs = LiveInputs()
+    """Limits of what callers send."""
     performance: Performance
     serving: ServingObjective = ServingObjective()
     """Limits of errors and latency, from which `airworthy alert-rules` writes rules for Prometheus."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from pipelines import store_paths
-from pipelines.messages.monitoring import DriftResult, PerformanceResult
+from pipelines.messages.monitoring import DriftResult
 from pipelines.rules.drift_check import judge_drift
 from practices._operators import links
-from practices._operators.monitored import MonitoringCheck
+from practices._operators.monitored import CheckResult, MonitoringCheck
 
 
 class DriftCheck(MonitoringCheck):
@@ -20,6 +20,6 @@ class DriftCheck(MonitoringCheck):
     rule = staticmethod(judge_drift)
     operator_extra_links = (links.DRIFT_REPORT,)
 
-    def show_links(self, result: DriftResult | PerformanceResult) -> None:
+    def show_links(self, result: CheckResult) -> None:
         if isinstance(result, DriftResult) and result.report:
             links.DRIFT_REPORT.show(self, links.stored_page(store_paths.drift_report(self.model, result.day)))

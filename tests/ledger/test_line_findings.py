@@ -69,6 +69,12 @@ def read(kind: str, **details: Any) -> tuple[set[tuple[str, str | None]], set[st
             {("drift_fault", "age"), ("registry_disagreement", "registry")},
             {"drift_fault", "monitoring_gap"},
         ),
+        (
+            "monitoring_verdict",
+            {"check": "live_input_check", "facts": {"faults": ["age"]}, **NO},
+            {("live_input_fault", "age")},
+            {"live_input_fault", "monitoring_gap", "registry_disagreement"},
+        ),
         ("retrain_request", {"reasons": ["worse"]}, {("retrain_requested", "training")}, set()),
         ("training", NO, {("training_failed", "training")}, set()),
         ("rollback_drill", NO, {("drill_failed", "drill")}, set()),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from datetime import date, datetime, timedelta
 from io import BytesIO
 from zoneinfo import ZoneInfo
@@ -45,13 +46,19 @@ def read_answers(ports: Ports, model: str, first: date, last: date) -> pl.DataFr
     """
     view, dataset = ports.catalog.view_of(model), ports.catalog.dataset_of(model)
     zone, lead = ZoneInfo(dataset.partition.timezone), timedelta(hours=view.lead_hours)
-    log = read_log(ports.store, model, utc_dates(first, last, zone, lead)).sort("logged_at", maintain_order=True)
+    log = read_log(ports.store, model, dates_about(ports, model, first, last)).sort("logged_at", maintain_order=True)
     named = pl.col("entity_id").is_not_null()
     return (
         log.filter(~named | (pl.struct("entity_id", "version").is_first_distinct()))
         .with_columns(day=(pl.col("prediction_time") + lead).dt.convert_time_zone(zone.key).dt.date())
         .sort("prediction_time", "entity_id", "version", maintain_order=True)
     )
+
+
+def dates_about(ports: Ports, model: str, first: date, last: date) -> list[date]:
+    """UTC dates of the log in which answers about events of these local days may be."""
+    zone = ZoneInfo(ports.catalog.dataset_of(model).partition.timezone)
+    return utc_dates(first, last, zone, timedelta(hours=ports.catalog.view_of(model).lead_hours))
 
 
 def utc_dates(first: date, last: date, zone: ZoneInfo, lead: timedelta) -> list[date]:
@@ -73,24 +80,34 @@ def read_log(store: Store, model: str, dates: list[date]) -> pl.DataFrame:
     Raises ``Refused`` that names every unreadable file.
     """
     frames: list[pl.DataFrame] = []
+    read_files(store, model, dates, lambda content: frames.append(_served_rows(content)))
+    return pl.concat(frames) if frames else pl.DataFrame(schema=SCHEMA)
+
+
+def read_files(store: Store, model: str, dates: Iterable[date], read: Callable[[bytes], None]) -> None:
+    """Hand the content of each file of the log of these UTC dates to ``read``.
+
+    Raises ``Refused`` that names every unreadable file.
+    """
     faults: list[str] = []
     for day in dates:
         for path in store.list(f"{store_paths.predictions(model)}date={day:%Y-%m-%d}/"):
             if not path.endswith(".parquet"):
                 continue
             try:
-                frames.append(_served_rows(store.get(path)))
+                read(store.get(path))
             except (pl.exceptions.PolarsError, OSError) as error:
                 faults.append(f"{path}: {str(error).splitlines()[0]}")
     if faults:
         raise Refused(f"the prediction log of {model} has unreadable files; restore or move them away", faults)
-    return pl.concat(frames) if frames else pl.DataFrame(schema=SCHEMA)
+
+
+def without_internal_rows(rows: pl.DataFrame) -> pl.DataFrame:
+    """``rows`` that callers received; all of them where there is no column ``role``, as before roles were logged."""
+    return rows.filter(~pl.col("role").is_in(INTERNAL_ROLES)) if "role" in rows.columns else rows
 
 
 def _served_rows(content: bytes) -> pl.DataFrame:
-    """Rows that callers received; all rows of a file without the column ``role``."""
     roles = ["role"] if "role" in pl.read_parquet_schema(BytesIO(content)) else []
     frame = pl.read_parquet(BytesIO(content), columns=[*SCHEMA, *roles])
-    if roles:
-        frame = frame.filter(~pl.col("role").is_in(INTERNAL_ROLES))
-    return frame.select(SCHEMA.names()).cast(SCHEMA)
+    return without_internal_rows(frame).select(SCHEMA.names()).cast(SCHEMA)

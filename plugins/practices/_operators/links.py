@@ -41,6 +41,7 @@ class TaskLink(BaseOperatorLink):
 
 VALIDATION_REPORT = TaskLink("validation_report", "Validation report")
 DRIFT_REPORT = TaskLink("drift_report", "Drift report")
+LIVE_INPUT_REPORT = TaskLink("live_input_report", "Live inputs report")
 LOAD_TEST = TaskLink("load_test", "Load test")
 ROLLOUT_PICTURES = TaskLink("rollout_pictures", "Rollout pictures")
 EVALUATION_PICTURES = TaskLink("evaluation_pictures", "Evaluation pictures")

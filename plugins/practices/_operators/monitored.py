@@ -1,4 +1,4 @@
-"""Base class of the checks of a live version: both are skipped together, and each verdict is on the ledger."""
+"""Base class of the checks of a live version: all are skipped together, and each verdict is on the ledger."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 from pipelines import store_paths
 from pipelines.errors import AirworthyError
 from pipelines.ledger.recorded_facts import test_metrics
+from pipelines.messages.live_inputs import LiveInputsResult
 from pipelines.messages.monitoring import DriftResult, MonitorRequest, PerformanceResult
 from pipelines.ports import Ports
 from pipelines.rules.monitoring_gap import judge_gap
@@ -23,6 +24,8 @@ from practices._operators import run_context, step_runner
 from practices._operators.model import ModelPractice
 from practices._operators.record_verdict import record_verdict
 
+CheckResult = DriftResult | PerformanceResult | LiveInputsResult
+
 
 class MonitoringCheck(ModelPractice):
     """Judge the live version for one day.
@@ -34,7 +37,7 @@ class MonitoringCheck(ModelPractice):
 
     ui_color = "#f4cccc"
     step: ClassVar[str]
-    result: ClassVar[type[DriftResult] | type[PerformanceResult]]
+    result: ClassVar[type[CheckResult]]
     rule: ClassVar[staticmethod[[Any, ModelSpec], Verdict]]
     subject: ClassVar[str]
 
@@ -69,7 +72,7 @@ class MonitoringCheck(ModelPractice):
         )
         return result.model_dump(mode="json", by_alias=True)
 
-    def show_links(self, result: DriftResult | PerformanceResult) -> None:
+    def show_links(self, result: CheckResult) -> None:
         """Show buttons that lead to what was measured."""
 
     def _live_standing(self, ports: Ports) -> Standing:
@@ -90,7 +93,7 @@ class MonitoringCheck(ModelPractice):
     def _skip_unless_asked(self, ports: Ports, spec: ModelSpec, day: date) -> None:
         """Skip the task if the prediction log is empty around the trailing windows.
 
-        The condition is the same for both checks of a day, so that both are skipped or none.
+        The condition is the same for all checks of a day, so that all are skipped or none.
         """
         try:
             ports.endpoint.flush_log(self.model)

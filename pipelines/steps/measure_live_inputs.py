@@ -1,0 +1,285 @@
+"""Measures what callers send: against its own past, the training rows, the offline features and the constraints."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import date, timedelta
+
+import polars as pl
+
+from pipelines import store_paths
+from pipelines.messages.live_inputs import InputMeasure, LiveInputsResult
+from pipelines.messages.monitoring import ColumnFinding, DriftMeasure, MonitorRequest
+from pipelines.ports import Ports
+from pipelines.spec.features import Feature
+from pipelines.spec.model import ModelSpec
+from pipelines.steps.drift.compare import compare
+from pipelines.steps.drift.daily_statistics import find_column
+from pipelines.steps.drift.distances import kl_divergence, wasserstein
+from pipelines.steps.drift.findings import READ_DAYS, find_moved_columns
+from pipelines.steps.drift.shifts import HISTORY_DAYS
+from pipelines.steps.monitoring.caller_rows import read_caller_rows
+from pipelines.steps.monitoring.live_inputs_page import write_page
+from pipelines.steps.monitoring.prediction_log import flush_log
+from pipelines.tables.entity_id import entity_id
+from pipelines.tables.profile import (
+    OTHER_CATEGORY,
+    CategoricalProfile,
+    NumericProfile,
+    TableProfile,
+    TrainingProfile,
+    profile_frame,
+)
+
+LATE_DAYS = 2
+"""Days before the judged one whose profile is made anew, since answers about them may still have come in."""
+READ_AT_ONCE = 10
+"""Days of the log that are read together."""
+RELATIVE_TOLERANCE = 1e-6
+"""Numbers that differ by less are equal: callers may send them with fewer digits."""
+EXAMPLES = 3
+
+
+def run(request: MonitorRequest, ports: Ports) -> LiveInputsResult:
+    """Measure the rows that callers sent about the days up to ``request.day``; decide nothing.
+
+    Every day's rows have a profile in the store, made once; ``findings`` are the columns whose days left their own
+    past, as of the offline features (``measure_drift``). The newest days that together have ``minimum_rows`` rows, at
+    most ``drift.window_days``, are held against the training profile, the view's constraints, and, row by row by entity
+    id, against the offline feature table. The newest ``recent_rows`` are compared with the ``former_rows`` before them.
+    Rows that the gateway sent itself (shadow, probes) do not count. With no live version nothing is measured.
+    Raises ``Unavailable`` when the store does not answer, ``Refused`` that names unreadable files of the log.
+    """
+    spec, view = ports.catalog.model(request.model), ports.catalog.view_of(request.model)
+    limits, drift = spec.monitoring.live_inputs, spec.monitoring.drift
+    window = _days(request.day, drift.window_days)
+    if request.version is None:
+        return LiveInputsResult(model=request.model, day=request.day, window=window)
+    notes = flush_log(ports, request.model)
+    names = [name for name in spec.training.features or view.features if name not in drift.exclude]
+    features = {name: view.features[name] for name in names}
+    kinds: dict[str, str] = {name: feature.type for name, feature in features.items()}
+
+    profiles, lacking = _daily_profiles(ports, request.model, request.day, kinds)
+    rows, _ = read_caller_rows(ports, request.model, window, kinds)
+    if lacking:
+        notes.append(f"{lacking} rows were answered by versions with other features and are left out")
+    judged = _judged_days(rows, window, limits.minimum_rows)
+    of_days = rows.filter(pl.col("day").is_in(judged))
+    reference = _training_profile(ports, request.model, request.version, notes)
+    measures = _measure(of_days, features, reference, drift.minimum_rows)
+    measures = _with_skew(measures, of_days, judged, view.view, ports, notes)
+    measures, recent, former = _with_recent(measures, rows, kinds, spec)
+    result = LiveInputsResult(
+        model=request.model,
+        day=request.day,
+        window=window,
+        version=request.version,
+        judged=judged,
+        rows=of_days.height,
+        measures=measures,
+        findings=_findings(profiles, names, reference),
+        history_days=sum(profile is not None for _, profile in profiles[-HISTORY_DAYS - 2 : -2]),
+        recent_rows=recent,
+        former_rows=former,
+        notes=notes,
+    )
+    return result.model_copy(update={"report": write_page(result, spec, ports.store)})
+
+
+def _days(last: date, count: int) -> list[date]:
+    return [last - timedelta(days=n) for n in reversed(range(count))]
+
+
+def _daily_profiles(
+    ports: Ports, model: str, last: date, kinds: Mapping[str, str]
+) -> tuple[list[tuple[date, TableProfile | None]], int]:
+    """The profile of each day up to ``last``, None of one without rows; and the rows that were left out.
+
+    A stored profile is read; one that is missing, of other features, or of the last ``LATE_DAYS`` is made and stored.
+    """
+    days = _days(last, READ_DAYS)
+    stored = {day: _stored_profile(ports, model, day, kinds) for day in days[: -LATE_DAYS - 1]}
+    missing = [day for day in days if stored.get(day) is None]
+    lacking = 0
+    made: dict[date, TableProfile] = {}
+    for start in range(0, len(missing), READ_AT_ONCE):
+        chunk = missing[start : start + READ_AT_ONCE]
+        rows, left_out = read_caller_rows(ports, model, _days(chunk[-1], (chunk[-1] - chunk[0]).days + 1), kinds)
+        lacking += left_out
+        for day in chunk:
+            made[day] = _profile(rows.filter(day=day), kinds)
+            path = store_paths.caller_profile(model, day)
+            ports.store.put(path, made[day].model_dump_json(by_alias=True).encode())
+    profiles = [(day, made.get(day) or stored.get(day)) for day in days]
+    return [(day, profile if profile is not None and profile.rows else None) for day, profile in profiles], lacking
+
+
+def _stored_profile(ports: Ports, model: str, day: date, kinds: Mapping[str, str]) -> TableProfile | None:
+    path = store_paths.caller_profile(model, day)
+    if not ports.store.exists(path):
+        return None
+    profile = TableProfile.model_validate_json(ports.store.get(path))
+    numeric, categorical = (
+        {name for name, kind in kinds.items() if kind == wanted_kind} for wanted_kind in ("numeric", "categorical")
+    )
+    return profile if set(profile.numeric) >= numeric and set(profile.categorical) >= categorical else None
+
+
+def _profile(rows: pl.DataFrame, kinds: Mapping[str, str]) -> TableProfile:
+    return profile_frame(
+        rows,
+        categorical=[name for name, kind in kinds.items() if kind == "categorical"],
+        numeric=[name for name, kind in kinds.items() if kind == "numeric"],
+    )
+
+
+def _judged_days(rows: pl.DataFrame, window: Sequence[date], minimum_rows: int) -> list[date]:
+    """The newest days of the window that together have ``minimum_rows`` rows; all of it if they are fewer."""
+    counts = dict(rows.group_by("day").len().iter_rows())
+    together = 0
+    for number, day in enumerate(reversed(window), start=1):
+        together += counts.get(day, 0)
+        if together >= minimum_rows:
+            return list(window[-number:])
+    return list(window)
+
+
+def _training_profile(ports: Ports, model: str, version: str, notes: list[str]) -> TrainingProfile | None:
+    path = store_paths.training_profile(model, version)
+    if ports.store.exists(path):
+        return TrainingProfile.model_validate_json(ports.store.get(path))
+    notes.append(f"{path} is missing: version {version} has no training profile to compare with")
+    return None
+
+
+def _findings(
+    profiles: Sequence[tuple[date, TableProfile | None]], names: Sequence[str], reference: TrainingProfile | None
+) -> list[ColumnFinding]:
+    influence = reference.influence if reference is not None else {}
+    return find_moved_columns(profiles, names, reference or TableProfile(rows=0), influence)
+
+
+def _measure(
+    rows: pl.DataFrame, features: Mapping[str, Feature], reference: TrainingProfile | None, minimum_rows: int
+) -> list[InputMeasure]:
+    profile = _profile(rows, {name: feature.type for name, feature in features.items()})
+    return [
+        _measure_feature(name, feature, rows[name], profile, reference, minimum_rows)
+        for name, feature in features.items()
+    ]
+
+
+def _measure_feature(
+    name: str,
+    feature: Feature,
+    values: pl.Series,
+    profile: TableProfile,
+    reference: TrainingProfile | None,
+    minimum_rows: int,
+) -> InputMeasure:
+    count = max(values.len(), 1)
+    known, current = find_column(reference, name), find_column(profile, name)
+    outside, example = _outside(values, feature)
+    unseen: dict[str, int] | None = None
+    if isinstance(known, CategoricalProfile) and isinstance(current, CategoricalProfile):
+        unseen = _unseen(known, current)
+    both_numeric = isinstance(known, NumericProfile) and isinstance(current, NumericProfile)
+    return InputMeasure(
+        name=name,
+        rows=values.len(),
+        null_share=values.null_count() / count,
+        max_null_share=feature.constraints.max_null_share,
+        outside_share=outside / count,
+        outside=example,
+        unseen_share=None if unseen is None else sum(unseen.values()) / count,
+        unseen=sorted(unseen or {}, key=lambda value: (-(unseen or {})[value], value))[:EXAMPLES],
+        training=compare(name, reference, profile, minimum_rows),
+        kl_divergence=kl_divergence(known, current) if known and current and values.len() else None,
+        wasserstein=wasserstein(known, current) if both_numeric else None,  # type: ignore[arg-type]
+    )
+
+
+def _outside(values: pl.Series, feature: Feature) -> tuple[int, str]:
+    """Rows beyond the limits of a feature, and an example with its limit."""
+    limits = feature.constraints
+    total, example = 0, ""
+    if limits.minimum is not None and (below := values.filter((values < limits.minimum).fill_null(value=False))).len():
+        total, example = total + below.len(), f"{below[0]:g} < {limits.minimum:g}"
+    if limits.maximum is not None and (above := values.filter((values > limits.maximum).fill_null(value=False))).len():
+        total, example = total + above.len(), f"{above[0]:g} > {limits.maximum:g}"
+    return total, example
+
+
+def _unseen(known: CategoricalProfile, current: CategoricalProfile) -> dict[str, int] | None:
+    """Rows per category that training had not; None where training had more categories than a profile keeps."""
+    if OTHER_CATEGORY in known.counts:
+        return None
+    return {value: rows for value, rows in current.counts.items() if value not in known.counts}
+
+
+def _with_skew(
+    measures: list[InputMeasure],
+    rows: pl.DataFrame,
+    days: Sequence[date],
+    view_name: str,
+    ports: Ports,
+    notes: list[str],
+) -> list[InputMeasure]:
+    """The measures with the share of rows whose value is not the offline one of the same entity."""
+    view, table = ports.catalog.view(view_name), store_paths.features(view_name)
+    present = set(ports.store.days(table))
+    if absent := [day for day in days if day not in present]:
+        notes.append(f"{table} has no rows yet of {', '.join(map(str, absent))}: no skew is measured of these days")
+    built = [day for day in days if day in present]
+    names = [measure.name for measure in measures]
+    if not built or rows.is_empty():
+        return measures
+    columns = list(dict.fromkeys([*view.key, *names]))
+    offline = ports.store.read(table, days=built, columns=columns).select(
+        entity_id(view), *(pl.col(name).alias(f"__{name}") for name in names)
+    )
+    matched = rows.join(offline.unique("entity_id", keep="none"), on="entity_id", how="inner", maintain_order="left")
+    return [_skew_of(measure, matched) for measure in measures]
+
+
+def _skew_of(measure: InputMeasure, matched: pl.DataFrame) -> InputMeasure:
+    if matched.is_empty():
+        return measure
+    sent, offline = pl.col(measure.name), pl.col(f"__{measure.name}")
+    differs = sent.ne_missing(offline)
+    if matched.schema[measure.name] == pl.Float64:
+        near = (sent - offline).abs() <= RELATIVE_TOLERANCE * pl.max_horizontal(sent.abs(), offline.abs(), pl.lit(1e-9))
+        differs = differs & ~near.fill_null(value=False)
+    others = matched.filter(differs)
+    example = ""
+    if others.height:
+        entity, value, stored = others.select("entity_id", sent, offline).row(0)
+        example = f"{entity}: sent {_text(value)}, offline {_text(stored)}"
+    return measure.model_copy(
+        update={"matched_rows": matched.height, "differing_share": others.height / matched.height, "differing": example}
+    )
+
+
+def _text(value: float | str | None) -> str:
+    if value is None:
+        return "none"
+    return f"{value:g}" if isinstance(value, float) else value
+
+
+def _with_recent(
+    measures: list[InputMeasure], rows: pl.DataFrame, kinds: Mapping[str, str], spec: ModelSpec
+) -> tuple[list[InputMeasure], int, int]:
+    """The measures with the newest rows against those before them, and how many rows both sides have."""
+    limits = spec.monitoring.live_inputs
+    newest, before = rows.tail(limits.recent_rows), rows.slice(0, max(rows.height - limits.recent_rows, 0))
+    former = before.tail(limits.former_rows)
+    if former.height < limits.recent_rows:
+        return measures, 0, 0
+    sides = _profile(former, kinds), _profile(newest, kinds)
+    recent: dict[str, DriftMeasure] = {name: compare(name, *sides, limits.recent_rows) for name in kinds}
+    return (
+        [measure.model_copy(update={"recent": recent[measure.name]}) for measure in measures],
+        newest.height,
+        former.height,
+    )
