@@ -3,11 +3,11 @@
 from airflow.sdk import AssetOrTimeSchedule, CronTriggerTimetable, Param
 
 from pipelines.ledger import markdown
-from pipelines.spec.model import LARGEST_SEED
+from pipelines.spec.model import LARGEST_SEED, WANTED_UNITS
 from practices._connections.installation import load_catalog
 from practices._operators.airflow_dag import specs_to_build, stage_dag
 from practices._operators.defaults import asset, gpu_slots
-from practices._operators.form import day_field
+from practices._operators.form import count_field, day_field
 from practices.reproducible_training import ReproducibleTraining
 from practices.training_snapshot import TrainingSnapshot
 
@@ -18,6 +18,7 @@ DOC = """
 Owner: **{owner}** · declared in `include/models/{spec.model}.yaml` · schedule `{spec.training.schedule}`
 
 1. **take_snapshot** stores the features and labels known at one time, named by digest; with too few rows it fails.
+   After a loss of performance it tries the newest rows alone, too, and takes what predicted the newest days better.
 2. **train_model** trains and registers a candidate; a retry continues from the last checkpoint; GPUs: pool `gpu`.
 
 Starts on schedule, on a retrain request, by hand (*Trigger*, with a form) and in backfills (one training per date).
@@ -32,14 +33,12 @@ FORM = {
         title="As of",
         example="2013-02-28",
     ),
-    "seed": Param(
-        None,
-        type=["null", "integer"],
-        title="Seed",
-        description="Empty: the declared seed.",
-        minimum=0,
-        maximum=LARGEST_SEED,
+    "recent_days": count_field(
+        "Try the rows of so many newest days alone, too, and take what predicts better. Empty: all rows.",
+        title="Recent days",
+        minimum=WANTED_UNITS,
     ),
+    "seed": count_field("Empty: the declared seed.", title="Seed", maximum=LARGEST_SEED),
 }
 
 for spec in specs_to_build(load_catalog().models, "train"):

@@ -41,6 +41,7 @@ STEPS: dict[str, type[Message]] = {
     "publish_partition": validation.PublishRequest,
     "build_features": features.FeaturesRequest,
     "take_snapshot": training.SnapshotRequest,
+    "compare_histories": evaluation.HistoryRequest,
     "train_model": training.TrainRequest,
     "reproduce_model": training.ReproduceRequest,
     "evaluate_model": evaluation.EvaluateRequest,

@@ -25,6 +25,15 @@ def test_metrics(lines: Iterable[LedgerEntry]) -> dict[str, dict[str, float]]:
     return {version: metrics for version, metrics in measured.items() if metrics}
 
 
+def compared_histories(lines: Iterable[LedgerEntry]) -> dict[str, int]:
+    """Version to the number of histories that it is the better of (``HistoryChoice``), where two were measured."""
+    trainings = [line for line in lines if line.kind == "training" and line.version is not None]
+    compared = {
+        str(line.version): len((line.details.get("history") or {}).get("snapshots") or {}) for line in trainings
+    }
+    return {version: count for version, count in compared.items() if count > 1}
+
+
 def compared_versions(lines: Iterable[LedgerEntry]) -> dict[str, list[str]]:
     """Digest of a test part to the versions that were compared with a champion on it, by the ledger, oldest first."""
     versions: dict[str, list[str]] = {}

@@ -26,6 +26,18 @@ class EvaluateRequest(Message):
     """Version to its digests on the ledger; a version without digests is not loaded."""
     attempts: dict[str, list[str]] = {}
     """Digest of a test part to the versions that were compared on it before."""
+    chosen_of: dict[str, int] = {}
+    """Version to the number of models that it is the best of, by days that its test part holds; others: 1."""
+
+
+class HistoryRequest(Message):
+    """Two snapshots of one moment: of the declared history, and of its last ``recent_days`` alone."""
+
+    model: str
+    declared: str
+    recent: str
+    """Digests."""
+    recent_days: int
 
 
 class Interval(Message):
@@ -53,6 +65,19 @@ class Interval(Message):
     """The n-th candidate that was compared on these test rows."""
     resamples: int | None = Field(default=None, exclude_if=lambda resamples: resamples is None)
     """Of a measurement from before 0.2.0."""
+
+
+class HistoryComparison(Message):
+    """The gain of a model of the newest rows alone over one of all rows, on days that neither had seen."""
+
+    model: str
+    recent_days: int
+    rows: int
+    """Rows of the declared history."""
+    gain: Interval | None = None
+    """``candidate``: the newest rows alone; ``champion``: all rows. None: it was not measured."""
+    notes: list[str] = []
+    """How it was measured, or why it was not."""
 
 
 class Optimism(Message):

@@ -15,6 +15,31 @@ class SnapshotRequest(Message):
     model: str
     as_of: datetime
     """Only labels known at this time (UTC) are used."""
+    recent_days: int | None = Field(default=None, exclude_if=lambda days: days is None)
+    """Only rows of this many days before ``as_of``; None: of all days that are declared."""
+
+
+class HistoryChoice(BaseModel):
+    """Which rows a training has that was asked to try the newest alone: those that predicted the next days better."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    recent_days: int
+    """The days that were tried alone."""
+    chosen: Literal["declared", "recent"]
+    snapshots: dict[str, str] = {}
+    """``declared`` and ``recent`` to the digest of the snapshot."""
+    reasons: list[str]
+
+    @property
+    def history_days(self) -> int | None:
+        """The history that the training has; None: the declared one."""
+        return self.recent_days if self.chosen == "recent" else None
+
+    @property
+    def is_compared(self) -> bool:
+        """Whether the training is the better of two that were measured."""
+        return len(self.snapshots) > 1
 
 
 class SplitPart(Message):
@@ -41,6 +66,8 @@ class SnapshotResult(Message):
     latest_label_time: datetime | None = None
     batch_rows: int | None = Field(default=None, exclude_if=lambda rows: rows is None)
     """Maximum rows per file if the table was written in batches."""
+    history: HistoryChoice | None = Field(default=None, exclude_if=lambda choice: choice is None)
+    """Where the newest rows alone were tried beside all of them, which of the two this snapshot is, and why."""
 
 
 class TrainRequest(Message):
@@ -50,6 +77,8 @@ class TrainRequest(Message):
     hypothesis: str = ""
     seed: int | None = None
     """None: the declared seed."""
+    history_days: int | None = Field(default=None, exclude_if=lambda days: days is None)
+    """The days that the snapshot holds, where they are not the declared ones."""
     run_key: str
     """Identifies the training across retries (``<dag_id>/<run_id>``) to resume its checkpoints."""
     git_revision: str = "unknown"

@@ -22,7 +22,8 @@ def judge_retraining(history: Sequence[Detection], requests: Sequence[Request], 
     one day the last in ``history`` counts.
 
     A request that a loss of performance asked for is followed by more, every ``catch_up.every_days`` for
-    ``catch_up.for_days``: right after a change there are few rows to learn it from.
+    ``catch_up.for_days``: right after a change there are few rows to learn it from. ``facts["recent_days"]`` says how
+    many days these trainings try alone; 0 for any other.
 
     A request on another day less than ``cooldown_days`` + 1 days before ``day``, or on a later day (in a backfill),
     belongs to the same incident: no further retraining is due, and ``facts["held_back"]`` lists the reasons. A request
@@ -45,8 +46,8 @@ def judge_retraining(history: Sequence[Detection], requests: Sequence[Request], 
             failures.append(f"{detected} >= {retraining.consecutive_detections}")
             alarm = alarm or kind == "performance"
     others = sorted((request for request in requests if request.day != day), key=lambda request: request.day)
-    if not failures and (catch_up := _catch_up(others, spec, day)):
-        failures.append(catch_up)
+    catch_up = None if failures else _catch_up(others, spec, day)
+    failures += [catch_up] if catch_up else []
 
     cooled_from = day - timedelta(days=retraining.cooldown_days)
     recent = [request.day for request in others if request.day >= cooled_from]
@@ -55,6 +56,7 @@ def judge_retraining(history: Sequence[Detection], requests: Sequence[Request], 
         "recent_requests": [on.isoformat() for on in recent],
         "held_back": failures if recent else [],
         "alarm": alarm,
+        "recent_days": retraining.catch_up.recent_days if alarm or catch_up else 0,
     }
     is_due = bool(failures) and not recent
     unknowns = (

@@ -1,14 +1,18 @@
-"""A snapshot passes with enough rows, no empty part, both classes in each part, and no label after its as-of time."""
+"""A snapshot passes with enough rows, no empty part, both classes in each part, and no label after its as-of time.
+
+After a loss of performance the newest rows alone are trained on where they predicted the next days better.
+"""
 
 from __future__ import annotations
 
 from itertools import pairwise
 
+from pipelines.messages.evaluation import HistoryComparison
 from pipelines.messages.training import SnapshotResult
 from pipelines.spec.model import ModelSpec
 from pipelines.verdict import Verdict
 
-RULE = "training_snapshot"
+RULE, RECENT_RULE = "training_snapshot", "recent_history"
 SPLIT_PARTS = ("train", "validation", "test")
 
 
@@ -33,6 +37,30 @@ def judge_snapshot(result: SnapshotResult, spec: ModelSpec) -> Verdict:
     parts = ", ".join(f"{name} {rows}" for name, rows in counts.items())
     findings = [f"rows {result.rows}, minimum {spec.training.minimum_rows} ({parts}); snapshot {result.digest[:12]}"]
     return Verdict.of(RULE, failures=failures, unknowns=unknowns, findings=findings, facts=facts)
+
+
+def judge_recent_history(comparison: HistoryComparison) -> Verdict:
+    """PASS: the newest rows alone were better. FAIL: all rows were as good or better. UNKNOWN: it was not measured.
+
+    The better estimate decides, shown or not: after a change either choice may be the wrong one, and the gates judge
+    the chosen one against the champion. The findings say the standard error.
+    """
+    days, gain = comparison.recent_days, comparison.gain
+    if gain is None:
+        return Verdict.of(
+            RECENT_RULE, unknowns=comparison.notes or ["nothing was measured"], facts={"recent_days": days}
+        )
+    error = "" if gain.standard_error is None else f" ± {gain.standard_error:.4f} (one standard error)"
+    shown = f"{gain.metric} {gain.candidate:.4f} with the rows of {days} days alone, {gain.champion:.4f} with all rows"
+    finding = f"{shown}, on the {gain.units} newest days: gain {gain.gain:+.4f}{error}"
+    failures = [] if gain.gain > 0 else [f"the rows of {days} days alone gain {gain.gain:+.4f} of {gain.metric}"]
+    facts: dict[str, object] = {
+        "recent_days": days,
+        "gain": gain.gain,
+        "standard_error": gain.standard_error,
+        "units": gain.units,
+    }
+    return Verdict.of(RECENT_RULE, failures=failures, findings=[finding, *comparison.notes], facts=facts)
 
 
 def _part_faults(result: SnapshotResult, spec: ModelSpec, name: str) -> tuple[list[str], list[str]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from pipelines.spec.alerts import AlertRule
 from pipelines.spec.declared import DeclarationBlock, Identifier
@@ -304,6 +304,16 @@ class CatchUp(DeclarationBlock):
     every_days: int = Field(default=14, ge=1)
     for_days: int = Field(default=56, ge=0)
     """Data days after the detection. 0: no further retraining."""
+    recent_days: int = 56
+    """Beside all rows each of these trainings tries those of so many newest days alone (40 at least). 0: all rows."""
+
+    @field_validator("recent_days")
+    @classmethod
+    def check_days_to_compare(cls, days: int) -> int:
+        """Both are compared by forward chaining, which needs 20 days to answer and as many before them."""
+        if days and days < WANTED_UNITS:
+            raise ValueError(f"recent_days is {days}; declare {WANTED_UNITS} at least, or 0 for all rows")
+        return days
 
 
 class Retraining(DeclarationBlock):

@@ -42,7 +42,8 @@ def run(request: EvaluateRequest, ports: Ports) -> EvaluateResult:
     test = facts.test.with_columns(pl.Series("_candidate", candidate, dtype=pl.Float64))
     test_part = table_digest(test.select(*ports.catalog.view_of(request.model).key, "prediction_time", "target"))
     before = request.attempts.get(test_part, [])
-    attempt = 1 + (before.index(request.version) if request.version in before else len(before))
+    earlier = before[: before.index(request.version)] if request.version in before else before
+    attempt = sum(request.chosen_of.get(version, 1) for version in [*earlier, request.version])
     contest = Contest(spec, info, facts, test, predict, ports)
     compared = contest.against(request.champion, "champion") if request.champion else None
     comparison = _interval(spec, compared, attempt)

@@ -26,7 +26,7 @@ DATA_FILE, RECORD_FILE = "data.parquet", "snapshot.json"
 
 
 def run(request: SnapshotRequest, ports: Ports) -> SnapshotResult:
-    """Freeze what was known by ``request.as_of`` as the model's training table.
+    """Freeze what was known by ``request.as_of`` as the model's training table, or of its last days alone.
 
     One row per entity whose label was known by then: key, ``prediction_time``, ``label_time``, features, ``target``
     (Float64; 0 or 1 for a classification) and ``part``, ordered by prediction time and key. An existing
@@ -39,6 +39,10 @@ def run(request: SnapshotRequest, ports: Ports) -> SnapshotResult:
         raise Refused(f"as_of {request.as_of} has no time zone; write it as in 2013-03-01T05:00:00Z")
     as_of = request.as_of.astimezone(UTC)
     spec, view = ports.catalog.model(request.model), ports.catalog.view_of(request.model)
+    if request.recent_days is not None:
+        history_days = min(request.recent_days, spec.training.history_days or request.recent_days)
+        training = spec.training.model_copy(update={"history_days": history_days})
+        spec = spec.model_copy(update={"training": training})
     features = [name for name in view.features if name in (spec.training.features or view.features)]
     tables = [store_paths.features(view.view), store_paths.validated(view.dataset, view.entity_source)]
     versions = {table: _table_version(ports.store, table) for table in tables}

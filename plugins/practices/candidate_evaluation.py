@@ -12,7 +12,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 from pipelines import store_paths
 from pipelines.errors import Refused
 from pipelines.ledger.anchor_version import anchor_versions
-from pipelines.ledger.recorded_facts import compared_versions
+from pipelines.ledger.recorded_facts import compared_histories, compared_versions
 from pipelines.messages.evaluation import EvaluateRequest, EvaluateResult
 from pipelines.ports import Ports
 from pipelines.rules.candidate_evaluation import judge_evaluation
@@ -98,4 +98,5 @@ def evaluation_request(ports: Ports, model: str, version: str, champion: str | N
         anchors=anchors,
         digests=digests,
         attempts=compared_versions(lines),
+        chosen_of=compared_histories(lines),
     )

@@ -7,7 +7,7 @@ from typing import Any
 
 from airflow.sdk import Context
 
-from pipelines.messages.training import TrainRequest, TrainResult
+from pipelines.messages.training import SnapshotResult, TrainRequest, TrainResult
 from pipelines.ports import Ports
 from pipelines.rules.reproducible_training import judge_training
 from pipelines.rules.semantic_versioning import version_facts
@@ -24,7 +24,8 @@ from practices._operators.recorded_results import checked_snapshot
 class ReproducibleTraining(ModelPractice):
     """Train on a snapshot and register the result as a candidate; a retry continues from the last checkpoint.
 
-    ``snapshot`` is the ``SnapshotResult`` of the previous task. Hypothesis and seed come from the run's form. The
+    ``snapshot`` is the ``SnapshotResult`` of the previous task; where the newest rows alone were tried beside all of
+    them, it says which of the two it holds, and so does the ledger. Hypothesis and seed come from the run's form. The
     ledger gets the digests of data, environment, request and model (of the judged one, too, where the deployed one was
     trained again on all rows: this line ties them), and what was declared at the time. The event of
     ``<model>:candidate`` carries ``version``, ``run_id`` and ``model_digest``. Returns the ``TrainResult``.
@@ -41,7 +42,8 @@ class ReproducibleTraining(ModelPractice):
     def execute(self, context: Context) -> dict[str, Any]:
         ports = installation.open_ports()
         spec = ports.catalog.model(self.model)
-        request = self._request(ports, context)
+        snapshot = checked_snapshot(self.snapshot, self.model, ports, context)
+        request = self._request(snapshot, ports, context)
         declared = version_facts(spec, ports.catalog.view_of(self.model))
         result = step_runner.run_step("train_model", request, TrainResult, runner=spec.stage_runner("train"))
         tracking = ports.settings.tracking
@@ -55,18 +57,23 @@ class ReproducibleTraining(ModelPractice):
             version=result.version,
             ports=ports,
             context=context,
-            details=_ledger_details(request, result) | {"declared": declared.model_dump(mode="json")},
+            details={
+                **_ledger_details(request, result),
+                "declared": declared.model_dump(mode="json"),
+                **({} if snapshot.history is None else {"history": snapshot.history.model_dump(mode="json")}),
+            },
             on_recorded=partial(update_status, ports),
         )
         extra = result.model_dump(mode="json", include={"version", "run_id", "model_digest"})
         context["outlet_events"][asset(self.model, "candidate")].extra = extra
         return result.model_dump(mode="json", by_alias=True)
 
-    def _request(self, ports: Ports, context: Context) -> TrainRequest:
+    def _request(self, snapshot: SnapshotResult, ports: Ports, context: Context) -> TrainRequest:
         run, params = context["dag_run"], context["params"]
         return TrainRequest(
             model=self.model,
-            snapshot=checked_snapshot(self.snapshot, self.model, ports, context).digest,
+            snapshot=snapshot.digest,
+            history_days=snapshot.history.history_days if snapshot.history else None,
             hypothesis=params.get("hypothesis") or "",
             seed=params.get("seed"),
             run_key=run_context.run_key(context),

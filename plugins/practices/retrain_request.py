@@ -24,7 +24,8 @@ from practices._operators.record_verdict import push_verdict
 class RetrainRequest(TriggerDagRunOperator):
     """Start ``<model>__train`` after enough consecutive detections of a declared trigger; else skip.
 
-    A loss of performance is the one trigger by default; it is followed by further trainings as new rows come in.
+    A loss of performance is the one trigger by default; it is followed by further trainings as new rows come in. Each
+    of these tries the newest rows alone beside all of them.
 
     The run's id is ``retrain_request__<day>``, so a repeated task does not start a second one; it uses labels up to the
     end of that day. It is started by name because Airflow starts no unpartitioned DAG from the event of a partitioned
@@ -56,7 +57,7 @@ class RetrainRequest(TriggerDagRunOperator):
         event.add_partitions(day.isoformat())
         self.trigger_run_id = f"retrain_request__{day}"
         links.STARTED_RUN.show(self, links.run_page(f"{self.model}__train", self.trigger_run_id))
-        self.conf = {"as_of": day.isoformat(), "hypothesis": f"A retraining cures this: {'; '.join(reasons)}"}
+        self.conf = training_form(verdict, day)
         self.note = "\n".join(reasons)
         super().execute(context)
 
@@ -67,6 +68,13 @@ class RetrainRequest(TriggerDagRunOperator):
             next(iter(details["measured"].values()), None),
         )
         ports.ledger.append("retrain_request", self.model, version, details, actor=actor, key=f"{self.model}/{day}")
+
+
+def training_form(verdict: Verdict, day: date) -> dict[str, Any]:
+    """The fields of the training's form; after a loss of performance also the days to try alone."""
+    hypothesis = f"A retraining cures this: {'; '.join(verdict.reasons)}"
+    recent_days = verdict.facts["recent_days"]
+    return {"as_of": day.isoformat(), "hypothesis": hypothesis, **({"recent_days": recent_days} if recent_days else {})}
 
 
 def skip_request(verdict: Verdict, model: str, day: date) -> NoReturn:

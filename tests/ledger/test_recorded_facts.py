@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pipelines.ledger.recorded_facts import compared_versions
+from pipelines.ledger.recorded_facts import compared_histories, compared_versions
 from pipelines.testing.ports import MemoryLedger
 
 
@@ -25,3 +25,11 @@ def test_the_candidates_that_were_compared_on_a_test_part_are_counted_once_each(
     ):
         ledger.append("gate", "flight_delay", version, details, actor="test")
     assert compared_versions(ledger.entries()) == {"t1": ["4", "5"], "t2": ["6"]}
+
+
+def test_a_version_that_is_the_better_of_two_histories_counts_as_two_candidates() -> None:
+    ledger = MemoryLedger()
+    both = {"declared": "d", "recent": "r"}
+    for version, details in (("4", {}), ("5", {"history": {"snapshots": both}}), ("6", {"history": {"snapshots": {}}})):
+        ledger.append("training", "flight_delay", version, details, actor="test")
+    assert compared_histories(ledger.entries()) == {"5": 2}

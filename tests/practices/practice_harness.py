@@ -33,7 +33,7 @@ from practices._operators.defaults import asset
 from practices._operators.recorded_results import result_digest
 
 MODEL = "flight_delay"
-FORM = ("version", "as_of", "day", "hypothesis", "seed")
+FORM = ("version", "as_of", "day", "hypothesis", "seed", "recent_days")
 NOW = datetime(2026, 11, 2, 7, 0, tzinfo=UTC)
 
 
@@ -168,7 +168,8 @@ class PracticeHarness:
 
     def record_snapshot(self, result: SnapshotResult, *, run: str = "manual__1") -> dict[str, Any]:
         """A training has judged this snapshot; returns it as it travels."""
-        self._record_result("data_verdict", None, {"snapshot": result.digest}, f"train/{run}/take_snapshot")
+        history = {} if result.history is None else {"history": result.history.model_dump(mode="json")}
+        self._record_result("data_verdict", None, {"snapshot": result.digest, **history}, f"train/{run}/take_snapshot")
         return result.model_dump(mode="json", by_alias=True)
 
     def _record_result(self, kind: str, version: str | None, details: dict[str, Any], task: str) -> None:

@@ -170,6 +170,9 @@ def test_the_anchor_and_earlier_comparisons_on_a_test_part_come_from_the_ledger(
     assert set(harness.asked[0].digests) == {"4", "9", "10"}  # type: ignore[attr-defined]
     compared = {"gate": "candidate_evaluation", "champion": "9", "test_part": "t1", "outcome": "pass"}
     harness.ledger.append("gate", MODEL, "10", compared, actor="test")
+    history = {"snapshots": {"declared": "d", "recent": "r"}}
+    harness.ledger.append("training", MODEL, "10", {"outcome": "pass", "history": history}, actor="test")
     measure(harness, version="11")
     assert harness.asked[1].attempts == {"t1": ["10"]}  # type: ignore[attr-defined]
+    assert harness.asked[1].chosen_of == {"10": 2}  # type: ignore[attr-defined]
     assert harness.lines("gate")[-1][1]["test_part"] == "t1"

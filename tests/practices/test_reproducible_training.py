@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from pipelines.errors import Unavailable
-from pipelines.messages.training import RefitCheck, SnapshotRequest, TrainRequest, TrainResult
+from pipelines.errors import Refused, Unavailable
+from pipelines.messages.training import HistoryChoice, RefitCheck, SnapshotRequest, TrainRequest, TrainResult
 from practices.reproducible_training import ReproducibleTraining
 from tests.practices.practice_harness import MODEL, NOW, PracticeHarness, emitted
 from tests.practices.test_training_snapshot import snapshot
@@ -41,11 +41,10 @@ def trained(request: TrainRequest) -> TrainResult:
     )
 
 
-def train(harness: PracticeHarness, **context: Any) -> Any:
+def train(harness: PracticeHarness, *, history: HistoryChoice | None = None, **context: Any) -> Any:
     made = harness.context("train", "train_model", **context)
-    frozen = harness.record_snapshot(
-        snapshot(SnapshotRequest(model=MODEL, as_of=NOW)), run=context.get("run", "manual__1")
-    )
+    table = snapshot(SnapshotRequest(model=MODEL, as_of=NOW)).model_copy(update={"history": history})
+    frozen = harness.record_snapshot(table, run=context.get("run", "manual__1"))
     ReproducibleTraining(task_id="train_model", model=MODEL, snapshot=frozen).execute(made)
     return made
 
@@ -79,6 +78,38 @@ def test_the_ledger_names_the_seed_that_was_used_where_the_form_left_it_to_the_d
     train(harness)
     [(_, details)] = harness.lines("training")
     assert details["seed"] == 2013
+
+
+RECENT = HistoryChoice(
+    recent_days=56, chosen="recent", snapshots={"declared": "4" * 64, "recent": "5" * 64}, reasons=["gain +0.02"]
+)
+
+
+def test_a_training_of_the_newest_rows_alone_has_their_days_as_its_history_and_the_ledger_says_why(
+    harness: PracticeHarness,
+) -> None:
+    harness.answers["train_model"] = trained
+    train(harness, history=RECENT)
+    assert harness.asked[0].history_days == 56  # type: ignore[attr-defined]
+    [(_, details)] = harness.lines("training")
+    assert details["history"] == RECENT.model_dump(mode="json")
+
+
+def test_all_rows_chosen_over_the_newest_alone_have_the_declared_history(harness: PracticeHarness) -> None:
+    harness.answers["train_model"] = trained
+    train(harness, history=RECENT.model_copy(update={"chosen": "declared"}))
+    assert harness.asked[0].history_days is None  # type: ignore[attr-defined]
+
+
+def test_an_edited_choice_of_history_trains_nothing(harness: PracticeHarness) -> None:
+    harness.answers["train_model"] = trained
+    frozen = harness.record_snapshot(snapshot(SnapshotRequest(model=MODEL, as_of=NOW)))
+    edited = frozen | {"history": RECENT.model_dump(mode="json")}
+    with pytest.raises(Refused, match="not the one that was chosen"):
+        ReproducibleTraining(task_id="train_model", model=MODEL, snapshot=edited).execute(
+            harness.context("train", "train_model")
+        )
+    assert harness.asked == []
 
 
 def test_every_try_of_a_run_has_the_same_run_key(harness: PracticeHarness) -> None:

@@ -50,6 +50,7 @@ def test_enough_detections_in_a_row_start_one_training_as_of_that_day(harness: P
     assert started.conf is not None
     assert started.conf["as_of"] == "2013-03-03"
     assert "performance detected on 3 checked days in a row" in started.conf["hypothesis"]
+    assert started.conf["recent_days"] == 56
     assert started.skip_when_already_exists
     assert emitted(context, "retrain_requested")["day"] == "2013-03-03"
 

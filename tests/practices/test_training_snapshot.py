@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from pipelines.errors import Refused
+from pipelines.messages.evaluation import HistoryComparison, HistoryRequest, Interval
 from pipelines.messages.training import SnapshotRequest, SnapshotResult, SplitPart
 from practices.training_snapshot import TrainingSnapshot
 from tests.practices.practice_harness import MODEL, NOW, PracticeHarness
@@ -75,3 +76,72 @@ def test_what_was_frozen_is_on_record_by_digest_and_table_versions(harness: Prac
     assert details["snapshot"] == "5" * 64
     assert details["table_versions"] == {"features/flight_delay": 3}
     assert date.fromisoformat(details["as_of"][:10]) == date(2013, 3, 1)
+
+
+DECLARED, RECENT = "5" * 64, "6" * 64
+
+
+def both(request: SnapshotRequest) -> SnapshotResult:
+    """All rows, or those of the newest days, which are fewer."""
+    if request.recent_days is None:
+        return snapshot(request)
+    return snapshot(request, rows=9_000).model_copy(update={"digest": RECENT})
+
+
+def compared(gain: float) -> HistoryComparison:
+    interval = Interval(
+        metric="roc_auc",
+        candidate=0.7 + gain,
+        champion=0.7,
+        gain=gain,
+        low=None,
+        high=None,
+        confidence=0.95,
+        rows=900,
+        units=20,
+        standard_error=0.01,
+    )
+    return HistoryComparison(model=MODEL, recent_days=56, rows=20_000, gain=interval)
+
+
+@pytest.mark.parametrize(
+    ("gain", "digest", "chosen"), [(0.02, RECENT, "recent"), (-0.02, DECLARED, "declared")], ids=["better", "worse"]
+)
+def test_after_a_loss_the_newest_rows_alone_are_taken_if_they_predict_better_and_the_ledger_says_which_and_why(
+    harness: PracticeHarness, gain: float, digest: str, chosen: str
+) -> None:
+    harness.answers |= {"take_snapshot": both, "compare_histories": compared(gain)}
+    result = take(harness, as_of="2013-02-28", recent_days=56)
+    assert result["digest"] == digest
+    assert harness.asked[-1] == HistoryRequest(model=MODEL, declared=DECLARED, recent=RECENT, recent_days=56)
+    [(_, details)] = harness.lines("data_verdict")
+    assert details["history"]["chosen"] == chosen
+    assert details["history"]["snapshots"] == {"declared": DECLARED, "recent": RECENT}
+    assert f"on the 20 newest days: gain {gain:+.4f} ± 0.0100" in details["history"]["reasons"][-1]
+    assert details["snapshot"] == digest
+
+
+@pytest.mark.parametrize(
+    ("rows", "digest", "reason"),
+    [(90, RECENT, "rows 90 < "), (20_000, DECLARED, "all rows are of the last 56 days")],
+    ids=["too few recent rows", "no older rows"],
+)
+def test_where_the_newest_rows_are_no_other_choice_all_rows_are_taken_and_nothing_is_trained(
+    harness: PracticeHarness, rows: int, digest: str, reason: str
+) -> None:
+    def answer(request: SnapshotRequest) -> SnapshotResult:
+        recent = snapshot(request, rows=rows).model_copy(update={"digest": digest})
+        return snapshot(request) if request.recent_days is None else recent
+
+    harness.answers["take_snapshot"] = answer
+    assert take(harness, recent_days=56)["digest"] == DECLARED
+    [(_, details)] = harness.lines("data_verdict")
+    assert (details["history"]["chosen"], details["history"]["snapshots"]) == ("declared", {})
+    assert reason in details["history"]["reasons"][0]
+
+
+def test_a_training_without_a_loss_tries_one_history(harness: PracticeHarness) -> None:
+    harness.answers["take_snapshot"] = snapshot
+    assert "history" not in take(harness)
+    assert len(harness.asked) == 1
+    assert "history" not in harness.lines("data_verdict")[0][1]

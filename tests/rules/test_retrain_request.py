@@ -188,6 +188,17 @@ def test_after_a_loss_further_retrainings_follow_every_two_weeks_for_eight_then_
     assert [request.alarm for request in requests] == [True, False, False, False, False]
 
 
+def test_a_retraining_after_a_loss_and_each_that_follows_it_try_the_newest_weeks_alone_and_no_other_does() -> None:
+    loss = judge_retraining(history("F", "performance"), [], SHIPPED, on(0))
+    following = judge_retraining([], requested(FIRST, alarm=True), SHIPPED, on(14))
+    assert [verdict.facts["recent_days"] for verdict in (loss, following)] == [56, 56]
+    assert judge_retraining(history("FFF"), [], SPEC, on(2)).facts["recent_days"] == 0
+    without = SHIPPED.monitoring.retraining.catch_up.model_copy(update={"recent_days": 0})
+    assert (
+        judge_retraining(history("F", "performance"), [], declared(catch_up=without), on(0)).facts["recent_days"] == 0
+    )
+
+
 def test_a_retraining_that_drift_asked_for_or_that_an_older_line_records_is_followed_by_none() -> None:
     older: list[dict[str, Any]] = [{"day": "2013-05-01", "facts": {"streaks": {"performance": 3}}, "reasons": []}]
     assert read_requests(older) == [Request(day=FIRST, alarm=False)]

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from pipelines.messages.evaluation import HistoryComparison, Interval
 from pipelines.messages.training import SnapshotResult, SplitPart
-from pipelines.rules.training_snapshot import judge_snapshot
+from pipelines.rules.training_snapshot import judge_recent_history, judge_snapshot
 from pipelines.spec.catalog import read_declaration
 from pipelines.spec.model import ModelSpec
 from pipelines.verdict import Outcome
@@ -117,3 +118,44 @@ def test_an_empty_snapshot_needs_no_label_and_a_label_after_its_time_fails_it_al
     assert len(judge_snapshot(nothing, CLASSIFIER).reasons) == 1
     late = nothing.model_copy(update={"latest_label_time": AS_OF + timedelta(minutes=1)})
     assert len(judge_snapshot(late, CLASSIFIER).reasons) == 2
+
+
+def compared(gain: float | None, standard_error: float | None = 0.01) -> HistoryComparison:
+    interval = None
+    if gain is not None:
+        interval = Interval(
+            metric="roc_auc",
+            candidate=0.7 + gain,
+            champion=0.7,
+            gain=gain,
+            low=None,
+            high=None,
+            confidence=0.95,
+            rows=900,
+            unit="day",
+            units=20,
+            standard_error=standard_error,
+        )
+    return HistoryComparison(model="m", recent_days=56, rows=9000, gain=interval, notes=["compared over 20 days"])
+
+
+@pytest.mark.parametrize(
+    ("gain", "outcome"),
+    [(0.03, Outcome.PASS), (0.0001, Outcome.PASS), (0.0, Outcome.FAIL), (-0.01, Outcome.FAIL), (None, Outcome.UNKNOWN)],
+)
+def test_the_better_estimate_decides_and_equal_ones_leave_all_rows(gain: float | None, outcome: Outcome) -> None:
+    assert judge_recent_history(compared(gain)).outcome is outcome
+
+
+def test_the_finding_says_both_values_the_gain_its_error_and_on_how_many_days() -> None:
+    finding, how = judge_recent_history(compared(0.03)).findings
+    assert finding == (
+        "roc_auc 0.7300 with the rows of 56 days alone, 0.7000 with all rows, on the 20 newest days: gain +0.0300 "
+        "± 0.0100 (one standard error)"
+    )
+    assert how == "compared over 20 days"
+    assert "±" not in judge_recent_history(compared(0.03, None)).findings[0]
+
+
+def test_what_was_not_measured_says_why() -> None:
+    assert judge_recent_history(compared(None)).reasons == ("compared over 20 days",)

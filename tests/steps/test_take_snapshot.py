@@ -103,6 +103,14 @@ def test_only_the_declared_days_of_history_are_used(tmp_path: Path) -> None:
     assert frame.height > 20
 
 
+@pytest.mark.parametrize("declared", [2, 3, None])
+def test_the_newest_days_alone_are_asked_for_within_the_declared_history(tmp_path: Path, declared: int | None) -> None:
+    ports = given(tmp_path, spec=model(history_days=declared))
+    newest = run(SnapshotRequest(model="flight_delay", as_of=END, recent_days=3), ports)
+    assert newest.parts["train"].first is not None
+    assert END - newest.parts["train"].first <= timedelta(days=min(3, declared or 3))
+
+
 def test_a_model_may_use_some_of_the_features_and_a_number_as_its_target(tmp_path: Path) -> None:
     spec = model("arrival_delay_minutes", features=["distance", "carrier"])
     result, frame = take(given(tmp_path, spec=spec), name="arrival_delay_minutes")

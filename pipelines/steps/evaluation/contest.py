@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from zoneinfo import ZoneInfo
 
 import numpy as np
 import polars as pl
@@ -19,6 +18,7 @@ from pipelines.steps.evaluation.forward_chaining import (
     Recipe,
     Stretch,
     entity_parts,
+    has_shorter_history,
     known_rows,
     later_stretches,
     read_recipe,
@@ -26,7 +26,7 @@ from pipelines.steps.evaluation.forward_chaining import (
 )
 from pipelines.steps.evaluation.metrics import Array
 from pipelines.steps.evaluation.paired_gain import Blocks, PairedAnswers, day_blocks, entity_blocks
-from pipelines.steps.evaluation.rows import SnapshotFacts, add_columns, later_rows, snapshot_ends, time_span
+from pipelines.steps.evaluation.rows import SnapshotFacts, add_columns, event_days, later_rows, snapshot_ends, time_span
 from pipelines.tables.entity_id import entity_id
 
 Predict = Callable[[VersionInfo, pl.DataFrame], Array]
@@ -117,10 +117,7 @@ class Contest:
 
     def days(self, rows: pl.DataFrame) -> pl.Series:
         """The local day of each row's event."""
-        view, dataset = self.ports.catalog.view_of(self.spec.model), self.ports.catalog.dataset_of(self.spec.model)
-        zone = ZoneInfo(dataset.partition.timezone).key
-        event = pl.col("prediction_time") + timedelta(hours=view.lead_hours)
-        return rows.select(event.dt.convert_time_zone(zone).dt.date()).to_series()
+        return event_days(rows, self.spec.model, self.ports)
 
     def _train_again(self, info: VersionInfo, until: datetime | None, end: datetime | None) -> Compared:
         """Forward chaining; for a table without time (``random`` or ``stratified``, entities) cross-fitting."""
@@ -149,10 +146,12 @@ class Contest:
     ) -> Compared:
         """Each recipe is trained before each stretch, the other version's on rows as much older as its own are today.
 
-        Where so old rows are too few, the version itself answers, if it was trained before. ``age``: the end of its
-        training, and how much older its snapshot is.
+        Where so old rows are too few, or the candidate has a shorter history than the other version's recipe needs,
+        the version itself answers, if it was trained before. ``age``: the end of its training, and how much older its
+        snapshot is.
         """
         (until, lag), (ours, theirs) = age, recipes
+        lacks_rows = has_shorter_history(ours.training, theirs.training)
         candidate, other, itself = [], [], 0
         for number, stretch in enumerate(stretches):
             rows = frame[stretch.places]
@@ -165,7 +164,8 @@ class Contest:
                 other.append(self._chained[number])
                 continue
             known = known_rows(frame, stretch.start - lag, theirs.training)
-            if known.height < theirs.training.minimum_rows and until is not None and until < stretch.start:
+            too_few = lacks_rows or known.height < theirs.training.minimum_rows
+            if too_few and until is not None and until < stretch.start:
                 itself += 1
                 other.append(self.predict(info, rows))
             else:

@@ -20,6 +20,7 @@ from pipelines.spec.model import MINIMUM_UNITS, WANTED_UNITS, Training
 from pipelines.steps.evaluation.metrics import Array
 from pipelines.steps.snapshot.split import TRAIN, VALIDATION, assign_parts
 from pipelines.steps.training.fitting import fit
+from pipelines.steps.training.refit import kept_rates
 from pipelines.steps.training.search import with_parameters
 from pipelines.steps.training.snapshot import encode_part
 from pipelines.steps.training.training_record import read_training_record
@@ -95,10 +96,20 @@ def known_rows(frame: pl.DataFrame, moment: datetime, training: Training) -> pl.
     return known.filter(pl.col("prediction_time") >= moment - timedelta(days=training.history_days))
 
 
-def train_again(recipe: Recipe, known: pl.DataFrame, what: str) -> Callable[[pl.DataFrame], Array]:
+def has_shorter_history(training: Training, other: Training) -> bool:
+    """Whether rows that the other one is trained on are none of this one's."""
+    if training.history_days is None:
+        return False
+    return other.history_days is None or other.history_days > training.history_days
+
+
+def train_again(
+    recipe: Recipe, known: pl.DataFrame, what: str, *, refit: bool = False
+) -> Callable[[pl.DataFrame], Array]:
     """The recipe's model of these rows, as a function that predicts: the declared split, and its train part.
 
-    ``Refused`` if they are too few, or a part lacks rows or a class; ``what`` names the model in the reason.
+    ``refit``: the same rounds are fitted again on all the rows, as for what is deployed. ``Refused`` if they are too
+    few, or a part lacks rows or a class; ``what`` names the model in the reason.
     """
     training = recipe.training
     if known.height < training.minimum_rows:
@@ -113,4 +124,7 @@ def train_again(recipe: Recipe, known: pl.DataFrame, what: str) -> Callable[[pl.
     model = fit(
         training, recipe.problem, recipe.seed, inputs, encode_part(train, inputs), encode_part(validation, inputs)
     )
+    if refit:
+        rates, inputs = kept_rates(model), learn_inputs(known, recipe.features)
+        model = fit(training, recipe.problem, recipe.seed, inputs, encode_part(known, inputs), None, rates=rates)
     return lambda rows: np.asarray(model.predict(encode(rows, inputs)), dtype=np.float64)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import polars as pl
 
@@ -104,6 +105,14 @@ def later_rows(frame: pl.DataFrame, *moments: datetime | None) -> pl.DataFrame:
         if moment is not None:
             frame = frame.filter(pl.col("prediction_time") > moment)
     return frame
+
+
+def event_days(rows: pl.DataFrame, model: str, ports: Ports) -> pl.Series:
+    """The local day of each row's event."""
+    view, dataset = ports.catalog.view_of(model), ports.catalog.dataset_of(model)
+    zone = ZoneInfo(dataset.partition.timezone).key
+    event = pl.col("prediction_time") + timedelta(hours=view.lead_hours)
+    return rows.select(event.dt.convert_time_zone(zone).dt.date()).to_series()
 
 
 def add_columns(frame: pl.DataFrame, columns: Sequence[str], model: str, ports: Ports) -> pl.DataFrame:

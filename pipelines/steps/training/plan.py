@@ -104,10 +104,12 @@ def plan_training(request: TrainRequest, features: list[str], ports: Ports) -> T
     unknown = [name for name in features if name not in view.features]
     if unknown:
         raise Refused(f"snapshot {request.snapshot} has features that view {view.view} does not declare", unknown)
+    days = request.history_days
+    training = spec.training if days is None else spec.training.model_copy(update={"history_days": days})
     plan = TrainingPlan(
         request=request,
         problem=spec.problem,
-        training=spec.training,
+        training=training,
         features={name: view.features[name].type for name in features},
         threshold=spec.evaluation.threshold,
         metric=spec.evaluation.comparison.metric,
@@ -116,7 +118,7 @@ def plan_training(request: TrainRequest, features: list[str], ports: Ports) -> T
         refit=spec.training.refits,
     )
     if spec.training.estimator.kind == "xgboost":
-        plan_boosting(spec.training, spec.problem, plan.seed, plan.device)
+        plan_boosting(training, spec.problem, plan.seed, plan.device)
     return plan
 
 

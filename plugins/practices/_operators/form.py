@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 from airflow.sdk import Param
 
@@ -41,6 +42,12 @@ def version_field(description: str, *, example: str = "3") -> Param:
     """An optional version number of the registry."""
     types, digits = ["null", "string"], "^[0-9]{1,9}$"
     return Param(None, type=types, pattern=digits, title="Version", description=description, examples=[example])
+
+
+def count_field(description: str, *, title: str, minimum: int = 0, maximum: int | None = None) -> Param:
+    """An optional whole number."""
+    limits: dict[str, Any] = {"minimum": minimum} | ({} if maximum is None else {"maximum": maximum})
+    return Param(None, type=["null", "integer"], title=title, description=description, **limits)
 
 
 def dry_run_field(description: str) -> Param:

@@ -80,6 +80,10 @@ def checked_snapshot(value: Any, model: str, ports: Ports, context: Any) -> Snap
     if line.details.get("snapshot") != returned.digest:
         reason = f"it is {returned.digest}, line {line.number} is about {line.details.get('snapshot')}"
         raise Refused(f"the snapshot of this run is not the one that was judged for {model}", [reason, _again()])
+    history = None if returned.history is None else returned.history.model_dump(mode="json")
+    if line.details.get("history") != history:
+        reason = f"line {line.number} has chosen {line.details.get('history')}, the XCom says {history}"
+        raise Refused(f"the history of this run is not the one that was chosen for {model}", [reason, _again()])
     return returned
 
 

@@ -108,6 +108,22 @@ def test_the_same_recipe_of_the_same_age_gains_nothing_and_says_how_it_was_compa
     assert result.notes[0].endswith("each answered by models trained on what was known before it")
 
 
+def test_a_candidate_of_the_newest_rows_is_compared_with_the_champion_itself(world: World) -> None:
+    """Its snapshot lacks the rows that the champion's recipe needs; trained on what is there, it would look bad."""
+    champion = world.version(110)
+    recent = over_days(60, first=100)
+    snapshot = keep_snapshot(world.ports.store, recent)
+    result = train_model.run(request(snapshot, run_key="recent", history_days=60), world.ports)
+    world.digests[result.version] = ModelDigests(model_digest=result.model_digest, judged_digest=result.judged_digest)
+    evaluated = world.evaluate(result.version, champion)
+    assert evaluated.comparison is not None
+    assert (evaluated.comparison.method, evaluated.comparison.units) == ("forward_chaining", 20)
+    assert f"(4 stretches by version {champion} itself)" in evaluated.notes[0]
+    twice = world.evaluate(result.version, champion, chosen_of={result.version: 2})
+    assert twice.comparison is not None
+    assert (evaluated.comparison.attempt, twice.comparison.attempt) == (1, 2)
+
+
 def test_too_few_days_in_all_leave_what_can_be_compared_and_say_why(world: World) -> None:
     version = world.version(30)
     result = world.evaluate(version, version)
