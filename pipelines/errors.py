@@ -49,6 +49,12 @@ def unknown_name(subject: str, known: Iterable[str]) -> Refused:
     return Refused(f"{subject}; there {'is' if len(names) == 1 else 'are'} {', '.join(names) or 'none yet'}")
 
 
+def cannot_listen(host: str, port: int, error: OSError | OverflowError) -> Refused:
+    """The refusal of a listener whose port another program has, or whose address is none of this machine."""
+    why = getattr(error, "strerror", None) or str(error)
+    return Refused(f"cannot listen on {host}:{port}: {why}; free the port or choose another")
+
+
 class Conflict(Refused):
     """The change expected a former state of the object: read the new state and decide again."""
 

@@ -40,6 +40,8 @@ class Component:
     health: str | None = None
     secrets: Mapping[str, Path] = field(default_factory=dict)
     configuration: Mapping[str, tuple[Path, str]] = field(default_factory=dict)
+    listens: tuple[int, ...] = ()
+    """Ports of this machine without which it does not start."""
 
     def environment(self) -> dict[str, str]:
         """What this process has beside the environment of all; writes the files that are missing."""
@@ -67,13 +69,17 @@ def ports(settings: Settings) -> dict[str, int]:
     return chosen
 
 
+def is_taken(port: int) -> bool:
+    """Whether something listens at a port of this machine."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
 def _free_port(port: int, taken: set[int]) -> int:
     for candidate in range(port, port + 200):
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if candidate not in taken and probe.connect_ex(("127.0.0.1", candidate)) != 0:
-                taken.add(candidate)
-                return candidate
+        if candidate not in taken and not is_taken(candidate):
+            taken.add(candidate)
+            return candidate
     raise OSError(f"no free port between {port} and {port + 199}")
 
 
@@ -178,6 +184,7 @@ def components(settings: Settings) -> list[Component]:
                 "MLFLOW_FLASK_SERVER_SECRET_KEY": mlflow / "flask_key",
             },
             {"MLFLOW_AUTH_CONFIG_PATH": (mlflow / "auth.ini", registry_users(mlflow / "auth.db"))},
+            listens=(port["mlflow"],),
         ),
         Component(
             "gateway",
@@ -186,9 +193,13 @@ def components(settings: Settings) -> list[Component]:
             + ["--state", str(home / "gateway"), "--store", settings.store]
             + gateway_config_option(settings),
             f"{gateway}/health",
+            listens=(port["gateway"], port["gateway_admin"]),
         ),
         Component(
-            "api-server", [program_path("airflow"), "api-server"], f"http://127.0.0.1:{port['airflow']}/api/v2/version"
+            "api-server",
+            [program_path("airflow"), "api-server"],
+            f"http://127.0.0.1:{port['airflow']}/api/v2/version",
+            listens=(port["airflow"],),
         ),
         Component("scheduler", [program_path("airflow"), "scheduler"]),
         Component("dag-processor", [program_path("airflow"), "dag-processor"]),

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from pipelines import store_paths
+from pipelines.cli.dataset_page import span_text
+from pipelines.cli.dataset_status import delivered_partitions
 from pipelines.cli.names import dataset_of, source_of
 from pipelines.errors import Refused
 from pipelines.messages.delivery import DeliveryManifest, LandedFile
@@ -38,6 +40,7 @@ def run(options: argparse.Namespace, ports: Ports) -> int:
     """Land the files and print what was landed."""
     spec = dataset_of(options.dataset, ports)
     source = source_of(spec, options.source)
+    earlier = delivered_partitions(spec, options.source, ports.store)
     if options.split:
         if len(options.items) != 1:
             raise Refused("--split takes one file, and no partition: each row says its own")
@@ -52,6 +55,8 @@ def run(options: argparse.Namespace, ports: Ports) -> int:
         manifest = deliver(spec, options.source, partition, _counted(contents, source), ports.store)
         counts = {partition: manifest.rows}
     print(f"landed {len(counts)} partition(s) of {options.source} with {sum(counts.values()):,} rows")
+    if replaced := sorted(earlier & set(counts)):
+        print(f"{len(replaced)} of them replaced what was delivered before: {span_text(replaced)}")
     return 0
 
 
@@ -85,12 +90,14 @@ def split_and_deliver(spec: DatasetSpec, name: str, path: Path, store: Store) ->
     from pipelines.steps.ingestion.file_split import split_file
 
     source = spec.sources[name]
-    faults = _name_faults([path.name], source)
+    landed_name = _landed_name(path.name, source)
+    faults = _name_faults([landed_name], source)
     parts, split_faults = split_file(path.name, _read(path), source, spec.partition_calendar)
     if faults or split_faults:
         raise Refused(f"{path} cannot be split; nothing was landed", [*faults, *split_faults])
     return {
-        key: deliver(spec, name, key, {path.name: (part.content, part.rows)}, store).rows for key, part in parts.items()
+        key: deliver(spec, name, key, {landed_name: (part.content, part.rows)}, store).rows
+        for key, part in parts.items()
     }
 
 
@@ -107,6 +114,13 @@ def _counted(contents: Mapping[str, bytes], source: SourceSpec) -> dict[str, tup
     if faults:
         raise Refused("nothing was landed; correct the files", faults)
     return counted
+
+
+def _landed_name(name: str, source: SourceSpec) -> str:
+    """The name of the parts of a file: its own if the source's files may have it, else the only one that they have."""
+    files = source.files
+    is_free = files.has(name) or "*" in files.name
+    return name if is_free or files.compression_of(name) != files.compression_of(files.name) else files.name
 
 
 def _name_faults(names: Any, source: SourceSpec) -> list[str]:

@@ -13,7 +13,7 @@ from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, make_server
 
 from pipelines.cli import arguments
-from pipelines.errors import Refused
+from pipelines.errors import Refused, cannot_listen
 from pipelines.loopback import is_loopback
 from pipelines.ports import Ports
 from pipelines.settings import Settings, embedded_ports
@@ -39,7 +39,11 @@ def _run(options: argparse.Namespace, ports: Ports) -> int:
     if token is None and not is_loopback(options.host):
         raise Refused(f"others reach {options.host}, so that a scrape has to prove who it is; name a --token-file")
     application = metrics_application(ports, token)
-    with make_server(options.host, options.port, application, handler_class=_QuietHandler) as server:
+    try:
+        listening = make_server(options.host, options.port, application, handler_class=_QuietHandler)
+    except (OSError, OverflowError) as error:
+        raise cannot_listen(options.host, options.port, error) from error
+    with listening as server:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: threading.Thread(target=server.shutdown).start())
         print(f"metrics are at http://{options.host}:{server.server_port}/metrics", flush=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import suppress
 from datetime import date
 
@@ -13,14 +14,18 @@ from pipelines.spec.dataset import DatasetSpec
 from pipelines.spec.source import SourceSpec
 
 
-def check_model(name: str, ports: Ports) -> None:
-    """A model is known if it is declared, also with faults, or if the ledger has a line about a version of it."""
+def check_model(name: str, ports: Ports, *, beside: Iterable[str] = ()) -> None:
+    """A model is known if it is declared, also with faults, or if the ledger has a line about a version of it.
+
+    ``beside``: the names of datasets that might have been meant as well.
+    """
     declared = ports.catalog.declared("models")
     if name in declared:
         return
     known = {*declared, *(entry.model for entry in ports.ledger.entries() if entry.version)}
     if name not in known:
-        raise unknown_name(f"there is no model {name}", sorted(known))
+        kind = "no model or dataset" if beside else "no model"
+        raise unknown_name(f"there is {kind} {name}", sorted({*known, *beside}))
 
 
 def check_version(model: str, version: str, ports: Ports, *, ask_registry: bool = True) -> None:

@@ -23,18 +23,20 @@ from pipelines.cli.components import (
     components,
     draw_passwords,
     environment,
+    is_taken,
     passwords,
     passwords_file,
     ports,
     program_path,
 )
 from pipelines.cli.reader import READER, draw_reader
-from pipelines.errors import Unavailable
+from pipelines.errors import Refused, Unavailable
 from pipelines.ports import Ports
 from pipelines.settings import Settings
 
 START_TIMEOUT = 180.0
 STOP_TIMEOUT = 20.0
+RELEASE_TIMEOUT = 5.0
 
 
 def add_parser(subparsers: Any) -> None:
@@ -67,6 +69,7 @@ def start(settings: Settings, console: Console, selected: Sequence[Component] | 
         folder.mkdir(parents=True, exist_ok=True)
     selected = components(settings) if selected is None else selected
     missing = [component for component in selected if running_process(settings, component.name) is None]
+    _refuse_taken_ports(settings, missing)
     if any(component.command[0] == program_path("airflow") for component in missing):
         with console.status("preparing Airflow's database"):
             migrate(settings, env, logs)
@@ -78,6 +81,19 @@ def start(settings: Settings, console: Console, selected: Sequence[Component] | 
         draw_reader(settings, f"http://127.0.0.1:{ports(settings)['mlflow']}")
     for component in missing:
         console.print(f"  started {component.name}")
+
+
+def _refuse_taken_ports(settings: Settings, missing: Sequence[Component]) -> None:
+    """The ports are those of the first start. ``Refused`` names each that another program has taken since."""
+    listeners = [(component.name, port) for component in missing for port in component.listens]
+    deadline = time.monotonic() + RELEASE_TIMEOUT  # of what a killed component's children still hold
+    while (taken := [each for each in listeners if is_taken(each[1])]) and time.monotonic() < deadline:
+        time.sleep(0.3)
+    if taken:
+        chosen = settings.home / "run" / "ports.json"
+        way_on = f"end that program, or `airworthy stop` and delete {chosen}: the next start chooses free ports"
+        faults = [f"{name}: another program listens at port {port}" for name, port in taken]
+        raise Refused(f"the stack cannot start; {way_on}", faults)
 
 
 def _launch(settings: Settings, component: Component, env: dict[str, str]) -> None:

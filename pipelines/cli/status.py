@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
 
-from pipelines import store_paths
+from pipelines.cli.dataset_status import dataset_facts
 from pipelines.cli.hanging_lines import print_hanging
 from pipelines.cli.model_status import incident_facts, monitoring_facts, next_rollback, rollout_facts, version_facts
-from pipelines.cli.names import check_model
+from pipelines.cli.names import check_model, dataset_of
 from pipelines.errors import AirworthyError, Unavailable
 from pipelines.messages.incident import Incident
 from pipelines.messages.release import LiveState
 from pipelines.messages.rollout import RolloutState
 from pipelines.ports import LedgerEntry, Ports, VersionInfo
-from pipelines.spec.dataset import DatasetSpec
 from pipelines.spec.model import ModelSpec
 from pipelines.versions.reading import compare, observation, serving_target
 
@@ -27,25 +25,40 @@ Answer = TypeVar("Answer")
 
 def add_parser(subparsers: Any) -> None:
     command = subparsers.add_parser("status", help="print what is ingested, trained, live and drifting")
-    command.add_argument("model", nargs="?", help="everything about this model; none: one screen about all")
+    command.add_argument(
+        "name", nargs="?", help="everything about this model or dataset; none: one screen about all of them"
+    )
     command.add_argument("--json", action="store_true", help="for a program to read")
     command.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace, ports: Ports) -> int:
     """Print the summary; 0 also if a part is down, which the summary says."""
-    if options.model:
-        check_model(options.model, ports)
-    if options.json:
-        print(json.dumps(summary(ports, options.model), indent=2, default=str))
-        return 0
+    from pipelines.cli.dataset_page import render_dataset
     from pipelines.cli.progress import open_console
 
-    if options.model:
-        print_model(options.model, ports, open_console())
+    if options.name and _names_dataset(options.name, ports):
+        facts = dataset_facts(dataset_of(options.name, ports), ports)
+        if options.json:
+            print(json.dumps({"datasets": {options.name: facts}}, indent=2))
+        else:
+            _print_parts(render_dataset(options.name, facts, in_full=True), open_console())
+    elif options.json:
+        print(json.dumps(summary(ports, options.name), indent=2, default=str))
+    elif options.name:
+        print_model(options.name, ports, open_console())
     else:
         print_summary(ports, open_console())
     return 0
+
+
+def _names_dataset(name: str, ports: Ports) -> bool:
+    """Whether a dataset is meant. ``Refused`` for a name that neither a dataset nor a model has."""
+    datasets = ports.catalog.declared("datasets")
+    if name in datasets and name not in ports.catalog.declared("models"):
+        return True
+    check_model(name, ports, beside=datasets)
+    return False
 
 
 def summary(ports: Ports, model: str | None = None) -> dict[str, Any]:
@@ -54,14 +67,12 @@ def summary(ports: Ports, model: str | None = None) -> dict[str, Any]:
     ``model``: of the models only this one. A model whose file is gone or has faults (``declared`` false) is there if
     the gateway serves it, or if it is the one.
 
-    ``datasets``: name to source to ``partitions`` (their number), ``first``, ``last``, ``accepted``, ``quarantined``
-    (rows of the tables) and ``reasons`` (rows per reason; a row with two reasons counts under both). ``models``: name
-    to ``versions`` (newest first, each with its ``status`` and since when, by whom and why it has it), ``gates``,
-    ``live``, ``rollout`` (the newest one, if any), ``next_rollback``, ``disagreements`` (of ledger and registry with
-    the target), ``outdated_tags``, ``incidents``, ``monitoring`` (last verdict per check on the live version),
-    ``history`` (on other versions), ``broken`` and ``drifted`` (column to number of days, of the live version) and
-    ``retrain_requests``. ``refused``: declarations left out, with why. ``unreachable``: what did not answer; its part
-    is then empty.
+    ``datasets``: name to ``dataset_facts``. ``models``: name to ``versions`` (newest first, each with its
+    ``status`` and since when, by whom and why it has it), ``gates``, ``live``, ``rollout`` (the newest one, if
+    any), ``next_rollback``, ``disagreements`` (of ledger and registry with the target), ``outdated_tags``,
+    ``incidents``, ``monitoring`` (last verdict per check on the live version), ``history`` (on other versions),
+    ``broken`` and ``drifted`` (column to number of days, of the live version) and ``retrain_requests``.
+    ``refused``: declarations left out, with why. ``unreachable``: what did not answer; its part is then empty.
     """
     unreachable: dict[str, str] = {}
 
@@ -74,7 +85,7 @@ def summary(ports: Ports, model: str | None = None) -> dict[str, Any]:
 
     nothing: dict[str, Any] = {}
     datasets = {
-        name: ask(f"store ({name})", _dataset_status, dataset, ports, default=nothing)
+        name: ask(f"store ({name})", dataset_facts, dataset, ports, default=nothing)
         for name, dataset in ports.catalog.datasets.items()
     }
     no_entries: list[LedgerEntry] = []
@@ -110,31 +121,6 @@ def summary(ports: Ports, model: str | None = None) -> dict[str, Any]:
         }
     refused = {name: str(error) for name, error in ports.catalog.refused.items()}
     return {"datasets": datasets, "models": models, "refused": refused, "unreachable": unreachable}
-
-
-def _dataset_status(dataset: DatasetSpec, ports: Ports) -> dict[str, Any]:
-    return {source: _source_status(dataset.dataset, source, ports) for source in dataset.sources}
-
-
-def _source_status(dataset: str, source: str, ports: Ports) -> dict[str, Any]:
-    table, bad = store_paths.validated(dataset, source), store_paths.quarantine(dataset, source)
-    keys = ports.store.partitions(table)
-    accepted = ports.store.read(table, columns=[]).height if keys else 0
-    reasons: Counter[str] = Counter()
-    quarantined = 0
-    if ports.store.partitions(bad):
-        rows = ports.store.read(bad, columns=["reasons"])["reasons"]
-        quarantined = len(rows)
-        for row_reasons in rows.to_list():
-            reasons.update(set(row_reasons or ["no reason given"]))
-    return {
-        "partitions": len(keys),
-        "first": keys[0] if keys else None,
-        "last": keys[-1] if keys else None,
-        "accepted": accepted,
-        "quarantined": quarantined,
-        "reasons": dict(reasons.most_common()),
-    }
 
 
 def _undeclared_live(entries: Sequence[LedgerEntry], ports: Ports) -> dict[str, LiveState]:
@@ -179,21 +165,20 @@ def print_summary(ports: Ports, console: Any) -> None:
     """Write the summary as tables that a person can read onto a ``rich`` console."""
     from pipelines.cli.status_page import render_summary
 
-    for part in render_summary(summary(ports)):
-        _print_part(part, console)
+    _print_parts(render_summary(summary(ports)), console)
 
 
 def print_model(model: str, ports: Ports, console: Any) -> None:
     """Write all that is known of one model onto a ``rich`` console."""
     from pipelines.cli.status_page import render_model
 
-    for part in render_model(model, summary(ports, model)):
-        _print_part(part, console)
+    _print_parts(render_model(model, summary(ports, model)), console)
 
 
-def _print_part(part: Any, console: Any) -> None:
-    """A line, or a table."""
-    if isinstance(part, str):
-        print_hanging(part, console)
-    else:
-        console.print(part)
+def _print_parts(parts: Iterable[Any], console: Any) -> None:
+    """Lines and tables, one below the other."""
+    for part in parts:
+        if isinstance(part, str):
+            print_hanging(part, console)
+        else:
+            console.print(part)

@@ -6,16 +6,14 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
-from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
+from pipelines.cli.dataset_page import MAX_SHOWN_COUNTS, counts_text, plain_table, render_dataset
 from pipelines.cli.terminal_text import markup
 from pipelines.spec.model import CLASSIFICATION_METRICS, REGRESSION_METRICS
 
 SHOWN_METRICS = (*CLASSIFICATION_METRICS, *REGRESSION_METRICS)
 COLOURS = {"pass": "green", "fail": "red", "unknown": "yellow"}
-MAX_SHOWN_COUNTS = 6
-"""Most lines of a list; the rest is counted."""
 MAX_VERSIONS, MAX_REASONS, MAX_HISTORY = 3, 2, 2
 """Most versions of a model, and reasons and former verdicts of a check, on the screen of all models."""
 
@@ -23,12 +21,11 @@ MAX_VERSIONS, MAX_REASONS, MAX_HISTORY = 3, 2, 2
 def render_summary(summary: dict[str, Any], now: datetime | None = None) -> Iterator[Any]:
     """All data and models, in the order of their life cycle; of what passed only the numbers. Ages count up to ``now``.
 
-    It fits a terminal of 80 columns; `airworthy status <model>` has the rest.
+    It fits a terminal of 80 columns; `airworthy status` with the name of a dataset or model has the rest.
     """
     now = now or datetime.now(UTC)
     for name, sources in summary["datasets"].items():
-        yield _dataset_table(name, sources)
-        yield from _quarantine_lines(sources)
+        yield from render_dataset(name, sources)
     for name, model in summary["models"].items():
         yield _version_table(name, model)
         yield from _failed_gate_lines(model)
@@ -53,31 +50,8 @@ def _fault_lines(summary: dict[str, Any]) -> Iterator[str]:
         yield f"[yellow]{markup(what)} did not answer:[/yellow] {markup(why)}"
 
 
-def _dataset_table(name: str, sources: dict[str, Any]) -> Table:
-    table = _table(f"Data: {name}")
-    for heading, justify in (("source", "left"), ("partitions", "right"), ("first", "left"), ("last", "left")):
-        table.add_column(heading, justify=justify)  # type: ignore[arg-type]
-    for heading in ("accepted", "quarantined"):
-        table.add_column(heading, justify="right")
-    for source, facts in sources.items():
-        counts = [f"{facts['accepted']:,}", f"{facts['quarantined']:,}"]
-        table.add_row(markup(source), str(facts["partitions"]), facts["first"] or "-", facts["last"] or "-", *counts)
-    return table
-
-
-def _quarantine_lines(sources: dict[str, Any]) -> Iterator[str]:
-    """Why rows were quarantined, with the number of rows."""
-    for source, facts in sources.items():
-        if facts["reasons"]:
-            yield f"  {markup(source)} quarantined: {_counts_text(facts['reasons'])}"
-
-
-def _table(title: str) -> Table:
-    return Table(title=markup(title), title_justify="left", title_style="bold", box=SIMPLE_HEAD, show_edge=False)
-
-
 def _version_table(name: str, model: dict[str, Any]) -> Table:
-    table = _table(f"Model: {name}")
+    table = plain_table(f"Model: {name}")
     for heading in ("version", "status", "alias", f"test {model['metric']}" if model["metric"] else "test", "gates"):
         table.add_column(markup(heading), no_wrap=True)
     shown = _shown_versions(model)
@@ -182,9 +156,9 @@ def _model_lines(
         ]
         yield f"  history, of versions that are not live: {markup('; '.join(shown))}"
     if model["broken"]:
-        yield f"  [red]columns that broke (days):[/red] {_counts_text(model['broken'], reasons + 1)}"
+        yield f"  [red]columns that broke (days):[/red] {counts_text(model['broken'], reasons + 1)}"
     if model["drifted"]:
-        yield f"  drifted (days): {_counts_text(model['drifted'], reasons + 1)}"
+        yield f"  drifted (days): {counts_text(model['drifted'], reasons + 1)}"
     for request in model["retrain_requests"]:
         yield f"  retraining requested on {markup(request['day'])}: {markup('; '.join(request['reasons']))}"
 
@@ -233,9 +207,3 @@ def _age(at: str, now: datetime) -> str:
 def _outcome_text(outcome: Any) -> str:
     colour = COLOURS.get(str(outcome), "white")
     return f"[{colour}]{markup(str(outcome).upper())}[/{colour}]"
-
-
-def _counts_text(counts: dict[str, int], most: int = MAX_SHOWN_COUNTS) -> str:
-    shown = [f"{markup(name)} {count:,}" for name, count in list(counts.items())[:most]]
-    rest = len(counts) - len(shown)
-    return ", ".join([*shown, f"and {rest} more"] if rest else shown) or "-"

@@ -6,7 +6,7 @@ import argparse
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -46,9 +46,9 @@ def run(options: argparse.Namespace, ports: Ports) -> int:
     started = ports.clock()
     while True:
         # Opened anew, so that a declaration that was changed counts.
-        look_once(lambda: open_ports(ports.settings, connections=read_connection), started)
+        counts = look_once(lambda: open_ports(ports.settings, connections=read_connection), started)
         if options.once:
-            return 0
+            return print_look(counts, ports)
         time.sleep(options.every)
 
 
@@ -60,8 +60,20 @@ def check(ports: Ports) -> int:
     return EXIT_UNAVAILABLE if is_silent else 0
 
 
-def look_once(opened: Callable[[], Ports], started: datetime) -> None:
-    """One look; whatever fails ends this one and no later one."""
+def print_look(counts: Mapping[str, int] | None, ports: Ports) -> int:
+    """Print what one look did and how many incidents there are. 0; 75 if it failed, as the log says."""
+    if counts is None:
+        return EXIT_UNAVAILABLE
+    incidents = len(ports.incidents.read(active_only=True))
+    print(
+        f"looked: {counts['lines']} new ledger line(s) read, {counts['messages']} message(s) sent, "
+        f"{incidents} incident(s) open{' (`airworthy incidents` lists them)' if incidents else ''}"
+    )
+    return 0
+
+
+def look_once(opened: Callable[[], Ports], started: datetime) -> Mapping[str, int] | None:
+    """One look, with what it counted; whatever fails ends this one and no later one, and None is returned."""
     try:
         ports = opened()
         counts = look(
@@ -72,9 +84,10 @@ def look_once(opened: Callable[[], Ports], started: datetime) -> None:
         )
     except AirworthyError as error:
         log.warning("the look failed and is tried again: %s", error)
-        return
+        return None
     except Exception:  # a fault of one look must not leave everybody unwatched
         log.exception("the look failed and is tried again")
-        return
+        return None
     if any(counts.values()):
         log.info("%(lines)d ledger line(s) read, %(messages)d message(s) sent", counts)
+    return counts

@@ -11,7 +11,7 @@ import socket
 import sys
 from pathlib import Path
 
-from pipelines.errors import AirworthyError, Refused
+from pipelines.errors import AirworthyError, Refused, cannot_listen
 from pipelines.loopback import is_loopback
 from pipelines.rollout.transitions import Served
 from pipelines.serving import settings
@@ -108,9 +108,9 @@ def listen(host: str, port: int) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
-    except OSError as error:
+    except (OSError, OverflowError) as error:
         listener.close()
-        raise Refused(f"cannot listen on {host}:{port}: {error.strerror}; free the port or choose another") from error
+        raise cannot_listen(host, port, error) from error
     listener.listen(2048)
     listener.setblocking(False)
     return listener

@@ -17,9 +17,9 @@ from pipelines.spec.alerts import AlertsSpec, alert_faults
 from pipelines.spec.column import NUMERIC
 from pipelines.spec.dataset import DatasetSpec
 from pipelines.spec.dataset_schema_1 import SCHEMA_1, schema_1_faults
+from pipelines.spec.declaration_faults import declaration_faults
 from pipelines.spec.deployment_faults import deployment_faults
 from pipelines.spec.experiment import experiment_faults
-from pipelines.spec.fault_text import fault_texts
 from pipelines.spec.features import (
     CalendarPart,
     DirectColumn,
@@ -34,6 +34,7 @@ from pipelines.spec.model import ModelSpec
 from pipelines.spec.plain_yaml import load, with_lines
 from pipelines.spec.row_expression import KINDS, Kind, kind_of, parsed
 from pipelines.spec.suite import DeclaredSuite
+from pipelines.spec.yaml_fault import yaml_fault
 
 Spec = TypeVar("Spec", bound=BaseModel)
 
@@ -45,13 +46,14 @@ ALERTS_FILE = "alerts.yaml"
 def read_declaration(path: Path, kind: type[Spec]) -> Spec:
     """Parse one YAML file. Raises ``Refused`` with every fault, its place and its line in the file.
 
-    Checks over several fields run only if each of these fields is valid.
+    A check over several fields runs if each of these fields is valid.
     """
+    text = ""
     try:
         text = path.read_text(encoding="utf-8")
         content: Any = load(text)
     except (yaml.YAMLError, UnicodeDecodeError, ValueError) as error:
-        raise Refused(f"{path.name} is not valid YAML; correct it and save again", [_yaml_fault(error)]) from error
+        raise Refused(f"{path.name} is not valid YAML; correct it and save again", [yaml_fault(error, text)]) from error
     except FileNotFoundError as error:
         raise Refused(f"{path} does not exist; create it or correct the name") from error
     if not isinstance(content, dict):
@@ -63,17 +65,8 @@ def read_declaration(path: Path, kind: type[Spec]) -> Spec:
     try:
         return kind.model_validate(content)
     except ValidationError as error:
-        reasons = with_lines(text, fault_texts(error))
+        reasons = with_lines(text, declaration_faults(kind, content, error))
         raise Refused(f"{path.name} has {len(reasons)} fault(s); correct them and save again", reasons) from error
-
-
-def _yaml_fault(error: Exception) -> str:
-    mark = getattr(error, "problem_mark", None)
-    if isinstance(error, UnicodeDecodeError):
-        return f"it is not UTF-8; save it as UTF-8 (line {error.object.count(bytes([10]), 0, error.start) + 1})"
-    if mark is None:
-        return str(error)
-    return f"{getattr(error, 'problem', None) or 'it is not YAML'} (line {mark.line + 1})"
 
 
 @dataclass(frozen=True)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import Annotated, Any, Literal, Self, get_args
 from zoneinfo import ZoneInfo
 
-from pydantic import Field, GetJsonSchemaHandler, WithJsonSchema, model_validator
+from pydantic import BeforeValidator, Field, GetJsonSchemaHandler, WithJsonSchema, model_validator
 
 from pipelines.spec.column_value import fits_scale, value_in_type
 from pipelines.spec.declared import DeclarationBlock
@@ -19,6 +20,17 @@ ORDERED = (*NUMERIC, "date", "timestamp")
 """Types whose values ``min`` and ``max`` limit."""
 TIMES = ("date", "timestamp")
 OR_NULL = " or null"
+OTHER_NAMES: Mapping[str, ColumnType] = {
+    "bool": "boolean",
+    "day": "date",
+    **dict.fromkeys(("money", "numeric"), "decimal"),
+    **dict.fromkeys(("bigint", "int", "long", "smallint", "uint"), "integer"),
+    **dict.fromkeys(("double", "float", "real"), "number"),
+    **dict.fromkeys(("category", "char", "object", "str", "text", "utf", "uuid", "varchar"), "string"),
+    **dict.fromkeys(("datetime", "time", "timestamptz"), "timestamp"),
+}
+"""Names of types in other languages, and what is written here."""
+NULL_WORDS = {"maybe", "none", "null", "nullable", "optional"}
 SHORT_FORMS = [f"{kind}{ending}" for kind in get_args(ColumnType) for ending in ("", OR_NULL)]
 DEFAULT_SCALE = 9
 LARGEST_SCALE = 18
@@ -28,13 +40,26 @@ DeclaredValue = Annotated[Any, WithJsonSchema({"anyOf": [{"type": "number"}, {"t
 """A number, a text, ``true``, a date or a time; in the type of its column once it was read."""
 
 
+def _read_type(declared: Any) -> Any:
+    """The type as it is; of a name that other languages have, ``int64?`` for one, what is written here."""
+    types = get_args(ColumnType)
+    if isinstance(declared, str) and declared in types:
+        return declared
+    words = re.findall(r"[a-z]+", str(declared).lower())
+    kind = next((OTHER_NAMES.get(word, word) for word in words if word in types or word in OTHER_NAMES), None)
+    if kind is None:
+        raise ValueError(f"must be one of {', '.join(types)}, with `{OR_NULL.strip()}` where values may be missing")
+    may_be_null = "not" not in words and ("?" in str(declared) or not NULL_WORDS.isdisjoint(words))
+    raise ValueError(f"is no type; write `{kind}{OR_NULL if may_be_null else ''}`")
+
+
 class ColumnSpec(DeclarationBlock):
     """The contract of one column: ``integer or null`` is short for ``{type: integer, nullable: true}``.
 
     ``min`` and ``max`` are inclusive, and compare in the type.
     """
 
-    type: ColumnType
+    type: Annotated[ColumnType, BeforeValidator(_read_type, json_schema_input_type=ColumnType)]
     nullable: bool = False
     allowed: list[DeclaredValue] | None = Field(default=None, min_length=1)
     """Its categories, of its type. A word that is one of ``null_values``, too, is a value of this column."""

@@ -34,6 +34,13 @@ class _Loader(_Safe):  # type: ignore[misc, valid-type]
             _refuse_duplicates(node)
         super().flatten_mapping(node)
 
+    def construct_yaml_timestamp(self, node: yaml.ScalarNode) -> Any:
+        try:
+            return super().construct_yaml_timestamp(node)
+        except ValueError as error:
+            fault = f"{node.value} is no date or time ({error}); correct it, or put it in quotes"
+            raise yaml.constructor.ConstructorError(None, None, fault, node.start_mark) from error
+
 
 def _refuse_duplicates(node: yaml.MappingNode) -> None:
     seen: set[str] = set()
@@ -46,6 +53,7 @@ def _refuse_duplicates(node: yaml.MappingNode) -> None:
         seen.add(key.value)
 
 
+_Loader.add_constructor("tag:yaml.org,2002:timestamp", _Loader.construct_yaml_timestamp)
 _Loader.add_implicit_resolver(_BOOLEAN_TAG, re.compile("^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF"))
 _Loader.add_implicit_resolver(
     _INTEGER_TAG, re.compile(r"^(?:0x[0-9a-fA-F]+|[-+]?(?:0|[1-9][0-9]*))$"), list("-+0123456789")

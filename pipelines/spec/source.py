@@ -30,7 +30,10 @@ ROW_KEY = "row"
 
 def _read_key(value: Any) -> Any:
     if value != ROW_KEY and not (isinstance(value, list) and value and all(isinstance(name, str) for name in value)):
-        raise ValueError("must be a list of columns that tell rows apart, or `row` if rows may repeat")
+        example = f"[{value}]" if isinstance(value, str) and value else "[order_id]"
+        raise ValueError(
+            f"must be a list of columns that tell rows apart: write `key: {example}`, or `key: row` if rows may repeat"
+        )
     return value
 
 

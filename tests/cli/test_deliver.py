@@ -118,3 +118,31 @@ def test_what_cannot_be_landed_is_refused_whole(ports: FakePorts, tmp_path: Path
         deliver(ports, *paths)
     assert fault in str(refused.value)
     assert ports.store.list("landing/") == []
+
+
+def test_a_delivery_that_takes_the_place_of_an_earlier_one_says_so(
+    ports: FakePorts, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("1 1 19970105 2 9.5\n")
+    deliver(ports, "1997-01-05", str(path))
+    assert "replaced" not in capsys.readouterr().out
+    path.write_text("1 1 19970105 2 9.5\n1 1 19970106 2 9.5\n")
+    deliver(ports, "--split", str(path))
+    assert capsys.readouterr().out == (
+        "landed 2 partition(s) of purchases with 2 rows\n1 of them replaced what was delivered before: 1997-01-05\n"
+    )
+
+
+def test_the_parts_of_a_file_bear_the_only_name_that_the_source_reads(ports: FakePorts, tmp_path: Path) -> None:
+    source = ports.catalog.datasets["shop"].sources["purchases"]
+    named = source.files.model_copy(update={"path": "{source}/{partition}/purchases.txt"})
+    ports.catalog.datasets["shop"].sources["purchases"] = source.model_copy(update={"files": named})
+    path = tmp_path / "export (1).csv"
+    path.write_text("1 1 19970105 2 9.5\n")
+    deliver(ports, "--split", str(path))
+    assert "landing/shop/purchases/1997-01-05/purchases.txt" in ports.store.list("landing/")
+    assert hold(ports, date(1997, 1, 5)).height == 1
+    path.rename(tmp_path / "export.txt.gz")
+    with pytest.raises(Refused, match=r"export.txt.gz is no file of the source, whose files are purchases.txt"):
+        deliver(ports, "--split", str(tmp_path / "export.txt.gz"))

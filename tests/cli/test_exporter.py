@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import socket
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pipelines.cli import exporter
+from pipelines.cli.main import parser
 from pipelines.errors import Refused
 from pipelines.testing.ports import FakePorts
 
@@ -73,3 +75,14 @@ def test_an_account_of_airflow_is_declared_whole_or_not_at_all(tmp_path: Path) -
     with pytest.raises(Refused, match="set AIRWORTHY_AIRFLOW_USER, AIRWORTHY_AIRFLOW_PASSWORD_FILE"):
         exporter.open_airflow(settings, {"AIRWORTHY_AIRFLOW": "https://airflow.example"})
     assert exporter.open_airflow(settings, {}) is None
+
+
+@pytest.mark.parametrize("port", ["0", "99999"])
+def test_a_port_that_it_cannot_have_is_refused_in_words(port: str, tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        number = str(taken.getsockname()[1]) if port == "0" else port
+        options = parser().parse_args(["exporter", "--port", number])
+        with pytest.raises(Refused, match=rf"cannot listen on 127.0.0.1:{number}: .*; free the port or choose another"):
+            options.run(options, FakePorts.make(tmp_path))

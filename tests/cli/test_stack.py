@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -29,7 +30,7 @@ from pipelines.cli.components import (
     passwords_file,
     ports,
 )
-from pipelines.errors import Unavailable
+from pipelines.errors import Refused, Unavailable
 from pipelines.settings import Settings
 from tests.free_port import free_port
 
@@ -89,6 +90,23 @@ def test_a_component_that_ends_while_starting_is_named_with_its_log(settings: Se
     broken = Component("broken", [sys.executable, "-c", "raise SystemExit('no')"], f"http://127.0.0.1:{free_port()}/")
     with pytest.raises(Unavailable, match=r"broken ended while starting; read .*broken\.log"):
         stack.start(settings, Console(quiet=True), [broken])
+
+
+def test_a_port_that_another_program_has_taken_is_refused_by_name_before_anything_starts(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stack, "RELEASE_TIMEOUT", 0.0)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(Refused) as refusal:
+            stack.start(settings, Console(quiet=True), [server("one"), replace(server("two"), listens=(port,))])
+    assert refusal.value.reasons == [f"two: another program listens at port {port}"]
+    assert "ports.json: the next start chooses free ports" in refusal.value.subject
+    assert stack.running_process(settings, "one") is None
+    served = {name for component in components(settings) for name in component.listens}
+    assert served == {port for name, port in ports(settings).items() if name != "airflow_logs"}
 
 
 def test_ports_are_chosen_once_and_avoid_those_taken(settings: Settings) -> None:

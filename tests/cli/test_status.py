@@ -23,6 +23,7 @@ from pipelines.messages.rollout import RolloutState
 from pipelines.ports import LedgerEntry, VersionInfo
 from pipelines.spec.catalog import Catalog, read_declaration
 from pipelines.spec.model import ModelSpec
+from pipelines.spec.partitions import PartitionCalendar
 from pipelines.testing.ports import MemoryStore, NoIncidents
 
 MODEL = read_declaration(Path(__file__).parents[2] / "include" / "models" / "flight_delay.yaml", ModelSpec)
@@ -125,6 +126,7 @@ LEDGER = [
 @pytest.fixture
 def ports() -> SimpleNamespace:
     dataset = SimpleNamespace(dataset="flights", sources={"flights": None, "weather": None})
+    dataset.partition_calendar = PartitionCalendar("day", FIRST, date(2013, 12, 31))
     catalog = Catalog(
         datasets={"flights": dataset},  # type: ignore[dict-item]
         models={"flight_delay": MODEL},
@@ -164,7 +166,53 @@ def test_days_and_rows_are_counted_per_source_with_every_reason_of_quarantine(po
         "accepted": 3,
         "quarantined": 2,
         "reasons": {"no tail number": 2, "distance below 1": 1},
+        "not_ingested": [],
+        "refused": [],
+        "not_validated": [],
+        "outside": [],
     }
+
+
+def landed(ports: Any, *keys: str) -> None:
+    for key in keys:
+        ports.store.put(f"landing/flights/flights/{key}/_manifest.json", b"{}")
+
+
+def test_what_landed_and_is_in_no_table_is_told_with_why(ports: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    landed(ports, "2013-01-01", "2013-01-03", "2013-01-04", "2013-01-05", "2014-02-01", "january")
+    ports.store.put("landing/flights/flights/2013-01-06/flights.csv", b"the manifest is not there yet")
+    for key in ("2013-01-01", "2013-01-03"):
+        ports.store.put(f"receipts/raw/flights.flights/{key}.json", b"{}")
+    ports.store.put("receipts/flights/2013-01-05.json", b'{"outcome": "refused"}')
+    facts = status.summary(ports)["datasets"]["flights"]["flights"]
+    assert facts["not_ingested"] == ["2013-01-04", "2013-01-05"]
+    assert facts["refused"] == ["2013-01-05"]
+    assert facts["not_validated"] == ["2013-01-03"]
+    assert facts["outside"] == ["2014-02-01", "january"]
+    shown = page(ports)
+    for text in (
+        "flights landed, not ingested: 2013-01-04",
+        "flights landed, and refused: 2013-01-05",
+        "flights ingested, not validated: 2013-01-03",
+        "flights landed outside the declared partitions, so that nothing reads them: 2 partitions, 2014-02-01 to",
+    ):
+        assert text in shown, text
+    assert "weather landed" not in shown
+
+
+def test_a_dataset_is_told_alone_with_every_partition_that_waits(
+    ports: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    landed(ports, *(f"2013-01-{day:02}" for day in range(3, 20)))
+    assert status.run(argparse.Namespace(json=False, name="flights"), ports) == 0
+    shown = capsys.readouterr().out
+    assert "Data: flights" in shown
+    assert all(f"2013-01-{day:02}" in shown for day in range(3, 20))
+    assert "Model:" not in shown
+    assert max(map(len, shown.splitlines())) <= 80
+    assert status.run(argparse.Namespace(json=True, name="flights"), ports) == 0
+    assert len(json.loads(capsys.readouterr().out)["datasets"]["flights"]["flights"]["not_ingested"]) == 17
 
 
 def test_a_source_that_never_arrived_has_no_days(ports: Any) -> None:
@@ -305,7 +353,7 @@ def test_nothing_at_all_is_told_as_nothing(ports: Any) -> None:
 
 
 def test_the_json_is_for_a_program(ports: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    assert status.run(argparse.Namespace(json=True, model=None), ports) == 0
+    assert status.run(argparse.Namespace(json=True, name=None), ports) == 0
     assert json.loads(capsys.readouterr().out) == json.loads(json.dumps(status.summary(ports), default=str))
 
 
@@ -382,14 +430,16 @@ def test_an_older_version_that_an_alias_names_is_on_the_screen(ports: Any) -> No
 def test_a_pipe_of_a_declared_width_gets_that_width(ports: Any, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
     many(ports)
     monkeypatch.setenv("COLUMNS", "80")
-    assert status.run(argparse.Namespace(json=False, model=None), ports) == 0
+    assert status.run(argparse.Namespace(json=False, name=None), ports) == 0
     assert max(map(len, capsys.readouterr().out.splitlines())) <= 80
 
 
 def test_a_model_that_there_is_not_is_refused(ports: Any) -> None:
     ports.catalog = Catalog.read(Path(__file__).parents[2] / "include")
-    with pytest.raises(Refused, match="there is no model nosuch; there are"):
-        status.run(argparse.Namespace(json=False, model="nosuch"), ports)
+    with pytest.raises(
+        Refused, match="there is no model or dataset nosuch; there are arrival_delay_minutes, flight_delay, flights"
+    ):
+        status.run(argparse.Namespace(json=False, name="nosuch"), ports)
 
 
 @pytest.mark.parametrize("width", [30, 80, 200])

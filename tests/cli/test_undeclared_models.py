@@ -94,5 +94,5 @@ def test_a_program_asks_for_one_model_and_gets_that_one(ports: FakePorts, capsys
 def test_a_program_that_asks_for_a_model_that_there_is_not_is_refused(
     ports: FakePorts, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(Refused, match="there is no model nosuch"):
+    with pytest.raises(Refused, match="there is no model or dataset nosuch"):
         status(ports, capsys, "nosuch", "--json")

@@ -271,7 +271,10 @@ def test_a_column_is_read_from_its_short_form_with_its_limits_in_its_type(
         ({"files": "{source}/{partition}/_manifest.json"}, "that does not begin with _"),
         ({"files": "{source}/{partition}/part/trips.csv"}, "the name of a data file"),
         ({"key": ["trip", "trip"]}, "key names ['trip'] more than once"),
-        ({"key": "rows"}, "must be a list of columns that tell rows apart, or `row` if rows may repeat"),
+        (
+            {"key": "rows"},
+            "must be a list of columns that tell rows apart: write `key: [rows]`, or `key: row` if rows may repeat",
+        ),
         ({"key": []}, "must be a list of columns that tell rows apart"),
         (
             {"columns": {"email": {"type": "string", "pii": True}}, "key": ["email"]},
