@@ -25,7 +25,7 @@ class InputMeasure(BaseModel):
     outside: str = ""
     """An example of such a value with its limit, as in ``9999 > 130``."""
     unseen_share: float | None = None
-    """Share of the rows with a category that training had not; None: a number, or training had more than are kept."""
+    """Share of the rows with a category that training had not; None: a number, or there are more than are kept."""
     unseen: list[str] = []
     """The most frequent of these categories, at most three."""
     training: DriftMeasure

@@ -22,14 +22,7 @@ from pipelines.steps.monitoring.caller_rows import read_caller_rows
 from pipelines.steps.monitoring.live_inputs_page import write_page
 from pipelines.steps.monitoring.prediction_log import flush_log
 from pipelines.tables.entity_id import entity_id
-from pipelines.tables.profile import (
-    OTHER_CATEGORY,
-    CategoricalProfile,
-    NumericProfile,
-    TableProfile,
-    TrainingProfile,
-    profile_frame,
-)
+from pipelines.tables.profile import CategoricalProfile, NumericProfile, TableProfile, TrainingProfile, profile_frame
 
 LATE_DAYS = 2
 """Days before the judged one whose profile is made anew, since answers about them may still have come in."""
@@ -212,8 +205,8 @@ def _outside(values: pl.Series, feature: Feature) -> tuple[int, str]:
 
 
 def _unseen(known: CategoricalProfile, current: CategoricalProfile) -> dict[str, int] | None:
-    """Rows per category that training had not; None where training had more categories than a profile keeps."""
-    if OTHER_CATEGORY in known.counts:
+    """Rows per category that training had not; None where either side had more categories than are kept."""
+    if known.other or current.other:
         return None
     return {value: rows for value, rows in current.counts.items() if value not in known.counts}
 

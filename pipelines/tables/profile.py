@@ -3,7 +3,8 @@
 A numeric column is a step function: ``weights[i]`` rows lie in ``(points[i-1], points[i]]``, and ``ties[i]`` of them at
 ``points[i]`` itself. It is exact up to 512 distinct values; beyond, 512 points at near-equal frequency are kept. Then
 the share of rows below, and at or below, a kept point is exact, and strictly between two of them lies at most 1/512 of
-the rows, whatever values are tied. Profiles of many days can be merged without their rows.
+the rows, whatever values are tied. The rows of a column's further categories are counted by a hash of their value, so
+that a change of many rare ones is seen. Profiles of many days can be merged without their rows.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any, Final, Literal, TypeVar
+from zlib import crc32
 
 import numpy as np
 import polars as pl
@@ -20,11 +22,13 @@ from pydantic import BaseModel, ConfigDict, model_validator
 
 from pipelines.messages.monitoring import DayValue
 
-PROFILE_VERSION: Final = 2
+PROFILE_VERSION: Final = 3
 MAX_SKETCH_POINTS = 512
 MAX_CATEGORIES = 500
-OTHER_CATEGORY = "__other__"
-"""Name that counts the rows of all categories beyond the 500 most frequent."""
+BUCKETS = 1024
+"""Hash values by which the rows of further categories are counted: crc32 of the value in UTF-8, modulo this."""
+FORMER_OTHER = "__other__"
+"""The name under which profiles of version 1 and 2 count the rows of further categories."""
 
 Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]
@@ -69,12 +73,29 @@ class NumericProfile(BaseModel):
 
 
 class CategoricalProfile(BaseModel):
-    """One categorical column: rows per value, most frequent first, at most 500 values and ``__other__``."""
+    """One categorical column: rows per value, most frequent first, of at most 500 values, and rows of all others."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     nulls: int
     counts: dict[str, int]
+    other: int = 0
+    """Rows of all further values."""
+    buckets: dict[int, int] = {}
+    """``other`` by the hash of the value; empty in a stored profile of version 1 or 2, whose values are not known."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def read_version_2(cls, stored: Any) -> Any:
+        if isinstance(stored, dict) and "other" not in stored and FORMER_OTHER in stored.get("counts", {}):
+            counts = dict(stored["counts"])
+            return {**stored, "other": counts.pop(FORMER_OTHER), "counts": counts}
+        return stored
+
+    @property
+    def valued(self) -> int:
+        """Rows with a value."""
+        return sum(self.counts.values()) + self.other
 
 
 class TableProfile(BaseModel):
@@ -82,8 +103,9 @@ class TableProfile(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    version: Literal[1, 2] = 1
-    """2 since ``ties`` are counted. A stored profile that names no version is of version 1, and is read as well."""
+    version: Literal[1, 2, 3] = 1
+    """2 since ``ties`` are counted, 3 since further categories are counted by hash. A stored profile that names no
+    version is of version 1; all are read."""
     rows: int
     numeric: dict[str, NumericProfile] = {}
     categorical: dict[str, CategoricalProfile] = {}
@@ -197,15 +219,22 @@ def _compress_sketch(points: Floats, weights: Counts, ties: Counts) -> tuple[Flo
 def _categorical(values: pl.Series) -> CategoricalProfile:
     known = values.cast(pl.String).drop_nulls()
     counted = known.value_counts().rows()
-    return CategoricalProfile(nulls=len(values) - len(known), counts=_most_frequent(Counter(dict(counted))))
+    return _most_frequent(len(values) - len(known), Counter(dict(counted)), 0, Counter())
 
 
-def _most_frequent(counts: Counter[str]) -> dict[str, int]:
+def bucket_of(value: str) -> int:
+    return crc32(value.encode()) % BUCKETS
+
+
+def _most_frequent(nulls: int, counts: Counter[str], other: int, buckets: Counter[int]) -> CategoricalProfile:
     """Ties are broken by name, so that the same rows give the same profile."""
-    other = counts.pop(OTHER_CATEGORY, 0)
     ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    other += sum(count for _, count in ordered[MAX_CATEGORIES:])
-    return {**dict(ordered[:MAX_CATEGORIES]), **({OTHER_CATEGORY: other} if other else {})}
+    is_known = other == buckets.total()
+    for value, rows in ordered[MAX_CATEGORIES:]:
+        other += rows
+        buckets[bucket_of(value)] += rows
+    known = dict(sorted(buckets.items())) if is_known else {}
+    return CategoricalProfile(nulls=nulls, counts=dict(ordered[:MAX_CATEGORIES]), other=other, buckets=known)
 
 
 def _group_by_name(items: Iterable[tuple[str, Column]]) -> dict[str, list[Column]]:
@@ -243,6 +272,9 @@ def _merge_numeric(columns: Sequence[NumericProfile]) -> NumericProfile:
 
 def _merge_categorical(columns: Sequence[CategoricalProfile]) -> CategoricalProfile:
     counts: Counter[str] = Counter()
+    buckets: Counter[int] = Counter()
     for column in columns:
         counts.update(column.counts)
-    return CategoricalProfile(nulls=sum(column.nulls for column in columns), counts=_most_frequent(counts))
+        buckets.update(column.buckets)
+    nulls, other = sum(column.nulls for column in columns), sum(column.other for column in columns)
+    return _most_frequent(nulls, counts, other, buckets)

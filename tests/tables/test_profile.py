@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from pipelines.tables.profile import (
     MAX_CATEGORIES,
     MAX_SKETCH_POINTS,
-    OTHER_CATEGORY,
+    CategoricalProfile,
     NumericProfile,
     TableProfile,
     histogram,
@@ -132,10 +132,26 @@ def test_the_most_frequent_categories_are_kept_and_the_rest_counted_together() -
     frame = pl.DataFrame({"c": [*values, None]})
     found = profile_frame(frame, categorical=["c"], numeric=[]).categorical["c"]
     assert next(iter(found.counts.items())) == ("often", 5)
-    assert found.counts[OTHER_CATEGORY] == 21
-    assert (found.nulls, sum(found.counts.values()), len(found.counts)) == (1, len(values), MAX_CATEGORIES + 1)
+    assert (found.other, sum(found.buckets.values())) == (21, 21)
+    assert (found.nulls, found.valued, len(found.counts)) == (1, len(values), MAX_CATEGORIES)
     twice = merge_profiles([profile_frame(frame, categorical=["c"], numeric=[])] * 2).categorical["c"]
-    assert sum(twice.counts.values()) == 2 * len(values)
+    assert (twice.valued, twice.other, sum(twice.buckets.values())) == (2 * len(values), 42, 42)
+
+
+def test_a_stored_profile_whose_further_categories_have_no_hashes_is_read_and_merged_as_such() -> None:
+    stored = CategoricalProfile.model_validate({"nulls": 1, "counts": {"a": 5, "__other__": 7}})
+    assert (stored.counts, stored.other, stored.buckets) == ({"a": 5}, 7, {})
+    hashed = profile_frame(
+        pl.DataFrame({"c": [f"rare_{number}" for number in range(MAX_CATEGORIES + 20)]}), categorical=["c"], numeric=[]
+    )
+    merged = merge_profiles([TableProfile(rows=13, categorical={"c": stored}), hashed]).categorical["c"]
+    assert (merged.valued, merged.buckets) == (12 + MAX_CATEGORIES + 20, {})
+
+
+def test_a_category_that_is_named_as_the_rest_was_is_a_category_like_any_other() -> None:
+    profile = profile_frame(pl.DataFrame({"c": ["__other__", "__null__", None]}), categorical=["c"], numeric=[])
+    read = TableProfile.model_validate_json(profile.model_dump_json()).categorical["c"]
+    assert (read.counts, read.other, read.nulls) == ({"__null__": 1, "__other__": 1}, 0, 1)
 
 
 def test_a_boolean_column_is_a_categorical_one() -> None:

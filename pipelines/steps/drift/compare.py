@@ -52,6 +52,6 @@ def _numeric(reference: NumericProfile, current: NumericProfile) -> dict[str, fl
 
 
 def _categorical(reference: CategoricalProfile, current: CategoricalProfile) -> dict[str, float]:
-    _, ref, cur = pooled_counts(reference.counts, current.counts, (reference.nulls, current.nulls))
+    _, ref, cur = pooled_counts(reference, current)
     statistic, p_value = chi_squared_test(ref, cur)
     return {"statistic": statistic, "p_value": p_value, "psi": psi(ref, cur)}

@@ -11,7 +11,7 @@ import numpy as np
 
 from pipelines.messages.monitoring import StatisticKind
 from pipelines.steps.drift.shifts import Series
-from pipelines.tables.profile import OTHER_CATEGORY, CategoricalProfile, NumericProfile, TableProfile
+from pipelines.tables.profile import CategoricalProfile, NumericProfile, TableProfile
 
 FLOORS: dict[StatisticKind, float] = {"mean": 0.02, "spread": 0.05, "nulls": 0.1, "category": 0.1}
 """The smallest daily change that counts as usual, in the units of each statistic."""
@@ -101,8 +101,7 @@ def rows_of(column: NumericProfile | CategoricalProfile | None) -> int:
     """Rows with and without a value."""
     if column is None:
         return 0
-    valued = column.count if isinstance(column, NumericProfile) else sum(column.counts.values())
-    return valued + column.nulls
+    return (column.count if isinstance(column, NumericProfile) else column.valued) + column.nulls
 
 
 def _logit(profile: TableProfile | None, name: str) -> float:
@@ -137,13 +136,11 @@ def _log_spread(column: NumericProfile | None, unit: float) -> float:
 
 def _frequent_categories(days: Sequence[CategoricalProfile | None]) -> list[str]:
     counts: dict[str, int] = {}
+    total = sum(column.valued for column in days if column is not None)
     for column in days:
         for name, rows in column.counts.items() if column is not None else ():
             counts[name] = counts.get(name, 0) + rows
-    total = sum(counts.values())
-    return sorted(
-        name for name, rows in counts.items() if name != OTHER_CATEGORY and rows >= SMALLEST_CATEGORY_SHARE * total
-    )
+    return sorted(name for name, rows in counts.items() if rows >= SMALLEST_CATEGORY_SHARE * total)
 
 
 def _category_share(column: CategoricalProfile | None, category: str) -> float:

@@ -43,7 +43,7 @@ def _bins(
     reference: NumericProfile | CategoricalProfile, current: NumericProfile | CategoricalProfile
 ) -> tuple[Floats, Floats] | None:
     if isinstance(reference, CategoricalProfile) and isinstance(current, CategoricalProfile):
-        _, first, second = pooled_counts(reference.counts, current.counts, (reference.nulls, current.nulls))
+        _, first, second = pooled_counts(reference, current)
         return first, second
     if isinstance(reference, NumericProfile) and isinstance(current, NumericProfile):
         ref, cur = QuantileSketch.of(reference), QuantileSketch.of(current)

@@ -111,7 +111,7 @@ def _moved_share(name: str, since: int, profiles: Profiles) -> float | None:
 def _total_variation(before: CategoricalProfile, after: CategoricalProfile) -> float:
     names = sorted(set(before.counts) | set(after.counts))
     shares = [
-        np.array([*(column.counts.get(name, 0) for name in names), column.nulls]) / rows_of(column)
+        np.array([*(column.counts.get(name, 0) for name in names), column.other, column.nulls]) / rows_of(column)
         for column in (before, after)
     ]
     return float(abs(shares[0] - shares[1]).sum() / 2)

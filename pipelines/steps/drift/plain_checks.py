@@ -11,7 +11,7 @@ import numpy as np
 from pipelines.steps.drift.daily_statistics import find_column, null_share, rows_of
 from pipelines.steps.drift.shifts import FOLLOWED_DAYS, MINIMUM_HISTORY_DAYS
 from pipelines.steps.drift.sketch import QuantileSketch
-from pipelines.tables.profile import OTHER_CATEGORY, CategoricalProfile, NumericProfile, TableProfile
+from pipelines.tables.profile import CategoricalProfile, NumericProfile, TableProfile
 
 PAST_DAYS = 90
 SMALLEST_NULL_SHARE = 0.02
@@ -131,7 +131,7 @@ def _renamed(past: Sequence[TableProfile], day: TableProfile, name: str) -> str 
     for profile in known:
         for value, count in profile.counts.items():
             counts[value] = counts.get(value, 0) + count
-    if OTHER_CATEGORY in counts or OTHER_CATEGORY in column.counts:
+    if column.other or any(profile.other for profile in known):
         return None  # which values were seen is not known
     total = sum(rows_of(profile) for profile in known)
     new = {value: count / rows for value, count in column.counts.items() if value not in counts}
@@ -182,7 +182,7 @@ def _top_share(column: NumericProfile | CategoricalProfile | None) -> float | No
     if column is None:
         return None
     counts = column.ties if isinstance(column, NumericProfile) else list(column.counts.values())
-    valued = column.count if isinstance(column, NumericProfile) else sum(counts)
+    valued = column.count if isinstance(column, NumericProfile) else column.valued
     return max(counts) / valued if valued else None
 
 

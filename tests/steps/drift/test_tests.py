@@ -13,10 +13,18 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from pipelines.steps.drift.chi_squared import chi_squared_test, pooled_counts
+from pipelines.steps.drift.compare import compare
 from pipelines.steps.drift.ks import ks_test
 from pipelines.steps.drift.psi import psi, psi_numeric
 from pipelines.steps.drift.sketch import QuantileSketch
-from pipelines.tables.profile import MAX_SKETCH_POINTS, NumericProfile, merge_profiles, profile_frame
+from pipelines.tables.profile import (
+    MAX_SKETCH_POINTS,
+    CategoricalProfile,
+    NumericProfile,
+    TableProfile,
+    merge_profiles,
+    profile_frame,
+)
 
 
 def profile(values: NDArray[np.float64]) -> NumericProfile:
@@ -208,29 +216,61 @@ def test_one_category_alone_cannot_differ() -> None:
     assert chi_squared_test(np.array([50.0]), np.array([10.0])) == (0.0, 1.0)
 
 
+def counted(counts: dict[str, int], **more: int) -> CategoricalProfile:
+    return CategoricalProfile.model_validate({"nulls": 0, "counts": counts, **more})
+
+
 def test_rare_values_are_pooled_and_rows_are_kept() -> None:
-    names, ours, theirs = pooled_counts({"UA": 900, "HA": 6, "OO": 3}, {"UA": 300, "HA": 2, "ZZ": 1})
-    assert names == ["UA", "__other__"]
+    names, ours, theirs = pooled_counts(counted({"UA": 900, "HA": 6, "OO": 3}), counted({"UA": 300, "HA": 2, "ZZ": 1}))
+    assert names == ["UA", "(rare)"]
     assert ours.tolist() == [900, 9]
     assert theirs.tolist() == [300, 3]
 
 
 def test_a_new_value_of_many_rows_is_a_category_of_its_own() -> None:
-    names, ours, theirs = pooled_counts({"UA": 900}, {"UA": 300, "XX": 100})
+    names, ours, theirs = pooled_counts(counted({"UA": 900}), counted({"UA": 300, "XX": 100}))
     assert names == ["UA", "XX"]
     assert ours.tolist() == [900, 0]
     assert theirs.tolist() == [300, 100]
 
 
 def test_a_value_whose_count_one_side_folded_away_is_folded_on_both() -> None:
-    names, ours, theirs = pooled_counts({"A": 800, "__other__": 200}, {"A": 700, "B": 300})
-    assert names == ["A", "__other__"]
+    names, ours, theirs = pooled_counts(counted({"A": 800}, other=200), counted({"A": 700, "B": 300}))
+    assert names == ["A", "(rare)"]
     assert ours.tolist() == [800, 200]
     assert theirs.tolist() == [700, 300]
 
 
 def test_null_is_a_category() -> None:
-    names, ours, theirs = pooled_counts({"A": 100}, {"A": 60}, nulls=(0, 40))
-    assert names == ["A", "__null__"]
+    names, ours, theirs = pooled_counts(counted({"A": 100}), counted({"A": 60}, nulls=40))
+    assert names == ["A", "(none)"]
     assert theirs.tolist() == [60, 40]
     assert chi_squared_test(ours, theirs)[1] < 1e-6
+
+
+def test_nulls_and_a_category_that_reads_like_them_are_two_things() -> None:
+    missing, literal = counted({}, nulls=1000), counted({"__null__": 1000})
+    _, ours, theirs = pooled_counts(missing, literal)
+    assert (ours.tolist(), theirs.tolist()) == ([0, 1000], [1000, 0])
+    assert chi_squared_test(ours, theirs)[1] < 1e-100
+
+
+def rare_categories(prefix: str, seed: int, rows: int = 60_000, categories: int = 3_000) -> TableProfile:
+    """Rows drawn from many rare categories, of which only 500 are kept by name."""
+    drawn = np.random.default_rng(seed).integers(0, categories, rows)
+    return profile_frame(pl.DataFrame({"c": [f"{prefix}{number}" for number in drawn]}), categorical=["c"], numeric=[])
+
+
+def test_a_rename_of_many_rare_categories_is_seen() -> None:
+    measure = compare("c", rare_categories("N", 1), rare_categories("", 2), 500)
+    assert measure.p_value == pytest.approx(0, abs=1e-100)
+    assert measure.psi is not None
+    assert measure.psi > 0.25
+
+
+def test_many_rare_categories_that_stay_differ_no_more_often_than_chance() -> None:
+    measures = [
+        compare("c", rare_categories("N", 2 * k), rare_categories("N", 2 * k + 1, 9_000), 500) for k in range(40)
+    ]
+    assert sum((m.p_value or 0) < 0.05 for m in measures) <= 6
+    assert max(m.psi or 0 for m in measures) < 0.1
