@@ -7,9 +7,10 @@ from contextlib import AbstractContextManager
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
-from pydantic import BaseModel, ConfigDict
-
 from pipelines.messages.incident import Event, Incident, Notice, OutboxMessage
+from pipelines.messages.ledger_entry import LedgerEntry as LedgerEntry
+from pipelines.messages.model_version import VersionInfo as VersionInfo
+from pipelines.messages.partition_record import PartitionRecord
 from pipelines.messages.release import LiveState
 from pipelines.messages.rollout import ArmCounts, RolloutState
 from pipelines.settings import Settings
@@ -55,6 +56,23 @@ class Store(Protocol):
         Safe when several writers replace different partitions at once. ``frame`` needs no column of the partition.
         ``input_version``: the version of the table from which the rows were made, stored with the partition. Raises
         ``Conflict``, and writes nothing, if the partition was made from a newer one.
+        """
+        ...
+
+    def commit_partition(
+        self, table: str, partition: Key, frame: pl.DataFrame | None, *, record: str, since: int | None
+    ) -> int:
+        """The same, with a record of the partition in the commit; without a ``frame`` its rows stay as they are.
+
+        ``since``: the version of the table that the caller has read, None if there was no table. Raises ``Conflict``,
+        and writes nothing, if the partition was written since.
+        """
+        ...
+
+    def partition_records(self, table: str, *, version: int | None = None) -> dict[str, PartitionRecord]:
+        """Key of each partition that was ever written, up to a version (None: newest), to the newest commit about it.
+
+        After a restore, a partition has the record that it had then. No record: rows were written without one.
         """
         ...
 
@@ -111,21 +129,6 @@ class Store(Protocol):
     def uri(self, path: str) -> str: ...
 
 
-class VersionInfo(BaseModel):
-    """One registered model version. ``version`` is MLflow's number as text, ``semantic`` MAJOR.MINOR.PATCH if given."""
-
-    model_config = ConfigDict(frozen=True)
-
-    model: str
-    version: str
-    run_id: str
-    source: str
-    semantic: str | None = None
-    aliases: tuple[str, ...] = ()
-    tags: dict[str, str] = {}
-    metrics: dict[str, float] = {}
-
-
 class Registry(Protocol):
     """Model versions. Raises ``Unavailable`` when it does not answer, ``Refused`` for an unknown model or version."""
 
@@ -142,24 +145,6 @@ class Registry(Protocol):
     def move_alias(self, model: str, alias: str, version: str | None) -> None:
         """Point an alias at a version; None deletes it. Called by the deploy and rollback practices and the CLI."""
         ...
-
-
-class LedgerEntry(BaseModel):
-    """One line of the ledger. ``digest`` covers every other field and the digest of the line before."""
-
-    model_config = ConfigDict(frozen=True)
-
-    number: int
-    at: datetime
-    kind: str
-    model: str
-    version: str | None
-    actor: str
-    details: dict[str, Any]
-    key: str | None = None
-    """Idempotency key, so that a retried task does not write the line twice."""
-    previous: str
-    digest: str
 
 
 class Ledger(Protocol):

@@ -96,6 +96,11 @@ def staged(dataset: str, partition: Key) -> str:
     return f"staged/{dataset}/{partition}"
 
 
+def staged_features(view: str, partition: Key, digest: str = "") -> str:
+    """Rows of a built partition, by their digest, until a rule has judged them; without it the folder of all."""
+    return f"staged_features/{view}/{partition}/" + (f"{digest}.parquet" if digest else "")
+
+
 def data_docs(dataset: str, partition: Key) -> str:
     return f"reports/validation/{dataset}/{partition}.html"
 

@@ -40,6 +40,7 @@ STEPS: dict[str, type[Message]] = {
     "audit_partition": validation.ValidateRequest,
     "publish_partition": validation.PublishRequest,
     "build_features": features.FeaturesRequest,
+    "publish_features": features.PublishFeaturesRequest,
     "take_snapshot": training.SnapshotRequest,
     "compare_histories": evaluation.HistoryRequest,
     "train_model": training.TrainRequest,

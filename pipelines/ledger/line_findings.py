@@ -40,9 +40,9 @@ def _data(line: LedgerEntry) -> Iterator[Finding]:
     details = line.details
     subject = f"{details.get('check')} {details.get('day') or ''}".strip()
     report = details.get("report")
-    yield _verdict(
-        line, "data_refused", subject, severity="warning", done="the published tables are as they were", report=report
-    )
+    is_feature = details.get("check") == "point_in_time_features"
+    done = "the partition is not in the feature table" if is_feature else "the published tables are as they were"
+    yield _verdict(line, "data_refused", subject, severity="warning", done=done, report=report)
 
 
 def _gate(line: LedgerEntry) -> Iterator[Finding]:

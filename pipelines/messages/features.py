@@ -1,4 +1,4 @@
-"""Request and result of building one day of a feature view, and its feature definitions."""
+"""Requests and results of building and publishing the partitions of a feature view, and what their commits record."""
 
 from __future__ import annotations
 
@@ -10,6 +10,10 @@ from pipelines.messages.message import Message
 class FeaturesRequest(Message):
     view: str
     day: date
+    days: list[date] = []
+    """Build exactly these; empty: ``day`` and the later days whose windows reach into it."""
+    attempt: int = 0
+    """Number of builds before this one in the same task, whose inputs were replaced meanwhile."""
 
 
 class FeatureFacts(Message):
@@ -22,22 +26,65 @@ class FeatureFacts(Message):
     maximum: float | None = None
 
 
-class FeaturesResult(Message):
-    """``days`` were rebuilt: the day itself and those later days whose windows reach into it.
+class BuiltPartition(Message):
+    """The features of one day as built, staged until a rule has judged them."""
 
-    ``rows``, ``features`` and ``profile`` are those of ``day``; ``version`` is the table's after the last write."""
-
-    view: str
     day: date
-    days: list[date]
     rows: int
     without_entities: bool = False
     """True if the day was published without a row, which its source allows."""
-    table: str
-    version: int
     features: list[FeatureFacts]
-    profile: str
+    digest: str
+    """Of the rows (``table_digest``), ordered by key."""
+    staged: str
+    """Path of the rows."""
+    inputs: dict[str, int | None]
+    """Validated table to the version that was read; None: there was no such table."""
     definition_digests: dict[str, str]
+
+
+class FeaturesResult(Message):
+    """The built partitions, in order of day."""
+
+    view: str
+    table: str
+    partitions: list[BuiltPartition]
+
+    def partition(self, day: date) -> BuiltPartition:
+        return next(built for built in self.partitions if built.day == day)
+
+
+class PublishFeaturesRequest(Message):
+    """Partitions as built; those in ``refused`` (with every reason) are removed, the others are published."""
+
+    view: str
+    partitions: list[BuiltPartition]
+    refused: dict[date, list[str]] = {}
+
+
+class PublishFeaturesResult(Message):
+    """What became of the partitions. A day can be in several lists."""
+
+    view: str
+    table: str
+    version: int | None
+    """Newest version of the table; None if there is none yet."""
+    changed: list[date] = []
+    """Days with other rows than before, or with none any more."""
+    appeared: list[date] = []
+    """Days with rows that had none before."""
+    outdated: list[date] = []
+    """Days whose inputs, or whose features by another build, were replaced meanwhile: to be built again."""
+
+
+class FeatureRecord(Message):
+    """What the commit of a partition of a feature table records; with ``refused`` its rows are not in the table."""
+
+    digest: str
+    rows: int
+    inputs: dict[str, int | None]
+    definition_digests: dict[str, str]
+    refused: list[str] = []
 
 
 class FeatureDefinitions(Message):

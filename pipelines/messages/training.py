@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -64,6 +64,8 @@ class SnapshotResult(Message):
     features: list[str]
     table_versions: dict[str, int]
     latest_label_time: datetime | None = None
+    missing_days: dict[date, list[str]] = Field(default={}, exclude_if=lambda days: not days)
+    """Days of the history that were validated and have no features, with every reason."""
     batch_rows: int | None = Field(default=None, exclude_if=lambda rows: rows is None)
     """Maximum rows per file if the table was written in batches."""
     history: HistoryChoice | None = Field(default=None, exclude_if=lambda choice: choice is None)

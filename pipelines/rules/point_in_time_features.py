@@ -4,25 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from pipelines.messages.features import FeatureFacts, FeaturesResult
+from pipelines.messages.features import BuiltPartition, FeatureFacts
 from pipelines.spec.features import Feature, FeatureView
 from pipelines.verdict import Verdict
 
 RULE = "point_in_time_features"
 
 
-def judge_features(result: FeaturesResult, view: FeatureView) -> Verdict:
+def judge_features(built: BuiltPartition, view: FeatureView) -> Verdict:
     """FAIL on a broken constraint or another definition than the view's, UNKNOWN on a feature that was not measured.
 
     A stale source produces nulls (an observation older than its ``max_age_hours`` is null), so ``max_null_share``
     detects it.
     """
-    if result.without_entities:
-        no_rows: dict[str, object] = {"day": str(result.day), "rows": result.rows, "null_shares": {}}
-        return Verdict.of(RULE, findings=[f"{result.day} was published without entities"], facts=no_rows)
+    if built.without_entities:
+        no_rows: dict[str, object] = {"day": str(built.day), "rows": built.rows, "null_shares": {}}
+        return Verdict.of(RULE, findings=[f"{built.day} was published without entities"], facts=no_rows)
     failures: list[str] = []
-    unknowns = [] if result.rows else [f"{result.table} has no row of {result.day}"]
-    measured = {facts.name: facts for facts in result.features}
+    unknowns = [] if built.rows else [f"{view.view} has no row of {built.day}"]
+    measured = {facts.name: facts for facts in built.features}
     for name, feature in view.features.items():
         facts = measured.get(name)
         if facts is None or not facts.rows:
@@ -33,13 +33,13 @@ def judge_features(result: FeaturesResult, view: FeatureView) -> Verdict:
         unknowns += open_questions
     digests = view.definition_digests()
     failures += [
-        f"{name} was built by another definition than the declared one; build {result.day} again"
-        for name, digest in result.definition_digests.items()
+        f"{name} was built by another definition than the declared one; build {built.day} again"
+        for name, digest in built.definition_digests.items()
         if digests.get(name, digest) != digest
     ]
-    shares = {facts.name: round(facts.nulls / facts.rows, 4) for facts in result.features if facts.rows}
-    facts_seen = {"day": str(result.day), "rows": result.rows, "null_shares": shares}
-    findings = [f"{result.rows} rows of {result.day}, {len(shares)} features"]
+    shares = {facts.name: round(facts.nulls / facts.rows, 4) for facts in built.features if facts.rows}
+    facts_seen = {"day": str(built.day), "rows": built.rows, "null_shares": shares}
+    findings = [f"{built.rows} rows of {built.day}, {len(shares)} features"]
     if shares:
         name = max(shares, key=lambda feature: shares[feature])
         findings.append(f"largest share of nulls {shares[name]:.4f} ({name})")

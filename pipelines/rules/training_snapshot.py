@@ -13,6 +13,7 @@ from pipelines.spec.model import ModelSpec
 from pipelines.verdict import Verdict
 
 RULE, RECENT_RULE = "training_snapshot", "recent_history"
+MAX_NAMED_DAYS = 5
 SPLIT_PARTS = ("train", "validation", "test")
 
 
@@ -36,6 +37,9 @@ def judge_snapshot(result: SnapshotResult, spec: ModelSpec) -> Verdict:
     facts = {"snapshot": result.digest, "rows": result.rows, **counts, "table_versions": result.table_versions}
     parts = ", ".join(f"{name} {rows}" for name, rows in counts.items())
     findings = [f"rows {result.rows}, minimum {spec.training.minimum_rows} ({parts}); snapshot {result.digest[:12]}"]
+    if result.missing_days:
+        facts["missing_days"] = {f"{day}": reasons for day, reasons in result.missing_days.items()}
+        findings.append(_missing_days(result))
     return Verdict.of(RULE, failures=failures, unknowns=unknowns, findings=findings, facts=facts)
 
 
@@ -61,6 +65,14 @@ def judge_recent_history(comparison: HistoryComparison) -> Verdict:
         "units": gain.units,
     }
     return Verdict.of(RECENT_RULE, failures=failures, findings=[finding, *comparison.notes], facts=facts)
+
+
+def _missing_days(result: SnapshotResult) -> str:
+    """``2 validated days have no features: 2013-01-05 (temp: minimum -9999 < -60), 2013-01-06 (...)``"""
+    named = [f"{day} ({'; '.join(reasons)})" for day, reasons in list(result.missing_days.items())[:MAX_NAMED_DAYS]]
+    more = len(result.missing_days) - len(named)
+    days = "1 validated day has" if len(result.missing_days) == 1 else f"{len(result.missing_days)} validated days have"
+    return f"{days} no features: {', '.join(named)}" + (f" and {more} more" if more else "")
 
 
 def _part_faults(result: SnapshotResult, spec: ModelSpec, name: str) -> tuple[list[str], list[str]]:

@@ -16,6 +16,7 @@ from pipelines.messages.training import SnapshotRequest, SnapshotResult, SplitPa
 from pipelines.ports import Ports, Store
 from pipelines.spec.features import FeatureView
 from pipelines.spec.model import ModelSpec
+from pipelines.steps.features.staleness import feature_records
 from pipelines.steps.snapshot.files import FILE_LIST_NAME, open_files
 from pipelines.steps.snapshot.split import PARTS, assign_parts
 from pipelines.steps.snapshot.spool import spool, temporary_folder
@@ -46,7 +47,13 @@ def run(request: SnapshotRequest, ports: Ports) -> SnapshotResult:
     features = [name for name in view.features if name in (spec.training.features or view.features)]
     tables = [store_paths.features(view.view), store_paths.validated(view.dataset, view.entity_source)]
     versions = {table: _table_version(ports.store, table) for table in tables}
-    facts = {"model": spec.model, "as_of": as_of, "features": features, "table_versions": versions}
+    facts = {
+        "model": spec.model,
+        "as_of": as_of,
+        "features": features,
+        "table_versions": versions,
+        "missing_days": _missing_days(ports.store, spec, as_of, versions),
+    }
     if spec.training.out_of_core:
         days = _history_days(ports.store, spec, as_of, versions)
         frames = (_labelled_rows(ports.store, spec, view, features, as_of, versions, [day]) for day in days)
@@ -103,6 +110,19 @@ def _history_days(store: Store, spec: ModelSpec, as_of: datetime, versions: dict
     earliest = _history_start(spec, as_of)
     days = store.days(next(iter(versions)))
     return days if earliest is None else [day for day in days if day >= earliest.date() - timedelta(1)]
+
+
+def _missing_days(store: Store, spec: ModelSpec, as_of: datetime, versions: dict[str, int]) -> dict[date, list[str]]:
+    """Days of the history, until ``as_of``, that were validated and have no features, with every reason."""
+    table, entities = versions
+    earliest = _history_start(spec, as_of)
+    refused = {day: record.refused for day, record in feature_records(store, table).items() if record.refused}
+    missing = sorted({*store.days(entities), *refused} - set(store.days(table)))
+    return {
+        day: refused.get(day, ["its features were not built"])
+        for day in missing
+        if day <= as_of.date() and (earliest is None or day >= earliest.date())
+    }
 
 
 def _labelled_rows(

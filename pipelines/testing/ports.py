@@ -5,14 +5,13 @@ Every fake has ``down``: while it is True the fake raises ``Unavailable``, as if
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipelines.errors import Conflict, Refused, unknown_name
+from pipelines.errors import Refused, unknown_name
 from pipelines.ledger.examination import examine, seal_details
 from pipelines.ledger.hash_chain import head, next_line
 from pipelines.ledger.rows import to_row
@@ -24,149 +23,14 @@ from pipelines.ports import Clock, LedgerEntry, VersionInfo
 from pipelines.settings import REPOSITORY, Settings
 from pipelines.spec.catalog import Catalog
 from pipelines.spec.strategy import FULL_SHARE
-from pipelines.store_paths import Key
 from pipelines.testing.fake_adapter import FakeAdapter
 from pipelines.testing.fixed_clock import FixedClock
-from pipelines.testing.table_version import TableVersion
+from pipelines.testing.memory_store import MemoryStore as MemoryStore
 
 if TYPE_CHECKING:
-    import polars as pl
+    pass
 
 SEMANTIC_VERSION = "airworthy.semantic_version"
-
-
-class MemoryStore(FakeAdapter):
-    """A ``Store`` of frames and bytes; every version of a table is kept."""
-
-    def __init__(self) -> None:
-        self._tables: dict[str, list[TableVersion]] = {}
-        self._input_versions: dict[tuple[str, str], int] = {}
-        self.files: dict[str, bytes] = {}
-
-    def read(
-        self,
-        table: str,
-        *,
-        days: Sequence[date] | None = None,
-        partitions: Sequence[str] | None = None,
-        columns: Sequence[str] | None = None,
-        version: int | None = None,
-    ) -> pl.DataFrame:
-        import polars as pl
-
-        from pipelines.tables.partition import with_partition
-
-        self._check_available()
-        content = self._table_version(table, version)
-        own = content.partition_column
-        if unknown := [name for name in columns or [] if name not in (*content.schema, own)]:
-            raise Refused(f"{table} has no column {', '.join(map(repr, unknown))}; it has {', '.join(content.schema)}")
-        keys = partitions if days is None else [f"{day}" for day in days]
-        selected = [on for on in sorted(content.parts) if keys is None or on in set(keys)]
-        empty = with_partition(pl.DataFrame(schema=content.schema), next(iter([*content.parts, *content.changed])))
-        frames = [with_partition(content.parts[on], on).select(empty.columns) for on in selected]
-        names = list(content.schema) if columns is None else [name for name in columns if name != own]
-        return pl.concat([empty, *frames]).select(*names, own)
-
-    def replace_partition(
-        self, table: str, partition: Key, frame: pl.DataFrame, *, input_version: int | None = None
-    ) -> int:
-        from pipelines.tables.partition import check_kind, conform, partition_column, widen, widened_types
-
-        self._check_available()
-        key = f"{partition}"
-        stored = self.input_version(table, key)
-        if input_version is not None:
-            if stored is not None and stored > input_version:
-                raise Conflict(f"{table} has {key} from version {stored} of its input, newer than {input_version}")
-            self._input_versions[table, key] = input_version
-        history = self._tables.get(table, [])
-        newest = history[-1] if history else TableVersion({}, {}, {key})
-        check_kind(table, key, newest.partition_column)
-        if widened := widened_types(frame, newest.schema):
-            parts = {on: widen(table, part, widened) for on, part in newest.parts.items()}
-            newest = TableVersion(newest.schema | widened, parts, set())
-        rows = conform(table, key, frame, newest.schema if history else None).drop(partition_column(key))
-        schema = dict(rows.schema)
-        own = partition_column(key)
-        existing = {on: conform(table, on, part, schema).drop(own) for on, part in newest.parts.items()}
-        parts = {on: part for on, part in {**existing, key: rows}.items() if part.height}
-        self._tables[table] = [*history, TableVersion(schema, parts, {key})]
-        return len(history) + 1
-
-    def input_version(self, table: str, partition: Key) -> int | None:
-        self._check_available()
-        return self._input_versions.get((table, f"{partition}"))
-
-    def partitions(self, table: str) -> list[str]:
-        self._check_available()
-        return sorted(self._tables[table][-1].parts) if table in self._tables else []
-
-    def days(self, table: str) -> list[date]:
-        return [date.fromisoformat(key) for key in self.partitions(table)]
-
-    def version(self, table: str) -> int | None:
-        self._check_available()
-        return len(self._tables[table]) if table in self._tables else None
-
-    def changed_partitions(self, table: str, since: int | None) -> set[str]:
-        self._check_available()
-        history = self._tables.get(table, [])
-        if since is None:
-            return set(self.partitions(table))
-        return {on for version in history[since:] for on in version.changed}
-
-    def changed_days(self, table: str, since: int | None) -> set[date]:
-        return {date.fromisoformat(key) for key in self.changed_partitions(table, since)}
-
-    def restore(self, table: str, version: int) -> int:
-        self._check_available()
-        old, new = self._table_version(table, version), self._tables[table][-1]
-        changed = {
-            on
-            for on in set(old.parts) | set(new.parts)
-            if on not in old.parts or on not in new.parts or not old.parts[on].equals(new.parts[on])
-        }
-        self._tables[table].append(TableVersion(old.schema, old.parts, changed))
-        return len(self._tables[table])
-
-    def _table_version(self, table: str, version: int | None) -> TableVersion:
-        history = self._tables.get(table)
-        if not history:
-            raise Refused(f"there is no table {table}; known: {', '.join(sorted(self._tables)) or 'none'}")
-        if version is not None and not 1 <= version <= len(history):
-            raise Refused(f"{table} has no version {version}; it has 1 to {len(history)}")
-        return history[-1 if version is None else version - 1]
-
-    def put(self, path: str, content: bytes) -> str:
-        self._check_available()
-        self.files[path] = content
-        return self.uri(path)
-
-    def get(self, path: str) -> bytes:
-        self._check_available()
-        path = path.removeprefix("memory://")
-        if path not in self.files:
-            raise Refused(f"there is no file {path} in the store")
-        return self.files[path]
-
-    def delete(self, path: str) -> None:
-        self._check_available()
-        self.files.pop(path.removeprefix("memory://"), None)
-
-    def exists(self, path: str) -> bool:
-        self._check_available()
-        return path.removeprefix("memory://") in self.files
-
-    def list(self, prefix: str) -> list[str]:
-        self._check_available()
-        return sorted(path for path in self.files if path.startswith(prefix))
-
-    def etags(self, prefix: str) -> dict[str, str]:
-        return {path: hashlib.sha256(self.files[path]).hexdigest() for path in self.list(prefix)}
-
-    def uri(self, path: str) -> str:
-        return f"memory://{path}"
 
 
 class MemoryLedger(FakeAdapter):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+from pipelines.messages.partition_record import PartitionRecord
 
 if TYPE_CHECKING:
     import polars as pl
@@ -11,14 +13,16 @@ if TYPE_CHECKING:
 
 @dataclass
 class TableVersion:
-    """One version of a table: its columns, the rows of each partition by its key, and the keys that were changed."""
+    """One version of a table: its columns, the rows of each partition by its key, the keys that were changed, and
+    by key the newest commit about it."""
 
     schema: dict[str, Any]
     parts: dict[str, pl.DataFrame]
     changed: set[str]
+    records: dict[str, PartitionRecord] = field(default_factory=dict)
 
     @property
     def partition_column(self) -> str:
         from pipelines.tables.partition import partition_column
 
-        return partition_column(next(iter([*self.parts, *self.changed])))
+        return partition_column(next(iter([*self.parts, *self.changed, *self.records])))

@@ -1,31 +1,54 @@
-"""Builds a view's features of one day from what was known at each row's prediction time, and checks them."""
+"""Builds a view's features from what was known at each row's prediction time, and publishes what satisfies its rule."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
 from airflow.sdk import Context
 
-from pipelines.errors import Refused
-from pipelines.messages.features import FeaturesRequest, FeaturesResult
+from pipelines.errors import Refused, Unavailable
+from pipelines.messages.features import (
+    BuiltPartition,
+    FeaturesRequest,
+    FeaturesResult,
+    PublishFeaturesRequest,
+    PublishFeaturesResult,
+)
 from pipelines.ports import Ports
 from pipelines.rules.point_in_time_features import judge_features
 from pipelines.rules.quarantine import publication_faults
+from pipelines.spec.features import FeatureView
+from pipelines.spec.partitions import named_partition
+from pipelines.verdict import Verdict
 from practices._connections import installation
 from practices._operators import run_context, step_runner
 from practices._operators.defaults import asset
 from practices._operators.partition import add_partition_key, record_partition
+from practices._operators.record_verdict import append_verdict, log_verdict
 from practices._operators.step import StepPractice
+
+MAX_REBUILDS = 25
+"""How often days are built again because their inputs were replaced, before the task raises ``Unavailable``."""
+
+
+@dataclass(frozen=True)
+class Build:
+    """Partitions as built, each with its verdict, and what became of them."""
+
+    judged: list[tuple[BuiltPartition, Verdict]]
+    published: PublishFeaturesResult
 
 
 class PointInTimeFeatures(StepPractice):
-    """Build a view's features of one day, and rebuild those of later days whose windows include it.
+    """Build a view's features of one day, and of later days whose windows include it; publish those that pass.
 
     A day whose newest audit on the ledger did not pass is refused, whatever the state of the task before this one.
-    A definition that changed without a new version is refused before anything is written. A violated constraint
-    (range, share of nulls) fails the task with every reason after the rows were written: no asset event is emitted,
-    but the rows stay in the table. Returns the ``FeaturesResult``.
+    A definition that changed without a new version is refused before anything is built. A partition that violates a
+    constraint (range, share of nulls) is not published, and a former content of it is removed: nothing trains on it.
+    The verdict of each partition is on the ledger. The task fails if that of its own day is refused. Returns the
+    ``PublishFeaturesResult``.
     """
 
     template_fields = ("view", "day")
@@ -38,14 +61,54 @@ class PointInTimeFeatures(StepPractice):
     def execute(self, context: Context) -> dict[str, Any]:
         ports = installation.open_ports()
         day = run_context.parse_day(self.day, "day") if self.day else run_context.day(context)
-        view, request = ports.catalog.view(self.view), FeaturesRequest(view=self.view, day=day)
+        view = ports.catalog.view(self.view)
         self._check_published(view.dataset, day, ports)
+        builds = self._build_until_inputs_rest(day, view, ports)
+        changed = {other for build in builds for other in build.published.changed}
+        judged = {built.day: (built, verdict) for build in builds for built, verdict in build.judged}
+        for other in sorted(judged.keys() - {day}):
+            if other in changed or not judged[other][1].passed:
+                self._record_rebuilt(*judged[other], day, context, ports)
+        published, (built, verdict) = builds[-1].published, judged[day]
+        facts = {"table_version": published.version, "rows_digest": built.digest}
+        record_partition(
+            verdict, f"{day}", context, subject=f"the features {self.view} of {day}", name=self.view, **facts
+        )
+        for key in sorted({day, *(other for build in builds for other in build.published.appeared)}):
+            add_partition_key(context, asset(self.view, "features"), f"{key}")
+        return published.model_dump(mode="json", by_alias=True)
+
+    def _build_until_inputs_rest(self, day: date, view: FeatureView, ports: Ports) -> list[Build]:
+        """Every build that was necessary, the last one last."""
+        request, builds = FeaturesRequest(view=self.view, day=day), []
+        while True:
+            build = self._build(request, view, ports)
+            builds.append(build)
+            if not build.published.outdated:
+                return builds
+            if request.attempt == MAX_REBUILDS:
+                raise Unavailable(f"inputs of {self.view} kept changing while {day} was built {MAX_REBUILDS} times")
+            days = build.published.outdated
+            request = FeaturesRequest(view=self.view, day=day, days=days, attempt=request.attempt + 1)
+
+    def _build(self, request: FeaturesRequest, view: FeatureView, ports: Ports) -> Build:
+        """Build, judge and publish once."""
         runner = ports.catalog.dataset(view.dataset).runner
         result = step_runner.run_step("build_features", request, FeaturesResult, runner=runner)
-        verdict, subject = judge_features(result, view), f"the features {self.view} of {day}"
-        record_partition(verdict, f"{day}", context, subject=subject, name=self.view, table_version=result.version)
-        add_partition_key(context, asset(self.view, "features"), f"{day}")
-        return result.model_dump(mode="json", by_alias=True)
+        judged = [(built, judge_features(built, view)) for built in result.partitions]
+        refused = {built.day: [*verdict.reasons] for built, verdict in judged if not verdict.passed}
+        publish = PublishFeaturesRequest(view=self.view, partitions=result.partitions, refused=refused)
+        published = step_runner.run_step("publish_features", publish, PublishFeaturesResult, runner=runner)
+        return Build(judged, published)
+
+    def _record_rebuilt(
+        self, built: BuiltPartition, verdict: Verdict, cause: date, context: Context, ports: Ports
+    ) -> None:
+        """The verdict on another day than the run's own: its incident tells of a refusal, and the task goes on."""
+        details = {"check": verdict.rule, **named_partition(f"{built.day}"), "rebuilt_for": f"{cause}"}
+        result = f"{built.day} {built.digest}"
+        append_verdict(verdict, "data_verdict", self.view, None, ports, context, details, result)
+        log_verdict(verdict, f"the features {self.view} of {built.day}, built again for {cause}")
 
     def _check_published(self, dataset: str, day: date, ports: Ports) -> None:
         """``Refused`` unless the ledger says that the day was audited and published."""

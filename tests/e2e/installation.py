@@ -25,7 +25,7 @@ from pipelines.cli.components import Component, environment, passwords
 from pipelines.cli.components import ports as stack_ports
 from pipelines.demo.land import land
 from pipelines.errors import Unavailable
-from pipelines.messages.features import FeaturesRequest
+from pipelines.messages.features import FeaturesRequest, FeaturesResult, PublishFeaturesRequest
 from pipelines.messages.ingestion import IngestRequest
 from pipelines.messages.message import Message
 from pipelines.messages.validation import AuditResult, PublishRequest, ValidateRequest
@@ -118,4 +118,6 @@ def build_days(days: Sequence[date], ports: RealPorts) -> None:
         audit = step("audit_partition", ValidateRequest(dataset="flights", partition=f"{day}"))
         assert isinstance(audit, AuditResult)
         step("publish_partition", PublishRequest(audit=audit, accept=True))
-        step("build_features", FeaturesRequest(view="flight_delay", day=day))
+        built = step("build_features", FeaturesRequest(view="flight_delay", day=day))
+        assert isinstance(built, FeaturesResult)
+        step("publish_features", PublishFeaturesRequest(view="flight_delay", partitions=built.partitions))

@@ -21,7 +21,7 @@ from pipelines import store_paths
 from pipelines.cli.airflow_database import database_file
 from pipelines.demo.land import land
 from pipelines.demo.replay import replay
-from pipelines.messages.features import FeaturesRequest
+from pipelines.messages.features import FeaturesRequest, PublishFeaturesRequest
 from pipelines.messages.ingestion import IngestRequest
 from pipelines.messages.validation import AuditResult, PublishRequest, ValidateRequest
 from pipelines.ports import Ports
@@ -93,7 +93,8 @@ class Life:
             audit = self._step("audit_partition", ValidateRequest(dataset="flights", partition=f"{on}"), ports)
             assert isinstance(audit, AuditResult)
             self._step("publish_partition", PublishRequest(audit=audit, accept=True), ports)
-            self._step("build_features", FeaturesRequest(view=MODEL, day=on), ports)
+            built = self._step("build_features", FeaturesRequest(view=MODEL, day=on), ports)
+            self._step("publish_features", PublishFeaturesRequest(view=MODEL, partitions=built.partitions), ports)
 
     @staticmethod
     def _step(name: str, request: Any, ports: Ports) -> Any:

@@ -25,7 +25,7 @@ from tests.house.test_every_practice import STEMS, operator_of
 from tests.practices.landing import DAY, dataset, deliver
 from tests.practices.practice_harness import MODEL, NOW, PracticeHarness
 from tests.practices.test_contract_check import ingested
-from tests.practices.test_point_in_time_features import VIEW, built
+from tests.practices.test_point_in_time_features import VIEW, answer, partition
 from tests.practices.test_quarantine import audit
 
 RESULTS_OF_EARLIER_TASKS = {"ticket", "evaluation", "snapshot"}
@@ -39,7 +39,7 @@ def data(harness: PracticeHarness) -> PracticeHarness:
     harness.answers["ingest_partition"] = ingested
     harness.answers["audit_partition"] = audit(quarantined=0)
     harness.answers["publish_partition"] = PublishResult(dataset="flights", partition=f"{DAY}")
-    harness.answers["build_features"] = built(harness)
+    answer(harness, partition(harness))
     return harness
 
 

@@ -1,12 +1,19 @@
 from __future__ import annotations
 
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
 
 import pytest
 
-from pipelines.errors import Refused
-from pipelines.messages.features import FeatureFacts, FeaturesRequest, FeaturesResult
+from pipelines.errors import Refused, Unavailable
+from pipelines.messages.features import (
+    BuiltPartition,
+    FeatureFacts,
+    FeaturesRequest,
+    FeaturesResult,
+    PublishFeaturesRequest,
+    PublishFeaturesResult,
+)
 from practices._operators.defaults import asset
 from practices.point_in_time_features import PointInTimeFeatures
 from tests.practices.landing import DAY
@@ -15,24 +22,32 @@ from tests.practices.practice_harness import PracticeHarness
 VIEW = "flight_delay"
 
 
-def built(harness: PracticeHarness, **nulls: int) -> FeaturesResult:
+def partition(harness: PracticeHarness, day: date = DAY, **nulls: int) -> BuiltPartition:
     view = harness.catalog.view(VIEW)
     limits = {name: feature.constraints for name, feature in view.features.items()}
     facts = [
         FeatureFacts(name=name, rows=900, nulls=nulls.get(name, 0), minimum=limit.minimum or 0.0, maximum=limit.maximum)
         for name, limit in limits.items()
     ]
-    return FeaturesResult(
-        view=VIEW,
-        day=DAY,
-        days=[DAY],
+    return BuiltPartition(
+        day=day,
         rows=900,
-        table=f"features/{VIEW}",
-        version=4,
         features=facts,
-        profile="profiles/x.json",
+        digest=f"digest of {day}",
+        staged=f"staged_features/{VIEW}/{day}/d.parquet",
+        inputs={"validated/flights.flights": 4},
         definition_digests=view.definition_digests(),
     )
+
+
+def answer(harness: PracticeHarness, *built: BuiltPartition, **published: Any) -> PublishFeaturesResult:
+    """The steps build these partitions, and publish all of them or what is named."""
+    table, days = f"features/{VIEW}", [each.day for each in built]
+    harness.answers["build_features"] = FeaturesResult(view=VIEW, table=table, partitions=list(built))
+    named = {"changed": days, "appeared": days[:1], **published}
+    result = PublishFeaturesResult(view=VIEW, table=table, version=4, **named)
+    harness.answers["publish_features"] = result
+    return result
 
 
 def audited(harness: PracticeHarness, *outcomes: str, day: date = DAY) -> None:
@@ -49,23 +64,73 @@ def build(harness: PracticeHarness) -> tuple[dict[str, Any], set[str]]:
     return result, context["outlet_events"][asset(VIEW, "features")].partition_keys
 
 
-def test_features_within_their_constraints_are_handed_on(harness: PracticeHarness) -> None:
+def test_features_within_their_constraints_are_published_and_handed_on(harness: PracticeHarness) -> None:
     audited(harness, "fail", "pass")
-    harness.answers["build_features"] = built(harness)
+    built = partition(harness)
+    published = answer(harness, built)
     result, handed_on = build(harness)
-    assert harness.asked == [FeaturesRequest(view=VIEW, day=DAY)]
-    assert FeaturesResult.model_validate(result) == built(harness)
+    assert harness.asked == [FeaturesRequest(view=VIEW, day=DAY), PublishFeaturesRequest(view=VIEW, partitions=[built])]
+    assert PublishFeaturesResult.model_validate(result) == published
     assert handed_on == {"2013-01-05"}
+    *_, (_, details) = harness.lines("data_verdict")
+    assert (details["table_version"], details["rows_digest"]) == (4, built.digest)
 
 
-def test_a_broken_constraint_refuses_the_day_and_is_on_the_ledger(harness: PracticeHarness) -> None:
+def test_a_broken_constraint_is_not_published_and_is_on_the_ledger(harness: PracticeHarness) -> None:
     audited(harness, "pass")
-    harness.answers["build_features"] = built(harness, carrier=900, origin=1)
+    answer(harness, partition(harness, carrier=900, origin=1))
     with pytest.raises(Refused, match="carrier") as error:
         build(harness)
     assert len(error.value.reasons) == 2
+    assert harness.asked[-1].refused == {DAY: list(error.value.reasons)}  # type: ignore[attr-defined]
     _, (_, details) = harness.lines("data_verdict")
     assert (details["check"], details["day"], details["outcome"]) == ("point_in_time_features", f"{DAY}", "fail")
+
+
+def test_a_later_day_is_judged_again_and_its_refusal_is_an_incident_of_its_own(harness: PracticeHarness) -> None:
+    audited(harness, "pass")
+    later, last = DAY + timedelta(1), DAY + timedelta(2)
+    built = [partition(harness), partition(harness, later, carrier=9), partition(harness, last)]
+    answer(harness, *built, changed=[DAY, later])
+    _, handed_on = build(harness)
+    assert handed_on == {f"{DAY}"}
+    assert list(harness.asked[-1].refused) == [later]  # type: ignore[attr-defined]
+    _, *lines = [details for _, details in harness.lines("data_verdict")]
+    assert [(line["day"], line["outcome"]) for line in lines] == [(f"{later}", "fail"), (f"{DAY}", "pass")]
+    assert lines[0]["rebuilt_for"] == f"{DAY}"
+
+
+def test_a_day_that_was_refused_before_is_handed_on_when_it_is_published(harness: PracticeHarness) -> None:
+    audited(harness, "pass")
+    later = DAY + timedelta(1)
+    answer(harness, partition(harness), partition(harness, later), appeared=[DAY, later])
+    assert build(harness)[1] == {f"{DAY}", f"{later}"}
+
+
+def test_days_whose_inputs_were_replaced_meanwhile_are_built_again_and_judged_by_the_last_build(
+    harness: PracticeHarness,
+) -> None:
+    audited(harness, "pass")
+    first = answer(harness, partition(harness, carrier=900), outdated=[DAY])
+    last = first.model_copy(update={"outdated": []})
+
+    def build_again(request: Any) -> FeaturesResult:
+        nulls = 0 if request.attempt else 900
+        built = partition(harness, carrier=nulls)
+        return FeaturesResult(view=VIEW, table=f"features/{VIEW}", partitions=[built])
+
+    harness.answers["build_features"] = build_again
+    harness.answers["publish_features"] = lambda request: first if request.refused else last
+    build(harness)
+    assert harness.asked[2] == FeaturesRequest(view=VIEW, day=DAY, days=[DAY], attempt=1)
+    assert [details["outcome"] for _, details in harness.lines("data_verdict")] == ["pass", "pass"]
+
+
+def test_inputs_that_never_come_to_rest_are_reported_as_try_again_later(harness: PracticeHarness) -> None:
+    audited(harness, "pass")
+    answer(harness, partition(harness), outdated=[DAY])
+    with pytest.raises(Unavailable, match="kept changing"):
+        build(harness)
 
 
 @pytest.mark.parametrize("outcomes", [("fail",), ("pass", "fail"), ("pass", "unknown"), ()])

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pipelines.messages.features import FeatureFacts, FeaturesResult
+from pipelines.messages.features import BuiltPartition, FeatureFacts
 from pipelines.rules.point_in_time_features import judge_definitions, judge_features
 from pipelines.spec.catalog import read_declaration
 from pipelines.spec.features import FeatureView
@@ -23,18 +23,15 @@ def good(name: str) -> FeatureFacts:
     return FeatureFacts(name=name, rows=100, nulls=0, minimum=limits.minimum, maximum=limits.maximum)
 
 
-def result(without: str = "", rows: int = 100, **changed: dict[str, Any]) -> FeaturesResult:
+def result(without: str = "", rows: int = 100, **changed: dict[str, Any]) -> BuiltPartition:
     facts = [good(name).model_copy(update=changed.get(name, {})) for name in VIEW.features if name != without]
-    day = date(2013, 3, 1)
-    return FeaturesResult(
-        view=VIEW.view,
-        day=day,
-        days=[day],
+    return BuiltPartition(
+        day=date(2013, 3, 1),
         rows=rows,
-        table="features/flight_delay",
-        version=1,
         features=facts,
-        profile="p.json",
+        digest="d1",
+        staged="staged_features/flight_delay/2013-03-01/d1.parquet",
+        inputs={"validated/flights.flights": 4},
         definition_digests=VIEW.definition_digests(),
     )
 

@@ -14,15 +14,14 @@ import yaml
 from pipelines import store_paths
 from pipelines.adapters.store.delta import DeltaStore
 from pipelines.messages.delivery import DeliveryManifest, LandedFile
-from pipelines.messages.features import FeaturesRequest, FeaturesResult
 from pipelines.messages.ingestion import IngestRequest, IngestResult
 from pipelines.messages.validation import PublishRequest, ValidateRequest
-from pipelines.rules.point_in_time_features import judge_features
 from pipelines.rules.quarantine import judge_audit
 from pipelines.spec.catalog import Catalog
-from pipelines.steps import audit_partition, build_features, ingest_partition, publish_partition
+from pipelines.steps import audit_partition, ingest_partition, publish_partition
 from pipelines.store_paths import MANIFEST
 from pipelines.testing.ports import FakePorts
+from tests.steps.built_features import build_view
 
 FIRST, SECOND = date(2024, 4, 26), date(2024, 4, 27)
 """In Cairo the first of them has no midnight."""
@@ -113,11 +112,13 @@ def deliver(ports: FakePorts, day: date, *rows: str) -> IngestResult:
     return ingest_partition.run(IngestRequest(dataset="city", partition=f"{day}"), ports)
 
 
-def validate(ports: FakePorts, day: date) -> FeaturesResult:
+def validate(ports: FakePorts, day: date) -> tuple[int, bool]:
+    """Rows of the day's features, and whether they satisfy the rule."""
     audit = audit_partition.run(ValidateRequest(dataset="city", partition=f"{day}"), ports)
     assert judge_audit(audit, 0.5).passed
     publish_partition.run(PublishRequest(audit=audit, accept=True), ports)
-    return build_features.run(FeaturesRequest(view="trip_delay", day=day), ports)
+    built = build_view(ports, "trip_delay", day)
+    return built.partitions[day].rows, built.verdicts[day].passed
 
 
 def test_each_row_of_an_own_source_is_published_or_quarantined_as_it_was_delivered(ports: FakePorts) -> None:
@@ -129,7 +130,7 @@ def test_each_row_of_an_own_source_is_published_or_quarantined_as_it_was_deliver
         "2024-04-26T20:59:59Z,0,3,DE,20,Friday,NA,Cem",
     )
     assert delivered.sources[0].failures == []
-    result = validate(ports, FIRST)
+    assert validate(ports, FIRST) == (2, True)
     kept = ports.store.read("validated/city.trips", days=[FIRST])
     assert kept.select("trip", "country", "delay", "source_day", "reasons", "day").rows() == [
         (2, "DE", None, "Friday", None, FIRST),
@@ -138,7 +139,6 @@ def test_each_row_of_an_own_source_is_published_or_quarantined_as_it_was_deliver
     [bad] = ports.store.read("quarantine/city.trips", days=[FIRST]).to_dicts()
     assert (bad["trip"], bad["country"], bad["source_reasons"]) == (1, "NA", "snow")
     assert (bad["reasons"], bad["hour"].microsecond) == (["the delay has more than two digits"], 250_000)
-    assert (result.rows, judge_features(result, ports.catalog.view("trip_delay")).passed) == (2, True)
     built = ports.store.read("features/trip_delay", days=[FIRST])
     assert built.select("trip", "weekday_name", "late").rows() == [(2, "Friday", None), (3, "Friday", True)]
     pages = [ports.store.get(path).decode() for path in ports.store.list("reports/")]
@@ -155,12 +155,11 @@ def test_a_row_of_the_day_before_refuses_the_delivery(ports: FakePorts) -> None:
 
 def test_an_empty_day_of_the_entities_passes_through_to_its_features(ports: FakePorts) -> None:
     assert deliver(ports, FIRST).sources[0].failures == []
-    result = validate(ports, FIRST)
-    assert (result.rows, judge_features(result, ports.catalog.view("trip_delay")).passed) == (0, True)
+    assert validate(ports, FIRST) == (0, True)
     deliver(ports, SECOND, "2024-04-27T10:00:00Z,0,1,DE,5,Saturday,,Ann")
-    assert validate(ports, SECOND).rows == 1
+    assert validate(ports, SECOND) == (1, True)
     deliver(ports, SECOND)
-    assert validate(ports, SECOND).rows == 0
+    assert validate(ports, SECOND) == (0, True)
     assert [ports.store.days(table) for table in ("raw/city.trips", "validated/city.trips", "features/trip_delay")] == [
         []
     ] * 3

@@ -15,12 +15,20 @@ from datetime import date
 from typing import TypeVar
 
 import polars as pl
-from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
+from deltalake import CommitProperties, DeltaTable, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 
 from pipelines import store_paths
+from pipelines.adapters.store.delta_log import (
+    INPUT_TRANSACTION,
+    commit_properties,
+    is_about,
+    named_partitions,
+    records_of,
+)
 from pipelines.adapters.store.files import StorageAccess, access_refusal, open_files, relative_path, storage_errors
 from pipelines.errors import Conflict, Refused, Unavailable
+from pipelines.messages.partition_record import PartitionRecord
 from pipelines.spec.partitions import kind_of_key
 from pipelines.store_paths import Key
 from pipelines.tables.partition import (
@@ -38,11 +46,6 @@ Answer = TypeVar("Answer")
 MAX_COMMIT_ATTEMPTS = 12
 FIRST_WAIT_SECONDS = 0.02
 LONGEST_WAIT_SECONDS = 2.0
-PARTITIONS_COMMIT_PROPERTY = "airworthy.days"
-"""Key in a commit's information: the keys of the partitions that it replaced, joined by commas."""
-INPUT_TRANSACTION = "airworthy.input"
-"""Prefix of the transaction that holds, for a partition, the version of the input from which it was written."""
-OPERATIONS_WITHOUT_ROW_CHANGES = {"CREATE TABLE", "OPTIMIZE", "VACUUM START", "VACUUM END", "SET TBLPROPERTIES"}
 LOG_RETENTION = {"delta.logRetentionDuration": "interval 3650 days"}
 """Snapshots name the table versions that they read, so the log is kept longer than Delta's default of 30 days."""
 
@@ -102,26 +105,63 @@ class DeltaStore:
             newest = _input_version(handle, key)
             if input_version is not None and newest is not None and newest > input_version:
                 raise Conflict(f"{table} has {key} from version {newest} of its input, newer than {input_version}")
-            if handle is None:
-                handle = self._create(table, key, conform(table, key, frame, None))
-            check_kind(table, key, _partition_column(handle))
-            existing = _column_types(handle)
-            if widened := widened_types(frame, existing):
-                self._widen(table, handle, widened)
-                existing = _column_types(handle)
-            rows = conform(table, key, frame, existing)
-            added = len(rows.columns) > len(existing)
-            write_deltalake(
-                handle,
-                rows,
-                mode="overwrite",
-                predicate=f"{partition_column(key)} = '{key}'",
-                schema_mode="merge" if added else None,
-                commit_properties=_commit_properties({key}, input_version),
-            )
-            return int(handle.version())
+            return self._write_rows(table, key, frame, handle, commit_properties({key}, input_version))
 
         return self._retry_commit(table, attempt_write)
+
+    def commit_partition(
+        self, table: str, partition: Key, frame: pl.DataFrame | None, *, record: str, since: int | None
+    ) -> int:
+        key = f"{partition}"
+
+        def attempt_write() -> int:
+            handle = self._open_table(table)
+            version = -1 if handle is None else int(handle.version())
+            newer = version - (-1 if since is None else since)
+            if handle is not None and newer > 0 and any(is_about(commit, key) for commit in handle.history(newer)):
+                raise Conflict(f"{table} has {key} of a later version than {since}, which was read")
+            properties = commit_properties(set() if frame is None else {key}, recorded=(key, record, version + 1))
+            if frame is not None:
+                return self._write_rows(table, key, frame, handle, properties)
+            if handle is None:
+                raise Refused(f"there is no table {table} in the store {self.root}")
+            handle.create_write_transaction([], mode="append", schema=handle.schema(), commit_properties=properties)
+            return int(self._require_table(table, None).version())
+
+        return self._retry_commit(table, attempt_write)
+
+    def _write_rows(
+        self, table: str, key: str, frame: pl.DataFrame, handle: DeltaTable | None, properties: CommitProperties
+    ) -> int:
+        if handle is None:
+            handle = self._create(table, key, conform(table, key, frame, None))
+        check_kind(table, key, _partition_column(handle))
+        existing = _column_types(handle)
+        if widened := widened_types(frame, existing):
+            self._widen(table, handle, widened)
+            existing = _column_types(handle)
+        rows = conform(table, key, frame, existing)
+        added = len(rows.columns) > len(existing)
+        write_deltalake(
+            handle,
+            rows,
+            mode="overwrite",
+            predicate=f"{partition_column(key)} = '{key}'",
+            schema_mode="merge" if added else None,
+            commit_properties=properties,
+        )
+        return int(handle.version())
+
+    def partition_records(self, table: str, *, version: int | None = None) -> dict[str, PartitionRecord]:
+        """Of another program's commit, and of a truncated log, every partition counts as written without a record."""
+        with self._table_errors(table):
+            handle = self._open_table(table)
+            if handle is None:
+                return {}
+            commits = handle.history()
+            handle = self._require_table(table, version)
+            unnamed, records = records_of(commits, int(handle.version()))
+            return {key: PartitionRecord(version=unnamed) for key in _files_by_partition(handle)} | records
 
     def input_version(self, table: str, partition: Key) -> int | None:
         with self._table_errors(table):
@@ -153,10 +193,9 @@ class DeltaStore:
                 return everything
             changed: set[str] = set()
             for commit in commits:
-                if PARTITIONS_COMMIT_PROPERTY in commit:
-                    changed |= {key for key in commit[PARTITIONS_COMMIT_PROPERTY].split(",") if key}
-                elif commit.get("operation") not in OPERATIONS_WITHOUT_ROW_CHANGES:
+                if (named := named_partitions(commit)) is None:
                     return everything | changed
+                changed |= named
             return changed
 
     def changed_days(self, table: str, since: int | None) -> set[date]:
@@ -167,7 +206,7 @@ class DeltaStore:
             old, new = self._require_table(table, version), self._require_table(table, None)
             before, after = _files_by_partition(old), _files_by_partition(new)
             changed = {key for key in {*before, *after} if before.get(key) != after.get(key)}
-            new.restore(version, commit_properties=_commit_properties(changed))
+            new.restore(version, commit_properties=commit_properties(changed, restored=version))
             return int(self._require_table(table, None).version())
 
         return self._retry_commit(table, attempt_write)
@@ -198,7 +237,7 @@ class DeltaStore:
             mode="overwrite",
             predicate=f"{_partition_column(handle)} IS NOT NULL",
             schema_mode="overwrite",
-            commit_properties=_commit_properties(set()),
+            commit_properties=commit_properties(set()),
         )
 
     def _create(self, table: str, key: str, rows: pl.DataFrame) -> DeltaTable:
@@ -283,16 +322,6 @@ class DeltaStore:
 
     def uri(self, path: str) -> str:
         return f"{self.root}/{relative_path(path, self.root)}"
-
-
-def _commit_properties(keys: set[str], input_version: int | None = None) -> CommitProperties:
-    """``input_version`` is a transaction of each partition, which Delta Lake keeps with the state of the table."""
-    named = sorted(keys)
-    inputs = []
-    if input_version is not None:
-        inputs = [Transaction(f"{INPUT_TRANSACTION}/{key}", input_version) for key in named]
-    metadata = {PARTITIONS_COMMIT_PROPERTY: ",".join(named)}
-    return CommitProperties(custom_metadata=metadata, app_transactions=inputs or None)
 
 
 def _input_version(handle: DeltaTable | None, key: str) -> int | None:

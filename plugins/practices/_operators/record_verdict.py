@@ -42,14 +42,7 @@ def record_verdict(
     task ends. ``result``: digest of what the task returns; a retry that returns something else writes another line.
     What ``next_steps`` returns after that ends the message of a task that does not pass, and is no part of the verdict.
     """
-    line = ports.ledger.append(
-        ledger_kind,
-        model,
-        version,
-        {**(details or {}), **verdict.model_dump(mode="json")},
-        actor=ports.settings.actor,
-        key=verdict_key(context, verdict, result),
-    )
+    line = append_verdict(verdict, ledger_kind, model, version, ports, context, details or {}, result)
     if on_recorded is not None:
         on_recorded(line)
     push_verdict(verdict, context)
@@ -61,6 +54,27 @@ def record_verdict(
         answer = "no" if verdict.outcome is Outcome.FAIL else "not measured yet"
         lines = [*verdict.reasons, *next_steps()]
         raise AirflowSkipException(f"{subject}: {answer}\n" + "\n".join(f"  - {line}" for line in lines))
+
+
+def append_verdict(
+    verdict: Verdict,
+    ledger_kind: str,
+    model: str,
+    version: str | None,
+    ports: Ports,
+    context: Context,
+    details: Mapping[str, Any],
+    result: str = "",
+) -> LedgerEntry:
+    """Write the verdict to the ledger and do nothing else."""
+    return ports.ledger.append(
+        ledger_kind,
+        model,
+        version,
+        {**details, **verdict.model_dump(mode="json")},
+        actor=ports.settings.actor,
+        key=verdict_key(context, verdict, result),
+    )
 
 
 def refusal(verdict: Verdict, subject: str, next_steps: Sequence[str] = ()) -> Refused:

@@ -17,6 +17,7 @@ from deltalake import DeltaTable
 from pipelines.adapters.store.delta import DeltaStore
 from pipelines.adapters.store.files import LocalFiles
 from pipelines.errors import Conflict, Refused, Unavailable
+from pipelines.messages.partition_record import PartitionRecord
 from pipelines.ports import Store
 from pipelines.testing.ports import MemoryStore
 
@@ -209,6 +210,44 @@ class TestStoreContract:
         store.replace_partition(TABLE, FIRST, rows(6))
         assert (store.input_version(TABLE, FIRST), store.input_version(TABLE, SECOND)) == (4, 2)
         assert numbers(store) == [(6, FIRST), (2, SECOND)]
+
+    def test_a_partition_is_committed_with_a_record_unless_it_was_written_since(self, store: Store) -> None:
+        assert store.partition_records(TABLE) == {}
+        first = store.commit_partition(TABLE, FIRST, rows(1), record="one", since=None)
+        second = store.commit_partition(TABLE, SECOND, rows(2), record="two", since=first)
+        with pytest.raises(Conflict, match="2013-01-01 of"):
+            store.commit_partition(TABLE, FIRST, rows(9), record="nine", since=None)
+        third = store.commit_partition(TABLE, FIRST, rows(3), record="three", since=first)
+        assert numbers(store) == [(3, FIRST), (2, SECOND)]
+        assert store.partition_records(TABLE) == {
+            f"{FIRST}": PartitionRecord(version=third, record="three"),
+            f"{SECOND}": PartitionRecord(version=second, record="two"),
+        }
+        assert store.partition_records(TABLE, version=second)[f"{FIRST}"].record == "one"
+
+    def test_a_record_can_change_alone_and_a_partition_that_is_emptied_keeps_one(self, store: Store) -> None:
+        store.commit_partition(TABLE, FIRST, rows(), record="none yet", since=None)
+        since = store.commit_partition(TABLE, SECOND, rows(2), record="two", since=store.version(TABLE))
+        last = store.commit_partition(TABLE, SECOND, None, record="two again", since=since)
+        assert numbers(store) == [(2, SECOND)]
+        assert store.changed_days(TABLE, since) == set()
+        assert store.version(TABLE) == last
+        assert {key: each.record for key, each in store.partition_records(TABLE).items()} == {
+            f"{FIRST}": "none yet",
+            f"{SECOND}": "two again",
+        }
+        with pytest.raises(Conflict):
+            store.commit_partition(TABLE, SECOND, None, record="late", since=since)
+
+    def test_rows_written_without_a_record_have_none_and_restored_ones_have_theirs_of_then(self, store: Store) -> None:
+        good = store.commit_partition(TABLE, FIRST, rows(1), record="good", since=None)
+        store.commit_partition(TABLE, FIRST, rows(9), record="bad", since=good)
+        store.replace_partition(TABLE, SECOND, rows(2))
+        assert store.partition_records(TABLE)[f"{SECOND}"].record is None
+        restored = store.restore(TABLE, good)
+        assert store.partition_records(TABLE)[f"{FIRST}"] == PartitionRecord(version=restored, record="good")
+        store.replace_partition(TABLE, FIRST, rows(1))
+        assert store.partition_records(TABLE)[f"{FIRST}"].record is None
 
     def test_files_are_put_got_listed_and_deleted_by_path_and_by_uri(self, store: Store) -> None:
         uri = store.put("profiles/a/2013-01-01.json", b"one")
