@@ -27,6 +27,18 @@ def debian_program(name: str, package: str) -> str:
     return str(program)
 
 
+def debian_command(name: str, package: str) -> list[str]:
+    """The beginning of a command line that runs the program; what is unpacked finds its ``/usr/share`` by a mount."""
+    program = debian_program(name, package)
+    if program == shutil.which(name):
+        return [program]
+    own_mounts = ["unshare", "--map-root-user", "--mount"]
+    if shutil.which("unshare") is None or subprocess.run([*own_mounts, "true"], capture_output=True).returncode:
+        pytest.skip(f"{name} needs its files below /usr/share; on Debian: apt-get install {package}")
+    files = Path(program).parents[1] / "share"
+    return [*own_mounts, "sh", "-c", 'mount --bind "$0" /usr/share && exec "$@"', str(files), program]
+
+
 def _unpack(package: str, cache: Path) -> None:
     """Other processes see the whole package or none of it."""
     cache.mkdir(parents=True, exist_ok=True)

@@ -17,7 +17,7 @@ from pipelines.errors import Refused, Unavailable
 from pipelines.messages.incident import Event, Incident
 from pipelines.rules.incident_text import notice
 from pipelines.spec.alerts import AlertsSpec
-from tests.debian import debian_program
+from tests.debian import debian_command
 from tests.free_port import free_port
 
 CONFIGURATION = "route: {receiver: none, group_wait: 0s}\nreceivers: [{name: none}]\n"
@@ -25,14 +25,14 @@ CONFIGURATION = "route: {receiver: none, group_wait: 0s}\nreceivers: [{name: non
 
 @pytest.fixture(scope="module")
 def alertmanager(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    program = debian_program("prometheus-alertmanager", "prometheus-alertmanager")
+    command = debian_command("prometheus-alertmanager", "prometheus-alertmanager")
     folder, port = tmp_path_factory.mktemp("alertmanager"), free_port()
     (folder / "config.yml").write_text(CONFIGURATION)
     options = [f"--config.file={folder}/config.yml", f"--storage.path={folder}/data", "--cluster.listen-address="]
     url = f"http://127.0.0.1:{port}"
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
-            [program, *options, f"--web.listen-address=127.0.0.1:{port}"], stdout=log, stderr=log
+            [*command, *options, f"--web.listen-address=127.0.0.1:{port}"], stdout=log, stderr=log
         )
         try:
             wait_until_ready(process, url, folder / "log")
