@@ -26,6 +26,7 @@ from pipelines.serving.traffic.split import RoutedAnswer
 
 log = logging.getLogger("airworthy.gateway")
 
+PREDICTION_TIME = b"x-prediction-time"
 CACHE_HIT_HEADER = (b"x-cache", b"hit")
 INPUT_REPORT = b"x-input-report"
 """Header by which a caller asks for a report on its rows, and header of the response that is the report."""
@@ -126,7 +127,7 @@ class DataPlane:
         table, model, live, rows = self.table, "", None, None
         try:
             model, live = table.find(request.model, headers)
-            prediction_time = _prediction_time(request, self._clock)
+            prediction_time = _prediction_time(request, self._clock) if PREDICTION_TIME in headers else None
             rows = request.protocol.read(body, live.schema_for(headers))
             if by_champion:
                 routed = live.answer_by_champion(rows, started)
@@ -202,15 +203,12 @@ def _to_problem(error: Exception, model: str, live: LiveModel | None, rows: Inpu
     return Problem(500, [f"model {model!r} version {live.version if live else ''} failed: {reason}"])
 
 
-def _prediction_time(request: PendingRequest, clock: Callable[[], int]) -> int | None:
-    """Microseconds since 1970 of the header x-prediction-time; None without it.
+def _prediction_time(request: PendingRequest, clock: Callable[[], int]) -> int:
+    """Microseconds since 1970 of the header x-prediction-time.
 
     Raises ``Problem`` 403 for a time that this caller may not give. ``clock``: nanoseconds since 1970.
     """
-    value = request.headers.get(b"x-prediction-time")
-    if value is None:
-        return None
-    text = value.decode("latin-1")
+    text = request.headers[PREDICTION_TIME].decode("latin-1")
     try:
         prediction_time = datetime.fromisoformat(text)
         if prediction_time.tzinfo is None:

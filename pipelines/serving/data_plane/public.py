@@ -15,11 +15,24 @@ from pipelines.serving.data_plane.authentication import (
     KeySetMissing,
     NotAuthenticated,
 )
-from pipelines.serving.data_plane.inference import DataPlane, PendingRequest, match_inference_path
+from pipelines.serving.data_plane.inference import (
+    PREDICTION_TIME,
+    DataPlane,
+    InferenceProtocol,
+    PendingRequest,
+    match_inference_path,
+)
 from pipelines.serving.data_plane.pages import PAGES, Pages
 from pipelines.serving.data_plane.rate_limit import TokenBuckets
 from pipelines.serving.http.addresses import TrustedProxies, share_of
-from pipelines.serving.http.content import check_content, is_plain_json, read_content, too_large_problem
+from pipelines.serving.http.content import (
+    CODED_HEADERS,
+    PLAIN_CONTENT_TYPES,
+    check_content,
+    is_plain_json,
+    read_content,
+    too_large_problem,
+)
 from pipelines.serving.http.listener import ConnectionLimits, ListenerState
 from pipelines.serving.http.response import Header, Problem, Response
 from pipelines.serving.http.server import AskSupervisor, Receive, Send, send_response
@@ -33,9 +46,10 @@ ANONYMOUS_CLIENT = AuthenticatedClient("anonymous", frozenset({"predict"}))
 INFERENCE_SCOPES = frozenset({"predict", "replay", "admin"})
 REPLAY_SCOPES = frozenset({"replay", "admin"})
 VERSION_HEADER = b"x-model-version"
-PREDICTION_TIME = b"x-prediction-time"
-NOT_INLINE_HEADERS = {VERSION_HEADER, b"x-rollout-probe", b"transfer-encoding"}
+NOT_INLINE_HEADERS = {VERSION_HEADER, b"x-rollout-probe", b"transfer-encoding", *CODED_HEADERS}
 """A request with one of these headers is answered by ASGI."""
+MAX_KNOWN_URLS = 256
+"""Per worker; callers choose the names in them."""
 AUTHENTICATE_HEADER = (b"www-authenticate", b'Bearer realm="airworthy"')
 
 
@@ -68,6 +82,8 @@ class PublicApplication:
         self._failure_buckets = TokenBuckets(auth.failures_per_minute, auth.failures_per_minute) if auth else None
         self._rate_buckets = TokenBuckets(rate.per_minute * share, rate.burst * share) if rate else None
         self._max_waiting = max(1, math.ceil(config.limits.concurrency * share))
+        self._known_urls: dict[bytes, tuple[InferenceProtocol, str | None]] = {}
+        """Protocol and model of URLs whose requests may be answered inline."""
         self._pages = Pages(data_plane, ask_supervisor, secured=not self._anonymous)
         listener.inline_handler = self
 
@@ -77,20 +93,16 @@ class PublicApplication:
         self, url: bytes, headers: Sequence[Header], client: tuple[str, int] | None
     ) -> PendingRequest | None:
         """Check the caller of an inline request; a problem is sent after the body. None: not inline."""
-        if not url.endswith((b"/invocations", b"/infer")) or not self._data_plane.table.is_champion_only:
+        endpoint = self._known_urls.get(url) or self._inline_endpoint(url)
+        if endpoint is None or not self._data_plane.table.is_champion_only:
             return None
         fields = dict(headers)
         length = fields.get(b"content-length", b"")
         if not length.isdigit() or int(length) > self._max_bytes or not NOT_INLINE_HEADERS.isdisjoint(fields):
             return None
-        if not is_plain_json(fields):
+        if fields.get(b"content-type") not in PLAIN_CONTENT_TYPES:
             return None
-        endpoint = None if b"%" in url or b"?" in url else match_inference_path(url.decode("latin-1"))
-        if endpoint is None:
-            return None
-        protocol, model, version = endpoint
-        if version is not None:
-            return None
+        protocol, model = endpoint
         try:
             caller = self._check_caller(fields, client[0] if client else "", is_page=False)
         except Problem as problem:
@@ -98,6 +110,18 @@ class PublicApplication:
         name = None if caller is ANONYMOUS_CLIENT else caller.name
         days = self._prediction_time_days(caller) if PREDICTION_TIME in fields else None
         return PendingRequest(protocol, model, fields, None, None, False, name, days)
+
+    def _inline_endpoint(self, url: bytes) -> tuple[InferenceProtocol, str | None] | None:
+        """Protocol and model of a URL for predictions; None for every other one, and for one that names a version."""
+        if not url.endswith((b"/invocations", b"/infer")) or b"%" in url or b"?" in url:
+            return None
+        endpoint = match_inference_path(url.decode("latin-1"))
+        if endpoint is None or endpoint[2] is not None:
+            return None
+        if len(self._known_urls) >= MAX_KNOWN_URLS:
+            self._known_urls.clear()
+        self._known_urls[url] = known = endpoint[:2]
+        return known
 
     def finish_request(self, request: PendingRequest, body: bytes) -> Response:
         """The response to an inline request whose body has come."""

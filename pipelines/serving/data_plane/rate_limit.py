@@ -22,7 +22,8 @@ class TokenBuckets:
 
     def take(self, client: str, now: float) -> float:
         """Take one token; 0 if there was one, else the seconds until there is one. ``now`` in monotonic seconds."""
-        full_at = max(self._full_at.get(client, now), now) + self._interval
+        full_at = self._full_at.get(client, now)
+        full_at = (now if full_at < now else full_at) + self._interval
         seconds = full_at - now - self._burst_seconds
         if seconds > 1e-9:
             return seconds

@@ -10,7 +10,6 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from pipelines.serving.http.addresses import share_of
 from pipelines.serving.http.listener import (
     SLOW_CHECK_SECONDS,
-    ConnectionLimits,  # noqa: F401 - the limits beside what keeps them
     ListenerState,
     answer_queued_requests,
     end_slow_connections,
@@ -26,13 +25,8 @@ MAX_UNANSWERED = 100
 RETRY_AFTER = b"retry-after: 1\r\n"
 
 
-def make_limited_protocol(listener: ListenerState) -> type[LimitedHttpProtocol]:
-    """A protocol for uvicorn whose connections keep the limits of ``listener``."""
-    return type("LimitedHttpProtocol", (LimitedHttpProtocol,), {"listener": listener})
-
-
 class LimitedHttpProtocol(HttpToolsProtocol):
-    """Uvicorn's protocol with limits; one timer per listener, none per request."""
+    """Uvicorn's protocol with limits, those of a subclass's ``listener``; one timer per listener, none per request."""
 
     listener: ListenerState
     began_at = 0.0
@@ -121,14 +115,17 @@ class LimitedHttpProtocol(HttpToolsProtocol):
     # ---- from the parser ---------------------------------------------------------------------------------------
 
     def on_message_begin(self) -> None:
-        super().on_message_begin()
+        self.url, self.headers, self.expect_100_continue = b"", [], False
         self.headers_complete, self.arriving_cycle = False, None
         if not self.ended:
             self.began_at = self.began_at or self.loop.time()
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if not self.headers_complete:  # a trailer comes after the check of the headers, and is none of them
-            super().on_header(name, value)
+            name = name.lower()
+            self.headers.append((name, value))
+            if name == b"expect" and value.lower() == b"100-continue":
+                self.expect_100_continue = True
 
     def on_headers_complete(self) -> None:
         self.headers_complete = True
@@ -157,8 +154,16 @@ class LimitedHttpProtocol(HttpToolsProtocol):
             if self.inline_request is not None:
                 self.body_parts = []
                 return
-        super().on_headers_complete()
+        self._begin_asgi_request()
         self.arriving_cycle = self.cycle
+
+    def _begin_asgi_request(self) -> None:
+        """Give the head to uvicorn, whose scope an inline request does not need."""
+        url, headers, expects = self.url, self.headers, self.expect_100_continue
+        super().on_message_begin()
+        self.url, self.expect_100_continue = url, expects
+        self.headers += headers
+        super().on_headers_complete()
 
     def _can_answer_inline(self) -> bool:
         """Whether it is a POST on a connection that stays open and has no unanswered request."""
@@ -190,19 +195,19 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         if self.ended:
             return
         self.uncounted_bytes = 0
-        arriving = self.arriving_bytes
-        if arriving:
-            self.arriving_bytes = 0
+        arriving, self.arriving_bytes = self.arriving_bytes, 0
         if self.inline_request is not None:
             parts, request, self.inline_request = self.body_parts, self.inline_request, None
             self.queued_requests += 1
             if request.problem is None:  # a refused request waits for nothing and keeps nobody else waiting
                 self.waiting_inline += 1
-                self.count_waiting()
-            if not self.listener.queue:
-                self.loop.call_soon(answer_queued_requests, self.listener)
+                if not self.is_waiting:
+                    self.count_waiting()
+            listener = self.listener
+            if not listener.queue:
+                self.loop.call_soon(answer_queued_requests, listener)
             body = parts[0] if len(parts) == 1 else b"".join(parts)
-            self.listener.queue.append((self, request, body, (self.holder, arriving) if arriving else None))
+            listener.queue.append((self, request, body, (self.holder, arriving) if arriving else None))
             return
         self.arriving_cycle = None
         if not self.cycle.response_complete:
@@ -224,22 +229,16 @@ class LimitedHttpProtocol(HttpToolsProtocol):
     # ---- inline requests ----------------------------------------------------------------------------------------
 
     def write_response(self, response: Response) -> None:
-        if self.transport.is_closing():
-            return
-        body = response.body
-        entity_headers = b"content-type: %b\r\ncontent-length: %d\r\n" % (response.content_type, len(body))
-        parts = [STATUS_LINE[response.status], entity_headers]
-        for name, value in response.headers:
-            parts += (name, b": ", value, b"\r\n")
-        parts += (b"\r\n", body)
-        self.transport.write(b"".join(parts))
+        if not self.transport.is_closing():
+            self.transport.write(response.as_http())
 
     def finish_inline_request(self, *, is_refused: bool) -> None:
         """Uncount an answered inline request; the connection then waits for the next one or closes."""
         self.queued_requests -= 1
         if not is_refused:
             self.waiting_inline -= 1
-            self.count_waiting()
+            if not self.waiting_inline:
+                self.count_waiting()
         self.server_state.total_requests += 1
         if self.deferred_refusal:
             self._send_deferred_refusal()
@@ -260,7 +259,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
     def _find_caller(self) -> None:
         """Count this request for the address that the trusted proxy names."""
         host = self.listener.proxies.caller(self.host, self.headers)
-        self.scope["client"] = self.client = host, 0
+        self.client = host, 0
         arriving = self.arriving_bytes
         self._release_arriving()
         self._change_holder(self.listener.shares.holder(share_of(host)))

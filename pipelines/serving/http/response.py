@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 import orjson
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 Header = tuple[bytes, bytes]
 
@@ -17,6 +18,16 @@ class Response(msgspec.Struct, frozen=True):
     body: bytes
     headers: Sequence[Header] = ()
     content_type: bytes = b"application/json"
+
+    def as_http(self) -> bytes:
+        """The response as it is sent by HTTP/1.1."""
+        body = self.body
+        entity_headers = b"content-type: %b\r\ncontent-length: %d\r\n" % (self.content_type, len(body))
+        parts = [STATUS_LINE[self.status], entity_headers]
+        for name, value in self.headers:
+            parts += (name, b": ", value, b"\r\n")
+        parts += (b"\r\n", body)
+        return b"".join(parts)
 
 
 class Problem(Exception):

@@ -11,7 +11,7 @@ import msgspec
 import uvicorn
 
 from pipelines.serving.http.listener import ListenerState
-from pipelines.serving.http.protocol import make_limited_protocol
+from pipelines.serving.http.protocol import LimitedHttpProtocol
 from pipelines.serving.http.response import Response
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -38,7 +38,7 @@ def create_server(application: Any, listener: ListenerState, tls: ssl.SSLContext
     """A uvicorn server with few features for an ASGI application; connections keep the limits of ``listener``."""
     config = uvicorn.Config(
         application,
-        http=make_limited_protocol(listener),
+        http=type("LimitedHttpProtocol", (LimitedHttpProtocol,), {"listener": listener}),
         ws="none",
         lifespan="off",
         access_log=False,

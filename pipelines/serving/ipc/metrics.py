@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
+from math import fsum, isfinite
 from typing import Any
 
 LATENCY_BUCKETS_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
@@ -57,18 +57,20 @@ class WorkerCounters:
         key = (model, version, str(code))
         self.requests[key] = self.requests.get(key, 0) + 1
         arm = (model, version)
-        if arm not in self.latency:
-            self.latency[arm] = [0] * (len(LATENCY_BUCKETS_SECONDS) + 1)
+        latency = self.latency.get(arm)
+        if latency is None:
+            latency = self.latency[arm] = [0] * (len(LATENCY_BUCKETS_SECONDS) + 1)
             self.seconds[arm] = self._slowest[arm] = 0.0
-        self.latency[arm][bisect_left(LATENCY_BUCKETS_SECONDS, seconds)] += 1
+        latency[bisect_left(LATENCY_BUCKETS_SECONDS, seconds)] += 1
         self.seconds[arm] += seconds
         if seconds > self._slowest.get(arm, 0.0):
             self._slowest[arm] = seconds
         if rows:
             self.rows[arm] = self.rows.get(arm, 0) + rows
-            if arm not in self.batches:
-                self.batches[arm] = [0] * (len(ROWS_BUCKETS) + 1)
-            self.batches[arm][bisect_left(ROWS_BUCKETS, rows)] += 1
+            batches = self.batches.get(arm)
+            if batches is None:
+                batches = self.batches[arm] = [0] * (len(ROWS_BUCKETS) + 1)
+            batches[bisect_left(ROWS_BUCKETS, rows)] += 1
 
     def count_predictions(self, model: str, version: str, output: str, predictions: Sequence[float]) -> None:
         """Count the predictions of one answer by bucket. ``output``: ``probability`` or ``value``."""
@@ -76,14 +78,14 @@ class WorkerCounters:
         is_probability = output == "probability"
         bounds = PROBABILITY_BUCKETS if is_probability else VALUE_BUCKETS
         histograms = self.probabilities if is_probability else self.values
-        if arm not in histograms:
-            histograms[arm] = [0] * (len(bounds) + 1)
+        counts = histograms.get(arm)
+        if counts is None:
+            counts = histograms[arm] = [0] * (len(bounds) + 1)
             self.prediction_sum[arm] = 0.0
-        counts = histograms[arm]
         for prediction in predictions:
             counts[bisect_left(bounds, prediction)] += 1
-        total = math.fsum(predictions)
-        if math.isfinite(total):  # one NaN would stay in the sum for ever
+        total = fsum(predictions)
+        if isfinite(total):  # one NaN would stay in the sum for ever
             self.prediction_sum[arm] += total
 
     def count_cache_hit(self, model: str, version: str) -> None:

@@ -25,8 +25,8 @@ def read(body: bytes, schema: RowSchema) -> InputRows:
         raise Problem(
             400, [f"the body is a JSON {json_type(content)}; send an object with one of {', '.join(INPUT_FORMATS)}"]
         )
-    forms = [form for form in INPUT_FORMATS if form in content]
     faults = RowFaults()
+    forms = [form for form in INPUT_FORMATS if form in content]
     if not content.keys() <= ALLOWED_FIELDS:
         unknown = [name for name in content if name not in ALLOWED_FIELDS]
         faults.extend(unknown, lambda name: f"unknown field {quote_shortened(name)}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import struct
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -20,8 +21,8 @@ Matrix = NDArray[np.float32]
 Scorer = Callable[[Matrix], NDArray[Any]]
 
 GOLDEN_ROW_TOLERANCE = 1e-5
-FLOAT32_LIMIT = 3.4e38
-"""Numbers up to this certainly fit into a 32-bit float."""
+_NAN = math.nan
+_FLOAT32 = np.dtype(np.float32)
 
 
 def prediction_fault(answers: Sequence[float], count: int, output: str) -> str:
@@ -51,6 +52,7 @@ class Predictor:
             else None
             for feature in manifest.features
         ]
+        self._row = struct.Struct(f"={len(self._codes)}f")
 
     def encode(self, values: Values, count: int) -> Matrix:
         """Rows as the model takes them: categories as index in the vocabulary, unknown and null as NaN.
@@ -58,9 +60,19 @@ class Predictor:
         Raises ``OverflowError`` for a number beyond 32-bit floats.
         """
         if count == 1:
-            row = [column[0] if codes is None else codes.get(column[0]) for codes, column in zip(self._codes, values)]  # noqa: B905 - the protocol checked the number of columns
-            if all(value is None or -FLOAT32_LIMIT <= value <= FLOAT32_LIMIT for value in row):
-                return np.array([row], dtype=np.float32)
+            row = [
+                _NAN if column[0] is None else column[0] if codes is None else codes.get(column[0], _NAN)
+                for codes, column in zip(self._codes, values)  # noqa: B905 - the protocol checked the number of columns
+            ]
+            packed = bytearray(self._row.size)
+            try:
+                self._row.pack_into(packed, 0, *row)
+            except (struct.error, OverflowError):  # a number that may be too large
+                return self._encode_rows(values, count)
+            return np.ndarray((1, len(row)), _FLOAT32, packed)
+        return self._encode_rows(values, count)
+
+    def _encode_rows(self, values: Values, count: int) -> Matrix:
         matrix = np.empty((count, len(self._codes)), dtype=np.float32)
         with np.errstate(over="ignore"):
             for index, (codes, column) in enumerate(zip(self._codes, values, strict=True)):

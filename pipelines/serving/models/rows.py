@@ -26,6 +26,10 @@ MARKS_OF_A_VALUE = 4
 WHITESPACE = b" \t\r\n"
 FLOAT32_MAX = 3.4028234663852886e38
 MAX_LISTED_CATEGORIES = 10
+MAX_KNOWN_ROW_TYPES = 256
+"""Per version; callers choose in which columns of a row null or an integer stands."""
+MIN_INTEGER, MAX_INTEGER = -(2**63), 2**64 - 1
+"""Those that MessagePack has."""
 _NUMBERS: set[type] = {int, float, type(None)}
 _TEXTS: set[type] = {str, type(None)}
 _NULL = type(None)
@@ -69,6 +73,8 @@ class RowSchema:
         self.max_rows = max_rows
         excluded: set[type] = set() if missing else {_NULL}
         self._types = [(_TEXTS if feature.type == "categorical" else _NUMBERS) - excluded for feature in features]
+        self._row_types: dict[tuple[type, ...], list[int]] = {}
+        """Types of the values of rows that were right, each with the columns that hold an integer."""
         bounds = [(feature.minimum, feature.maximum) if ranges else (None, None) for feature in features]
         self._bounds = [(index, *pair) for index, pair in enumerate(bounds) if pair != (None, None)]
         self._categories = [
@@ -113,7 +119,7 @@ class RowSchema:
             faults.add("no rows to score")
         if ids is not None or self._needs_ids:
             _id_faults(ids, count, faults, needed=self._needs_ids)
-        unseen = self._check_values(values, faults) if count and is_shaped else None
+        unseen = self._check_values(values, count, faults) if count and is_shaped else None
         if faults.count:
             raise Problem(400, faults.summary())
         return InputRows(values, count, ids, request_id, unseen)
@@ -125,15 +131,11 @@ class RowSchema:
     def too_many_rows_problem(self, count: int, faults: Sequence[str] = ()) -> Problem:
         return Problem(413, [*faults, f"{count} rows; at most {self.max_rows} per request"])
 
-    def _check_values(self, values: list[Sequence[Any]], faults: RowFaults) -> dict[str, int] | None:
+    def _check_values(self, values: list[Sequence[Any]], count: int, faults: RowFaults) -> dict[str, int] | None:
         """Add a fault for every wrong value; returns the number of unseen categories per column, if any."""
-        for index, (kind, column) in enumerate(zip(self._types, values, strict=True)):
-            types = {type(column[0])} if len(column) == 1 else set(map(type, column))
-            if not types <= kind:
-                self._type_faults(values, faults)
-                return None
-            if int in types:
-                values[index] = _replace_huge_integers(column)
+        if not (self._is_known_row(values) if count == 1 and values else self._check_types(values)):
+            self._type_faults(values, faults)
+            return None
         for index, minimum, maximum in self._bounds:
             name = self.names[index]
             low, high = -inf if minimum is None else minimum, inf if maximum is None else maximum
@@ -154,6 +156,32 @@ class RowSchema:
                 if self._only_known:
                     self._category_faults(name, known, values[index], rows, faults)
         return unseen
+
+    def _check_types(self, values: list[Sequence[Any]]) -> bool:
+        """Whether every value has a type of its column; huge integers are replaced."""
+        for index, (kind, column) in enumerate(zip(self._types, values, strict=True)):
+            types = set(map(type, column))
+            if not types <= kind:
+                return False
+            if int in types:
+                values[index] = _replace_huge_integers(column)
+        return True
+
+    def _is_known_row(self, values: list[Sequence[Any]]) -> bool:
+        """``_check_types`` of one row, by the types of rows before it."""
+        (row,) = zip(*values, strict=True)
+        types = tuple(map(type, row))
+        integers = self._row_types.get(types)
+        if integers is None:
+            if not self._check_types(values):
+                return False
+            if len(self._row_types) < MAX_KNOWN_ROW_TYPES:
+                self._row_types[types] = [index for index, kind in enumerate(types) if kind is int]
+            return True
+        for index in integers:
+            if not MIN_INTEGER <= row[index] <= MAX_INTEGER:
+                values[index] = _replace_huge_integers(values[index])
+        return True
 
     @staticmethod
     def _category_faults(

@@ -163,12 +163,11 @@ class MaskedLogWriter(LogWriter):
                 return
             changes["weight"] = 1 / self._sample
         if self._masking is not None:
-            changes |= self._masked(columns, answer, self._masking)
+            self._mask(columns, answer, self._masking, changes)
         super().append(columns, msgspec.structs.replace(answer, **changes) if changes else answer)
 
-    def _masked(self, columns: LogColumns, answer: LoggedAnswer, masking: Masking) -> dict[str, Any]:
-        """The masked fields of this answer."""
-        changes: dict[str, Any] = {}
+    def _mask(self, columns: LogColumns, answer: LoggedAnswer, masking: Masking, changes: dict[str, Any]) -> None:
+        """Add the masked fields of this answer to ``changes``."""
         masks = self._column_masks[columns.number]
         if masks:
             changes["values"] = [
@@ -186,4 +185,3 @@ class MaskedLogWriter(LogWriter):
             changes["unit"] = masking.hash_unit(answer.unit)
         if answer.correlation_id != answer.request_id:  # one that the caller chose
             changes["correlation_id"] = masking.mask_correlation_id(answer.correlation_id)
-        return changes

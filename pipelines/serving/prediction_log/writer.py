@@ -129,12 +129,13 @@ class LogWriter:
 
     def append(self, columns: LogColumns, answer: LoggedAnswer) -> None:
         """Add one answer; it is written to the file within ``FLUSH_SECONDS``."""
+        buffer = self._buffer
         if columns.number not in self._in_segment:
-            self._buffer += pack_record(columns)
+            buffer += pack_record(columns)
             self._in_segment.add(columns.number)
-        self._buffer += pack_record(answer)
+        buffer += pack_record(answer)
         self._buffered_rows += len(answer.predictions)
-        if len(self._buffer) >= FLUSH_BYTES:
+        if len(buffer) >= FLUSH_BYTES:
             self.flush()
         elif not self._flush_scheduled:
             self._flush_scheduled = True

@@ -17,7 +17,7 @@ import pytest
 from pipelines.rollout.plan import BreakerLimits, RolloutPlan, Watch
 from pipelines.rollout.transitions import Mirror, RolloutRecord, Route, Served
 from pipelines.serving.data_plane.inference import DataPlane, PendingRequest
-from pipelines.serving.data_plane.public import PublicApplication, make_listener_state
+from pipelines.serving.data_plane.public import MAX_KNOWN_URLS, PublicApplication, make_listener_state
 from pipelines.serving.data_plane.routing import LiveModel, LoadedTable
 from pipelines.serving.models import mlflow_protocol
 from pipelines.serving.models.bundle import BundleManifest, InputColumn
@@ -470,3 +470,12 @@ def test_where_only_champions_answer_no_request_needs_a_task(tmp_path: Path, pro
         path, _ = PROTOCOLS[protocol](Question())
         assert (gateway.front.begin_request(path.encode(), [(b"content-length", b"9")], None) is not None) == plain
         gateway.left()
+
+
+def test_urls_that_callers_make_up_are_remembered_up_to_a_bound(tmp_path: Path) -> None:
+    gateway = Gateway(tmp_path, "champion")
+    for number in range(MAX_KNOWN_URLS + 10):
+        for path in (f"/models/m{number}/invocations", f"/models/m/invocations?{number}", f"/m{number}"):
+            gateway.front.begin_request(path.encode(), [(b"content-length", b"9")], None)
+    assert 0 < len(gateway.front._known_urls) <= MAX_KNOWN_URLS
+    gateway.left()

@@ -10,7 +10,8 @@ from typing import Any
 import msgspec
 from uvicorn.server import ServerState
 
-from pipelines.serving.http.protocol import LimitedHttpProtocol, ListenerState
+from pipelines.serving.http.listener import ListenerState
+from pipelines.serving.http.protocol import LimitedHttpProtocol
 from pipelines.serving.http.response import Header, Problem, Response
 from pipelines.serving.http.server import create_server, send_response
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pipelines.serving.http.protocol import ConnectionLimits, ListenerState, end_slow_connections
+from pipelines.serving.http.listener import ConnectionLimits, ListenerState, end_slow_connections
 
 NOW = 1000.0
 

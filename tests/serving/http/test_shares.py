@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from pipelines.serving.http.addresses import TrustedProxies
-from pipelines.serving.http.protocol import MAX_UNANSWERED, ConnectionLimits, ListenerState
+from pipelines.serving.http.listener import ConnectionLimits, ListenerState
+from pipelines.serving.http.protocol import MAX_UNANSWERED
 from tests.serving.http.connections import Connection, Listener, post, turns
 
 PROXY, MALLORY, ALICE = "10.0.0.1", "203.0.113.9", "192.0.2.1"

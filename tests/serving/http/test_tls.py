@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from uvicorn.server import ServerState
 
-from pipelines.serving.http.protocol import ConnectionLimits, ListenerState
+from pipelines.serving.http.listener import ConnectionLimits, ListenerState
 from pipelines.serving.http.server import create_server
 from pipelines.serving.http.tls import ServerTls, tls_faults
 from pipelines.serving.settings import TlsConfig

@@ -12,7 +12,7 @@ from pipelines.serving.models import mlflow_protocol, open_inference_protocol
 from pipelines.serving.models.bundle import BundleManifest, InputColumn
 from pipelines.serving.models.faults import RowFaults
 from pipelines.serving.models.predictor import Predictor, known_categories
-from pipelines.serving.models.rows import InputRows, RowSchema
+from pipelines.serving.models.rows import MAX_KNOWN_ROW_TYPES, InputRows, RowSchema
 
 FEATURES = [InputColumn("carrier", "categorical"), InputColumn("origin", "categorical"), InputColumn("hour", "numeric")]
 CATEGORIES = {"carrier": frozenset(["AA", "UA", None]), "origin": frozenset(["JFK", None])}
@@ -167,3 +167,42 @@ def test_of_many_wrong_names_their_number_is_told_and_not_each() -> None:
         assert refused.value.status == 400
         assert told in refused.value.faults
         assert len(refused.value.faults) <= 21
+
+
+SINGLE_ROWS: list[list[Any]] = [
+    ["AA", "JFK", 1],
+    ["AA", "JFK", 1.5],
+    [None, "JFK", None],
+    ["AA", "JFK", True],
+    [1, "JFK", 1],
+    ["AA", "JFK", "1"],
+    ["AA", [], 1],
+    ["AA", "JFK", 2**63],
+    ["AA", "JFK", 2**64],
+    ["AA", "JFK", -(2**63) - 1],
+]
+
+
+@pytest.mark.parametrize("missing", [True, False])
+def test_which_rows_came_before_changes_nothing_of_how_a_row_is_judged(missing: bool) -> None:
+    def judge(schema: RowSchema, row: list[Any]) -> Any:
+        try:
+            return schema.check([(value,) for value in row], 1, None, RowFaults(), is_shaped=True).values
+        except Problem as problem:
+            return problem.faults
+
+    def new_schema() -> RowSchema:
+        return RowSchema(FEATURES, 100, missing=missing)
+
+    used = new_schema()
+    for _ in range(2):
+        assert [judge(used, row) for row in SINGLE_ROWS] == [judge(new_schema(), row) for row in SINGLE_ROWS]
+
+
+def test_the_types_of_a_row_are_remembered_up_to_a_bound() -> None:
+    names = [f"c{number}" for number in range(10)]
+    schema = RowSchema([InputColumn(name, "numeric") for name in names], 1)
+    for number in range(1024):
+        row = [(1 if number >> bit & 1 else None,) for bit in range(10)]
+        schema.check(list(row), 1, None, RowFaults(), is_shaped=True)
+    assert len(schema._row_types) == MAX_KNOWN_ROW_TYPES
