@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
 from typing import Any
 
+from pipelines import store_paths
 from pipelines.cli import arguments
+from pipelines.cli.dataset_page import span_text
 from pipelines.cli.names import check_table
 from pipelines.ports import Ports, Store
+from pipelines.spec.features import FeatureView
 
 
 def add_parser(subparsers: Any) -> None:
@@ -43,7 +47,21 @@ def run(options: argparse.Namespace, ports: Ports) -> int:
     ports.ledger.append("restore", table, None, details, actor=ports.settings.actor)  # no change without a record
     restored = store.restore(table, options.version)
     print(f"{table}: version {options.version} is the newest content again, as version {restored} (was {newest})")
+    for view in ports.catalog.views.values():
+        for line in _stale_text(view, table, ports):
+            print(line)
     return 0
+
+
+def _stale_text(view: FeatureView, table: str, ports: Ports) -> Iterator[str]:
+    """Which days of a view were built from a former content of the table, and what builds them again."""
+    from pipelines.steps.features.staleness import stale_days
+
+    stale = stale_days(ports.store, view, ports.catalog.dataset(view.dataset))
+    days = [f"{day}" for day, tables in stale.items() if table in tables]
+    if days:
+        yield f"{store_paths.features(view.view)}: {span_text(days)} built from other rows; no training starts on them"
+        yield f"the next build_features_{view.view} builds them again; clear the newest one for it to be now"
 
 
 def describe_changes(store: Store, table: str, version: int) -> list[str]:

@@ -12,6 +12,7 @@ from pipelines.cli.dataset_status import dataset_facts
 from pipelines.cli.hanging_lines import print_hanging
 from pipelines.cli.model_status import incident_facts, monitoring_facts, next_rollback, rollout_facts, version_facts
 from pipelines.cli.names import check_model, dataset_of
+from pipelines.cli.view_page import view_facts
 from pipelines.errors import AirworthyError, Unavailable
 from pipelines.messages.incident import Incident
 from pipelines.messages.release import LiveState
@@ -62,12 +63,13 @@ def _names_dataset(name: str, ports: Ports) -> bool:
 
 
 def summary(ports: Ports, model: str | None = None) -> dict[str, Any]:
-    """The state of all data and models as plain JSON: ``datasets``, ``models``, ``refused`` and ``unreachable``.
+    """The state of all data, views and models as plain JSON, with ``refused`` and ``unreachable``.
 
     ``model``: of the models only this one. A model whose file is gone or has faults (``declared`` false) is there if
     the gateway serves it, or if it is the one.
 
-    ``datasets``: name to ``dataset_facts``. ``models``: name to ``versions`` (newest first, each with its
+    ``datasets``: name to ``dataset_facts``. ``views``: name to ``view_facts``.
+    ``models``: name to ``versions`` (newest first, each with its
     ``status`` and since when, by whom and why it has it), ``gates``, ``live``, ``rollout`` (the newest one, if
     any), ``next_rollback``, ``disagreements`` (of ledger and registry with the target), ``outdated_tags``,
     ``incidents``, ``monitoring`` (last verdict per check on the live version), ``history`` (on other versions),
@@ -87,6 +89,10 @@ def summary(ports: Ports, model: str | None = None) -> dict[str, Any]:
     datasets = {
         name: ask(f"store ({name})", dataset_facts, dataset, ports, default=nothing)
         for name, dataset in ports.catalog.datasets.items()
+    }
+    views = {
+        name: ask(f"store ({name})", view_facts, view, ports, default=nothing)
+        for name, view in ports.catalog.views.items()
     }
     no_entries: list[LedgerEntry] = []
     entries = ask("ledger", lambda: ports.ledger.entries(), default=no_entries)
@@ -120,7 +126,7 @@ def summary(ports: Ports, model: str | None = None) -> dict[str, Any]:
             **monitoring_facts(own, standing.live),
         }
     refused = {name: str(error) for name, error in ports.catalog.refused.items()}
-    return {"datasets": datasets, "models": models, "refused": refused, "unreachable": unreachable}
+    return {"datasets": datasets, "views": views, "models": models, "refused": refused, "unreachable": unreachable}
 
 
 def _undeclared_live(entries: Sequence[LedgerEntry], ports: Ports) -> dict[str, LiveState]:

@@ -10,6 +10,7 @@ from rich.table import Table
 
 from pipelines.cli.dataset_page import MAX_SHOWN_COUNTS, counts_text, plain_table, render_dataset
 from pipelines.cli.terminal_text import markup
+from pipelines.cli.view_page import render_view
 from pipelines.spec.model import CLASSIFICATION_METRICS, REGRESSION_METRICS
 
 SHOWN_METRICS = (*CLASSIFICATION_METRICS, *REGRESSION_METRICS)
@@ -26,6 +27,8 @@ def render_summary(summary: dict[str, Any], now: datetime | None = None) -> Iter
     now = now or datetime.now(UTC)
     for name, sources in summary["datasets"].items():
         yield from render_dataset(name, sources)
+    for name, view in summary["views"].items():
+        yield from render_view(name, view)
     for name, model in summary["models"].items():
         yield _version_table(name, model)
         yield from _failed_gate_lines(model)

@@ -74,7 +74,8 @@ class PublishFeaturesResult(Message):
     appeared: list[date] = []
     """Days with rows that had none before."""
     outdated: list[date] = []
-    """Days whose inputs, or whose features by another build, were replaced meanwhile: to be built again."""
+    """Days to be built again: those of which another build published newer ones, and all of the view whose inputs
+    were replaced since they were built."""
 
 
 class FeatureRecord(Message):

@@ -47,9 +47,8 @@ def run(request: FeaturesRequest, ports: Ports) -> FeaturesResult:
     _check_definitions(store, view)
     present = set(store.days(entities))
     days = request.days or [request.day]
-    for day in days:
-        if day not in present and not store.exists(store_paths.profile(entities, day)):
-            raise Refused(f"{entities} has no day {day}; ingest and validate it first")
+    if request.day not in present and not store.exists(store_paths.profile(entities, request.day)):
+        raise Refused(f"{entities} has no day {request.day}; ingest and validate it first")
     inputs = ViewInputs(store, view, dataset)
     if not request.days:
         recorded = {date.fromisoformat(key) for key in store.partition_records(table)}

@@ -16,8 +16,7 @@ from pipelines.errors import Conflict, Refused, Unavailable
 from pipelines.messages.features import BuiltPartition, FeatureRecord, PublishFeaturesRequest, PublishFeaturesResult
 from pipelines.ports import Ports, Store
 from pipelines.spec.features import FeatureView
-from pipelines.steps.features.inputs import ViewInputs
-from pipelines.steps.features.staleness import feature_records, is_older, outdated_days
+from pipelines.steps.features.staleness import feature_records, is_older, stale_days
 from pipelines.steps.snapshot.table_digest import table_digest
 from pipelines.tables.profile import profile_frame
 
@@ -35,29 +34,28 @@ def run(request: PublishFeaturesRequest, ports: Ports) -> PublishFeaturesResult:
     view, store = ports.catalog.view(request.view), ports.store
     publisher = _Publisher(store, view)
     before = set(store.days(publisher.table))
-    changed, settled, outdated = [], [], []
+    changed, settled, superseded = [], [], []
     for partition in request.partitions:
         reasons = request.refused.get(partition.day, [])
         rows = _read_staged(store, partition)
         has_other_rows = None if rows is None else publisher.commit(partition, rows, reasons)
         if rows is None or has_other_rows is None:
-            outdated.append(partition.day)
+            superseded.append(partition.day)
             continue
-        settled.append(partition)
+        settled.append(partition.day)
         changed += [partition.day] if has_other_rows else []
         publisher.write_profile(partition.day, None if reasons else rows)
         for path in store.list(store_paths.staged_features(view.view, partition.day)):
             store.delete(path)
-    inputs = ViewInputs(store, view, ports.catalog.dataset(view.dataset))
-    outdated += outdated_days(view, inputs, ((built.day, built.inputs) for built in settled))
     appeared = set(store.days(publisher.table)) - before
+    stale = stale_days(store, view, ports.catalog.dataset(view.dataset))
     return PublishFeaturesResult(
         view=view.view,
         table=publisher.table,
         version=store.version(publisher.table),
         changed=changed,
-        appeared=[built.day for built in settled if built.day in appeared],
-        outdated=sorted(outdated),
+        appeared=[day for day in settled if day in appeared],
+        outdated=sorted({*superseded, *stale}),
     )
 
 

@@ -11,12 +11,12 @@ from typing import Any
 import polars as pl
 
 from pipelines import store_paths
-from pipelines.errors import Refused
+from pipelines.errors import Refused, Unavailable
 from pipelines.messages.training import SnapshotRequest, SnapshotResult, SplitPart
 from pipelines.ports import Ports, Store
 from pipelines.spec.features import FeatureView
 from pipelines.spec.model import ModelSpec
-from pipelines.steps.features.staleness import feature_records
+from pipelines.steps.features.staleness import feature_records, stale_days
 from pipelines.steps.snapshot.files import FILE_LIST_NAME, open_files
 from pipelines.steps.snapshot.split import PARTS, assign_parts
 from pipelines.steps.snapshot.spool import spool, temporary_folder
@@ -54,6 +54,7 @@ def run(request: SnapshotRequest, ports: Ports) -> SnapshotResult:
         "table_versions": versions,
         "missing_days": _missing_days(ports.store, spec, as_of, versions),
     }
+    _check_fresh(ports, spec, view, as_of)
     if spec.training.out_of_core:
         days = _history_days(ports.store, spec, as_of, versions)
         frames = (_labelled_rows(ports.store, spec, view, features, as_of, versions, [day]) for day in days)
@@ -110,6 +111,20 @@ def _history_days(store: Store, spec: ModelSpec, as_of: datetime, versions: dict
     earliest = _history_start(spec, as_of)
     days = store.days(next(iter(versions)))
     return days if earliest is None else [day for day in days if day >= earliest.date() - timedelta(1)]
+
+
+def _check_fresh(ports: Ports, spec: ModelSpec, view: FeatureView, as_of: datetime) -> None:
+    """``Unavailable`` if days of the history were built from what was replaced since: a build takes them up."""
+    earliest = _history_start(spec, as_of)
+    stale = [
+        day
+        for day in stale_days(ports.store, view, ports.catalog.dataset(view.dataset))
+        if day <= as_of.date() and (earliest is None or day >= earliest.date())
+    ]
+    if stale:
+        days = f"{len(stale)} days of {store_paths.features(view.view)}, {stale[0]} to {stale[-1]},"
+        way_on = f"clear the last build_features_{view.view}, which builds them again"
+        raise Unavailable(f"{days} were built from validated tables that were replaced since; {way_on}")
 
 
 def _missing_days(store: Store, spec: ModelSpec, as_of: datetime, versions: dict[str, int]) -> dict[date, list[str]]:

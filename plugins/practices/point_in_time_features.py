@@ -29,8 +29,8 @@ from practices._operators.partition import add_partition_key, record_partition
 from practices._operators.record_verdict import append_verdict, log_verdict
 from practices._operators.step import StepPractice
 
-MAX_REBUILDS = 25
-"""How often days are built again because their inputs were replaced, before the task raises ``Unavailable``."""
+MAX_REBUILDS, MAX_DAYS = 100, 31
+"""How often days whose inputs were replaced are built again, before the task raises ``Unavailable``, and how many."""
 
 
 @dataclass(frozen=True)
@@ -42,8 +42,9 @@ class Build:
 
 
 class PointInTimeFeatures(StepPractice):
-    """Build a view's features of one day, and of later days whose windows include it; publish those that pass.
+    """Build a view's features of one day, of later days whose windows include it, and of all that are stale.
 
+    Stale are days of which a validated table was replaced since they were built, also by ``airworthy restore``.
     A day whose newest audit on the ledger did not pass is refused, whatever the state of the task before this one.
     A definition that changed without a new version is refused before anything is built. A partition that violates a
     constraint (range, share of nulls) is not published, and a former content of it is removed: nothing trains on it.
@@ -88,7 +89,7 @@ class PointInTimeFeatures(StepPractice):
                 return builds
             if request.attempt == MAX_REBUILDS:
                 raise Unavailable(f"inputs of {self.view} kept changing while {day} was built {MAX_REBUILDS} times")
-            days = build.published.outdated
+            days = build.published.outdated[:MAX_DAYS]
             request = FeaturesRequest(view=self.view, day=day, days=days, attempt=request.attempt + 1)
 
     def _build(self, request: FeaturesRequest, view: FeatureView, ports: Ports) -> Build:

@@ -12,6 +12,8 @@ import pytest
 from pipelines.cli import restore
 from pipelines.errors import Refused, Unavailable
 from pipelines.testing.ports import FakePorts
+from tests.steps.built_features import build_view
+from tests.steps.flights_by_hand import catalog, limited, random_days
 
 TABLE = "validated/flights.flights"
 FIRST, SECOND, THIRD, FOURTH = (date(2013, 1, day) for day in (1, 2, 3, 4))
@@ -97,3 +99,24 @@ def test_nothing_is_restored_that_cannot_be_recorded(ports: FakePorts) -> None:
     with pytest.raises(Unavailable):
         call(ports, TABLE, "3")
     assert ports.store.version(TABLE) == 7
+
+
+def test_the_days_of_features_that_were_built_from_other_rows_are_told_with_what_builds_them_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made, rows = (
+        FakePorts.make(tmp_path, catalog=catalog(view=limited())),
+        random_days(4, FIRST, days=2, per_day=5)["flights"],
+    )
+    for day in (FIRST, SECOND):
+        made.store.replace_partition(TABLE, day, rows.filter(day=day).drop("day"))
+        build_view(made, "flight_delay", day)
+    good = made.store.version(TABLE)
+    made.store.replace_partition(TABLE, FIRST, rows.filter(day=FIRST).drop("day").with_columns(distance=pl.lit(7)))
+    build_view(made, "flight_delay", FIRST)
+    assert call(made, TABLE, f"{good}") == 0
+    days = "2 partitions, 2013-01-01 to 2013-01-02"
+    assert capsys.readouterr().out.splitlines()[-2:] == [
+        f"features/flight_delay: {days} built from other rows; no training starts on them",
+        "the next build_features_flight_delay builds them again; clear the newest one for it to be now",
+    ]

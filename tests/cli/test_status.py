@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from io import StringIO
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,18 +13,23 @@ from typing import Any
 import polars as pl
 import pytest
 from rich.console import Console
+from rich.text import Text
 
 from pipelines.cli import status
 from pipelines.cli.hanging_lines import print_hanging
 from pipelines.cli.status_page import render_summary
+from pipelines.cli.view_page import render_view, view_facts
 from pipelines.errors import Refused, Unavailable
 from pipelines.messages.release import LiveState
 from pipelines.messages.rollout import RolloutState
 from pipelines.ports import LedgerEntry, VersionInfo
 from pipelines.spec.catalog import Catalog, read_declaration
+from pipelines.spec.features import Constraints
 from pipelines.spec.model import ModelSpec
 from pipelines.spec.partitions import PartitionCalendar
-from pipelines.testing.ports import MemoryStore, NoIncidents
+from pipelines.testing.ports import FakePorts, MemoryStore, NoIncidents
+from tests.steps.built_features import build_view
+from tests.steps.flights_by_hand import catalog, limited, random_days
 
 MODEL = read_declaration(Path(__file__).parents[2] / "include" / "models" / "flight_delay.yaml", ModelSpec)
 FIRST, SECOND = date(2013, 1, 1), date(2013, 1, 2)
@@ -454,3 +459,28 @@ def test_what_does_not_fit_a_line_goes_on_below_it_indented_more_and_loses_no_wo
     assert all(line.startswith("    ") and line[4] != " " for line in further)
     assert " ".join([first, *further]).split() == words.split()
     assert max(map(len, [first, *further])) <= width
+
+
+def test_features_that_are_stale_refused_or_not_built_are_told_with_why(tmp_path: Path) -> None:
+    days = [date(2013, 6, 3) + timedelta(number) for number in range(4)]
+    frames = random_days(4, days[0], days=4, per_day=5)
+    made = FakePorts.make(tmp_path, catalog=catalog(view=limited(distance=Constraints(minimum=1))))
+
+    def publish(day: date, distance: int) -> None:
+        rows = frames["flights"].filter(day=day).drop("day").with_columns(distance=pl.lit(distance))
+        made.store.replace_partition("validated/flights.flights", day, rows)
+
+    for day, distance in zip(days[:3], (100, -5, 100), strict=True):
+        publish(day, distance)
+        build_view(made, "flight_delay", day)
+    publish(days[0], 200)
+    publish(days[3], 100)
+    facts = view_facts(made.catalog.view("flight_delay"), made)
+    assert next(iter(facts["stale"])) == f"{days[0]}"
+    assert [*facts["refused"]] == [f"{days[1]}"]
+    assert facts["not_built"] == [f"{days[3]}"]
+    lines = [Text.from_markup(line).plain for line in render_view("flight_delay", facts)]
+    assert lines[0].startswith("  features flight_delay stale: ")
+    assert lines[0].endswith("built before validated/flights.flights changed; the next build takes them up")
+    assert lines[1].startswith(f"  features flight_delay refused: {days[1]}: distance: minimum -5 < ")
+    assert lines[2] == f"  features flight_delay validated, not built: {days[3]}"

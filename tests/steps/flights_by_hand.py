@@ -13,13 +13,24 @@ import polars as pl
 
 from pipelines.spec.catalog import Catalog, read_declaration
 from pipelines.spec.dataset import DatasetSpec
-from pipelines.spec.features import FeatureView
+from pipelines.spec.features import Constraints, FeatureView
 from pipelines.spec.model import ModelSpec
 
 NEW_YORK = "America/New_York"
 INCLUDE = Path(__file__).parents[2] / "include"
 VIEW = read_declaration(INCLUDE / "features" / "flight_delay.yaml", FeatureView)
 LEAD = timedelta(hours=2)
+
+
+def limited(**limits: Constraints) -> FeatureView:
+    """The view with these constraints and no others, which the random values below break."""
+    features = {
+        name: feature.model_copy(update={"constraints": limits.get(name, Constraints())})
+        for name, feature in VIEW.features.items()
+    }
+    return VIEW.model_copy(update={"features": features})
+
+
 WEATHER = ["temp", "dewp", "humid", "wind_speed", "wind_gust", "precip", "pressure", "visib"]
 Row = dict[str, Any]
 MOMENT = pl.Datetime("us", "UTC")

@@ -18,24 +18,15 @@ from pipelines.adapters.store.delta import DeltaStore
 from pipelines.errors import Refused
 from pipelines.messages.features import FeatureDefinitions
 from pipelines.ports import Store
-from pipelines.spec.features import Constraints, FeatureView
+from pipelines.spec.features import FeatureView
 from pipelines.steps.features.compute import compute_features
 from pipelines.store_paths import Key
 from pipelines.tables.profile import TableProfile, profile_frame
 from pipelines.testing.ports import FakePorts, MemoryStore
 from tests.steps.built_features import Built, build_view
-from tests.steps.flights_by_hand import DATASET, catalog, flight, observation, random_days, tables
-from tests.steps.flights_by_hand import VIEW as FLIGHTS_VIEW
+from tests.steps.flights_by_hand import DATASET, catalog, flight, limited, observation, random_days, tables
 
-VIEW = FLIGHTS_VIEW.model_copy(
-    update={
-        "features": {
-            name: feature.model_copy(update={"constraints": Constraints()})
-            for name, feature in FLIGHTS_VIEW.features.items()
-        }
-    }
-)
-"""Without limits, which random values break."""
+VIEW = limited()
 FIRST = date(2013, 3, 8)
 DAYS = [FIRST + timedelta(days=number) for number in range(5)]
 TABLE = "features/flight_delay"

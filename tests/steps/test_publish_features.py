@@ -14,32 +14,24 @@ import pytest
 
 from pipelines import store_paths
 from pipelines.adapters.store.delta import DeltaStore
-from pipelines.errors import Refused
+from pipelines.errors import Refused, Unavailable
 from pipelines.messages.features import FeaturesRequest, PublishFeaturesRequest
 from pipelines.messages.training import SnapshotRequest
 from pipelines.ports import Store
 from pipelines.rules.training_snapshot import judge_snapshot
 from pipelines.spec.features import Constraints
 from pipelines.steps import build_features, publish_features, take_snapshot
-from pipelines.steps.features.staleness import feature_records
+from pipelines.steps.features.staleness import feature_records, stale_days
 from pipelines.testing.ports import FakePorts, MemoryStore
 from tests.steps.built_features import Built, build_view
-from tests.steps.flights_by_hand import VIEW, catalog, flight, model, observation, random_days, tables, utc
+from tests.steps.flights_by_hand import VIEW, catalog, flight, limited, model, observation, random_days, tables, utc
 
 DAY = date(2013, 6, 3)
 DAYS = [DAY + timedelta(days=number) for number in range(3)]
 TABLE = "features/flight_delay"
 GOOD = random_days(4, DAY, days=3, per_day=30)
 BAD_TEMPERATURE = -9999.0
-LIMITS = {"temp": Constraints(minimum=-100)}
-LIMITED = VIEW.model_copy(
-    update={
-        "features": {
-            name: feature.model_copy(update={"constraints": LIMITS.get(name, Constraints())})
-            for name, feature in VIEW.features.items()
-        }
-    }
-)
+LIMITED = limited(temp=Constraints(minimum=-100))
 
 
 def bad(*days: date) -> dict[str, pl.DataFrame]:
@@ -231,3 +223,60 @@ def test_many_builds_of_good_and_bad_deliveries_at_once_end_with_the_last_delive
         arrive(ports_of(tmp_path, expected), GOOD, day)
     assert {day: content(store, day) for day in DAYS} == {day: content(expected, day) for day in DAYS}
     assert staged_files(store) == []
+
+
+@pytest.mark.parametrize("source", ["flights", "weather", "planes"])
+def test_days_built_before_a_validated_table_was_restored_are_stale_and_built_again(
+    tmp_path: Path, source: str
+) -> None:
+    ports, table = ports_of(tmp_path, DeltaStore(str(tmp_path / "store"))), f"validated/flights.{source}"
+    for day in DAYS:
+        arrive(ports, GOOD, day)
+    right, good = {day: content(ports.store, day) for day in DAYS}, ports.store.version(table)
+    changes = {"flights": "dep_delay", "weather": "temp", "planes": "seats"}
+    corrupted = GOOD | {source: GOOD[source].with_columns(pl.col(changes[source]) + 1)}
+    arrive(ports, corrupted, DAYS[0])
+    assert {day: content(ports.store, day) for day in DAYS} != right
+    assert stale(ports) == {}
+    assert good is not None
+    ports.store.restore(table, good)
+    assert {table} == {name for tables in stale(ports).values() for name in tables}
+    assert DAYS[0] in stale(ports)
+    with pytest.raises(Unavailable, match="were built from validated tables that were replaced since"):
+        take_snapshot.run(SnapshotRequest(model="flight_delay", as_of=utc("2013-06-08 04:00")), ports)
+    build_view(ports, "flight_delay", DAYS[2])
+    assert stale(ports) == {}
+    assert {day: content(ports.store, day) for day in DAYS} == right
+
+
+def test_a_day_that_a_restore_takes_away_goes_from_the_features_too(tmp_path: Path) -> None:
+    ports = ports_of(tmp_path)
+    arrive(ports, GOOD, DAYS[0])
+    before = ports.store.version("validated/flights.flights")
+    arrive(ports, GOOD, DAYS[1])
+    assert before is not None
+    ports.store.restore("validated/flights.flights", before)
+    assert [*stale(ports)] == [DAYS[1]]
+    build_view(ports, "flight_delay", DAYS[0])
+    assert (ports.store.days(TABLE), stale(ports)) == ([DAYS[0]], {})
+
+
+def test_a_late_day_makes_the_days_that_read_it_stale_until_it_is_built(tmp_path: Path) -> None:
+    ports = ports_of(tmp_path)
+    for day in (DAYS[0], DAYS[2]):
+        arrive(ports, GOOD, day)
+    publish(ports.store, GOOD, DAYS[1])
+    assert [*stale(ports)] == [DAYS[2]]
+    build_view(ports, "flight_delay", DAYS[1])
+    assert stale(ports) == {}
+
+
+def test_rows_written_without_a_record_are_not_known_to_be_stale(tmp_path: Path) -> None:
+    ports = ports_of(tmp_path)
+    publish(ports.store, GOOD, DAY)
+    ports.store.replace_partition(TABLE, DAY, GOOD["flights"].filter(day=DAY).select(VIEW.key))
+    assert stale(ports) == {}
+
+
+def stale(ports: FakePorts) -> dict[date, list[str]]:
+    return stale_days(ports.store, LIMITED, ports.catalog.dataset("flights"))

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import date
 
 from pipelines import store_paths
 from pipelines.messages.features import FeatureRecord
 from pipelines.ports import Store
+from pipelines.spec.dataset import DatasetSpec
 from pipelines.spec.features import FeatureView
-from pipelines.steps.features.inputs import Versions, ViewInputs
-from pipelines.steps.features.source_days import sources_of
+from pipelines.steps.features.inputs import Versions
+from pipelines.steps.features.source_days import days_read, sources_of
 
 TableVersions = Mapping[str, int | None]
 """Validated table to its version; None: there was no such table."""
@@ -19,11 +20,6 @@ TableVersions = Mapping[str, int | None]
 def table_versions(view: FeatureView, versions: Versions) -> dict[str, int | None]:
     """The versions of sources by the names of their tables."""
     return {store_paths.validated(view.dataset, source): version for source, version in versions.items()}
-
-
-def source_versions(view: FeatureView, versions: TableVersions) -> Versions:
-    """The versions of tables by the sources of the view; a source that was not read then has none."""
-    return {source: versions.get(store_paths.validated(view.dataset, source)) for source in sources_of(view)}
 
 
 def feature_records(store: Store, table: str, version: int | None = None) -> dict[date, FeatureRecord]:
@@ -47,9 +43,25 @@ def is_older(versions: TableVersions, others: TableVersions, store: Store) -> bo
     return False
 
 
-def outdated_days(view: FeatureView, inputs: ViewInputs, built: Iterable[tuple[date, TableVersions]]) -> list[date]:
-    """Those days, built from these versions, that read something which was replaced since, ascending."""
-    groups: dict[tuple[tuple[str, int | None], ...], list[date]] = {}
-    for day, versions in built:
-        groups.setdefault(tuple(sorted(source_versions(view, versions).items())), []).append(day)
-    return sorted(day for versions, days in groups.items() for day in inputs.days_changed_since(dict(versions), days))
+def stale_days(store: Store, view: FeatureView, dataset: DatasetSpec) -> dict[date, list[str]]:
+    """Days built from what was replaced since, each with the validated tables that were, ascending.
+
+    Rows of before 0.2.0 name no inputs, and are not known to be stale.
+    """
+    zone = dataset.partition.timezone
+    stale: dict[date, list[str]] = {}
+    records = sorted(feature_records(store, store_paths.features(view.view)).items())
+    for source in sources_of(view):
+        table = store_paths.validated(view.dataset, source)
+        written = {date.fromisoformat(key): commit.version for key, commit in store.partition_records(table).items()}
+        newest, present = store.version(table) or 0, set(store.days(table))
+        for day, record in records:
+            read = record.inputs.get(table)
+            if read is not None and read > newest:
+                read = None  # the table was made anew since
+            replaced = {other for other, version in written.items() if read is None or version > read}
+            if replaced and replaced.intersection(
+                [*days_read(view, source, day, present, zone), *days_read(view, source, day, written, zone)]
+            ):
+                stale.setdefault(day, []).append(table)
+    return dict(sorted(stale.items()))
