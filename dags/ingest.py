@@ -18,9 +18,9 @@ begins when the {noun} is over ({spec.partition.timezone}); files are due {due} 
 
 1. **wait_for_partition** waits (deferred, without a worker) for the manifest of every source, at most
    {wait} after the files are due.
-2. **ingest_partition** checks digests, columns, types, categories and keys. If the {noun} violates its contract, the
-   task fails and lists every violation; nothing of it is used, and other {noun}s are not affected. Have the source
-   corrected; `{spec.dataset}__arrive` ingests the new delivery, or *Clear* the task.
+2. **ingest_partition** reads tables of databases, and checks digests, columns, types, categories and keys. If the
+   {noun} violates its contract, the task fails and lists every violation; nothing of it is used, and other {noun}s are
+   not affected. Have the source corrected; `{spec.dataset}__arrive` ingests the new delivery, or *Clear* the task.
 
 Backfill any range in any order (*Trigger → Backfill*, or `airflow backfill create --dag-id {spec.dataset}__ingest
 --from-date 2013-01-01 --to-date 2013-01-31`); ingesting a {noun} twice gives the same tables.

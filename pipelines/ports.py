@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol
@@ -15,6 +15,7 @@ from pipelines.messages.release import LiveState
 from pipelines.messages.rollout import ArmCounts, RolloutState
 from pipelines.settings import Settings
 from pipelines.spec.catalog import Catalog
+from pipelines.spec.sql_table import SqlTable, TableColumns, Window
 from pipelines.store_paths import Key
 
 if TYPE_CHECKING:
@@ -357,6 +358,17 @@ class Notifier(Protocol):
     def send(self, notice: Notice) -> None: ...
 
 
+class SourceDatabase(Protocol):
+    """Only reads. ``Refused`` for a missing table, column or time; no message has a secret or a value of a row."""
+
+    def columns(self, table: SqlTable) -> list[str]: ...
+    def read(self, table: SqlTable, columns: TableColumns, window: Window | None) -> Iterator[Sequence[Sequence[Any]]]:
+        """Portions of rows of one moment, with the values of ``columns``; of a window at least the rows in it."""
+        ...
+
+    def statement(self, table: SqlTable, columns: TableColumns, window: Window | None) -> str: ...
+
+
 class Ports(Protocol):
     """All outside services of a step, passed to it by its caller; each port is opened when first used."""
 
@@ -379,6 +391,8 @@ class Ports(Protocol):
     def notifier(self, channel: str) -> Notifier:
         """The declared channel of this name."""
         ...
+
+    def database(self, connection: str) -> SourceDatabase: ...
 
     def target(self, model: str) -> DeploymentTarget:
         """The declared deployment target of this model."""

@@ -24,18 +24,19 @@ from pipelines.messages import (
 )
 from pipelines.messages.message import Message
 from pipelines.mlflow_client import PASSWORD_FILES
-from pipelines.ports import DeploymentTarget, Incidents, Ledger, Notifier, Ports, Registry, Store
+from pipelines.ports import DeploymentTarget, Incidents, Ledger, Notifier, Ports, Registry, SourceDatabase, Store
 from pipelines.rollout import analysis
 from pipelines.rules.pod_privileges import check_host_access
 from pipelines.settings import Settings
 from pipelines.spec.catalog import Catalog
 
 if TYPE_CHECKING:
+    from pipelines.adapters.connection import ConnectionFields
     from pipelines.adapters.gateway.rollouts import GatewayRollouts
-    from pipelines.adapters.notifier.channels import ChannelAddress
     from pipelines.adapters.sagemaker.clients import AwsClients
 
 STEPS: dict[str, type[Message]] = {
+    "extract_partition": ingestion.ExtractRequest,
     "ingest_partition": ingestion.IngestRequest,
     "audit_partition": validation.ValidateRequest,
     "publish_partition": validation.PublishRequest,
@@ -76,8 +77,8 @@ class RealPorts:
     """Ports of one installation; an adapter is imported and opened when first used.
 
     ``store_options`` returns the store's current storage options; ``sagemaker`` opens AWS clients by the id of an
-    Airflow connection, ``kubernetes`` a cluster's client, ``connections`` reads a channel's address. None: the
-    environment configures them.
+    Airflow connection, ``kubernetes`` a cluster's client, ``connections`` reads the fields of an Airflow
+    connection. None: the environment configures them.
     """
 
     def __init__(
@@ -87,7 +88,7 @@ class RealPorts:
         *,
         sagemaker: Callable[[str | None], AwsClients] | None = None,
         kubernetes: Callable[[str | None], Any] | None = None,
-        connections: Callable[[str], ChannelAddress] | None = None,
+        connections: Callable[[str], ConnectionFields] | None = None,
     ) -> None:
         self.settings, self._store_options = settings, store_options
         self._connections = connections
@@ -139,6 +140,13 @@ class RealPorts:
         from pipelines.adapters.notifier.channels import open_notifier
 
         return open_notifier(self.catalog.alerts.channels[channel], self.settings.home, self._connections)
+
+    def database(self, connection: str) -> SourceDatabase:
+        from pipelines.adapters.source_database import SqlDatabase
+
+        if self._connections is None:
+            raise Refused(f"connection {connection!r} can be read by Airflow's processes alone")
+        return SqlDatabase(self._connections(connection))
 
     @cached_property
     def endpoint(self) -> GatewayRollouts:
@@ -201,7 +209,7 @@ def open_ports(
     *,
     sagemaker: Callable[[str | None], AwsClients] | None = None,
     kubernetes: Callable[[str | None], Any] | None = None,
-    connections: Callable[[str], ChannelAddress] | None = None,
+    connections: Callable[[str], ConnectionFields] | None = None,
 ) -> RealPorts:
     """Ports of the installation that the environment describes."""
     return RealPorts(

@@ -1,23 +1,24 @@
-"""`airworthy deliver <dataset> <source> <partition> FILE…` lands files and their manifest, as sources do."""
+"""`airworthy deliver <dataset> <source> <partition> FILE…` lands files and their manifest, as sources do.
+
+A source of a database needs no file: its table is read for the partition, again if it was read before.
+"""
 
 from __future__ import annotations
 
 import argparse
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pipelines import store_paths
 from pipelines.cli.dataset_page import span_text
 from pipelines.cli.dataset_status import delivered_partitions
 from pipelines.cli.names import dataset_of, source_of
 from pipelines.errors import Refused
-from pipelines.messages.delivery import DeliveryManifest, LandedFile
+from pipelines.messages.ingestion import ExtractRequest
 from pipelines.ports import Ports, Store
 from pipelines.spec.dataset import DatasetSpec
 from pipelines.spec.source import SourceSpec
-from pipelines.store_paths import MANIFEST
+from pipelines.steps.ingestion.written_delivery import write_delivery
 
 
 def add_parser(subparsers: Any) -> None:
@@ -41,7 +42,11 @@ def run(options: argparse.Namespace, ports: Ports) -> int:
     spec = dataset_of(options.dataset, ports)
     source = source_of(spec, options.source)
     earlier = delivered_partitions(spec, options.source, ports.store)
-    if options.split:
+    if source.sql is not None:
+        if options.split or len(options.items) > 1:
+            raise Refused(f"{options.source} is read from a database; name one partition, and no file")
+        counts = _extract(spec, options.source, options.items[0], ports)
+    elif options.split:
         if len(options.items) != 1:
             raise Refused("--split takes one file, and no partition: each row says its own")
         counts = split_and_deliver(spec, options.source, Path(options.items[0]), ports.store)
@@ -52,34 +57,12 @@ def run(options: argparse.Namespace, ports: Ports) -> int:
                 f"no file was named for {partition}; write `deliver {spec.dataset} {options.source} {partition} FILE`"
             )
         contents = {Path(path).name: _read(Path(path)) for path in paths}
-        manifest = deliver(spec, options.source, partition, _counted(contents, source), ports.store)
+        manifest = write_delivery(spec, options.source, partition, _counted(contents, source), ports.store)
         counts = {partition: manifest.rows}
     print(f"landed {len(counts)} partition(s) of {options.source} with {sum(counts.values()):,} rows")
     if replaced := sorted(earlier & set(counts)):
         print(f"{len(replaced)} of them replaced what was delivered before: {span_text(replaced)}")
     return 0
-
-
-def deliver(
-    spec: DatasetSpec, source: str, partition: str, files: Mapping[str, tuple[bytes, int]], store: Store
-) -> DeliveryManifest:
-    """Land files, name to content and number of rows, for one partition; returns the manifest written.
-
-    Deletes an earlier manifest first, so that no manifest ever lies beside a file that it does not describe. Raises
-    ``Refused`` for a partition that the dataset does not have.
-    """
-    key = spec.partition_calendar.require(partition, spec.dataset).key
-    landed = [
-        LandedFile(name=name, rows=rows, sha256=hashlib.sha256(content).hexdigest())
-        for name, (content, rows) in sorted(files.items())
-    ]
-    manifest = DeliveryManifest(dataset=spec.dataset, source=source, partition=key, files=landed)
-    store.delete(store_paths.landing(spec.dataset, source, key, MANIFEST))
-    for name, (content, _) in files.items():
-        store.put(store_paths.landing(spec.dataset, source, key, name), content)
-    content = manifest.model_dump_json(by_alias=True).encode()
-    store.put(store_paths.landing(spec.dataset, source, key, MANIFEST), content)
-    return manifest
 
 
 def split_and_deliver(spec: DatasetSpec, name: str, path: Path, store: Store) -> dict[str, int]:
@@ -96,9 +79,16 @@ def split_and_deliver(spec: DatasetSpec, name: str, path: Path, store: Store) ->
     if faults or split_faults:
         raise Refused(f"{path} cannot be split; nothing was landed", [*faults, *split_faults])
     return {
-        key: deliver(spec, name, key, {landed_name: (part.content, part.rows)}, store).rows
+        key: write_delivery(spec, name, key, {landed_name: (part.content, part.rows)}, store).rows
         for key, part in parts.items()
     }
+
+
+def _extract(spec: DatasetSpec, source: str, partition: str, ports: Ports) -> dict[str, int]:
+    from pipelines.steps import extract_partition
+
+    request = ExtractRequest(dataset=spec.dataset, partition=partition, sources=[source])
+    return {partition: extract_partition.run(request, ports).rows[source]}
 
 
 def _counted(contents: Mapping[str, bytes], source: SourceSpec) -> dict[str, tuple[bytes, int]]:

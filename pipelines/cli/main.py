@@ -11,6 +11,7 @@ from importlib.metadata import version
 from io import TextIOWrapper
 from typing import Any
 
+from pipelines.cli.airflow_connections import read_connection
 from pipelines.cli.terminal_text import visible
 from pipelines.errors import EXIT_UNAVAILABLE, AirworthyError
 from pipelines.settings import git_revision, let_waiting_threads_sleep
@@ -97,7 +98,7 @@ def main(arguments: list[str] | None = None) -> int:
             stream.reconfigure(errors="replace")  # a sign that the terminal cannot show costs no output
     options = parser().parse_args(arguments)
     try:
-        status: int = options.run(options, open_ports())
+        status: int = options.run(options, open_ports(connections=read_connection))
         sys.stdout.flush()
         return status
     except AirworthyError as error:

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines import store_paths
 from pipelines.cli import arguments
-from pipelines.cli.deliver import deliver
 from pipelines.demo.planted import UnitChange
 from pipelines.errors import Refused, unknown_name
 from pipelines.messages.delivery import DeliveryManifest
 from pipelines.ports import Ports, Store
 from pipelines.spec.dataset import DatasetSpec
+from pipelines.steps.ingestion.written_delivery import write_delivery
 from pipelines.store_paths import MANIFEST
 
 if TYPE_CHECKING:
@@ -113,4 +113,4 @@ def _land_daily(
 
 def _deliver(spec: DatasetSpec, name: str, day: date, rows: pl.DataFrame, store: Store) -> DeliveryManifest:
     content = rows.write_csv(None).encode()
-    return deliver(spec, name, f"{day}", {spec.sources[name].files.name: (content, rows.height)}, store)
+    return write_delivery(spec, name, f"{day}", {spec.sources[name].files.name: (content, rows.height)}, store)

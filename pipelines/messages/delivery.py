@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 
 from pydantic import AliasChoices, Field, field_validator
 
@@ -21,6 +22,18 @@ class LandedFile(Message):
         return digest.strip().lower().removeprefix("sha256:")
 
 
+class Extraction(Message):
+    """How the rows of a delivery were read from a database: by which statement, when, and of which time."""
+
+    connection: str
+    """Id of the Airflow connection; its address and its secrets are in no record."""
+    statement: str
+    at: datetime
+    begin: datetime | None = None
+    """Of the window, inclusive; None: the table was read whole."""
+    end: datetime | None = None
+
+
 class DeliveryManifest(Message):
     """``landing/<dataset>/<source>/<partition>/_manifest.json``, written last: what was delivered there.
 
@@ -32,6 +45,8 @@ class DeliveryManifest(Message):
     source: str
     partition: str = Field(validation_alias=AliasChoices("partition", "day"))
     files: list[LandedFile]
+    extraction: Extraction | None = None
+    """None: the source delivered the files itself."""
 
     @property
     def rows(self) -> int:

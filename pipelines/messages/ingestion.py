@@ -1,4 +1,4 @@
-"""Request and result of ingesting one partition, source by source."""
+"""Requests and results of extracting and of ingesting one partition, source by source."""
 
 from __future__ import annotations
 
@@ -9,6 +9,21 @@ class IngestRequest(Message):
     dataset: str
     partition: str
     """Its key."""
+
+
+class ExtractRequest(Message):
+    dataset: str
+    partition: str
+    """Its key."""
+    sources: list[str] | None = None
+    """Read these again, also if the partition was delivered; None: each that was not."""
+
+
+class ExtractResult(Message):
+    dataset: str
+    partition: str
+    rows: dict[str, int]
+    """Of each source that was read now."""
 
 
 class SourceIngest(Message):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
@@ -11,7 +12,7 @@ from pipelines.spec.declared import DeclarationBlock, Identifier
 from pipelines.spec.fault_text import FieldFaults
 from pipelines.spec.known_time import KnownTime
 from pipelines.spec.partitioning import Partitioning
-from pipelines.spec.partitions import PartitionCalendar
+from pipelines.spec.partitions import Partition, PartitionCalendar
 from pipelines.spec.personal_names import may_be_personal
 from pipelines.spec.runner import StageRunner
 from pipelines.spec.source import SourceSpec
@@ -67,7 +68,17 @@ class DatasetSpec(DeclarationBlock):
                 ways = " or ".join(f"`event_time: {column}`" for column in times)
                 way_on = f"write {ways}, or `event_time: none` if rows of any time may land"
                 faults.append((f"sources.{name}", f"{', '.join(times)} are times; {way_on}"))
-        if faults and self.partition.every != "once":
+            elif source.sql is not None and source.cadence == "partition" and source.window is None:
+                way_on = (
+                    "name the time by which a partition is read, as in `window: updated_at`, or `cadence: reference`"
+                )
+                faults.append((f"sources.{name}.sql", way_on))
+        if self.partition.every == "once":
+            windows = [name for name, source in self.sources.items() if source.sql and source.sql.window]
+            faults = [
+                (f"sources.{name}.sql.window", "a table without dates is read whole; remove it") for name in windows
+            ]
+        if faults:
             raise FieldFaults(faults)
         return self
 
@@ -99,6 +110,18 @@ class DatasetSpec(DeclarationBlock):
             for column, contract in source.columns.items()
             if "pii" not in contract.model_fields_set and may_be_personal(column)
         ]
+
+    def window_of(self, source: str) -> str | None:
+        """Column by which a partition of a database's table is read; None: it is read whole, or is no such table."""
+        return None if self.partition.every == "once" else self.sources[source].window
+
+    def complete_at(self, partition: Partition) -> datetime | None:
+        """When a database has all rows of a partition; None: a table without dates is never awaited."""
+        return None if self.partition.every == "once" else partition.end + self.partition.due
+
+    def extracted(self) -> list[str]:
+        """Sources that are read from a database."""
+        return [name for name, source in self.sources.items() if source.sql is not None]
 
     def daily(self) -> list[str]:
         return [name for name, source in self.sources.items() if source.cadence == "partition"]

@@ -7,7 +7,15 @@ import json
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, PlainSerializer, PlainValidator, field_validator, model_validator
+from pydantic import (
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    field_validator,
+    model_validator,
+)
 
 from pipelines.spec.column import ColumnSpec
 from pipelines.spec.declared import DeclarationBlock, Identifier
@@ -15,7 +23,8 @@ from pipelines.spec.event_time import TIME_TYPES, EventTime
 from pipelines.spec.fault_text import FieldFaults
 from pipelines.spec.known_time import DeclaredKnownTime, KnownTime
 from pipelines.spec.partitions import PartitionCalendar
-from pipelines.spec.source_files import DeclaredFiles
+from pipelines.spec.source_files import FOLDER, DeclaredFiles
+from pipelines.spec.sql_table import EXTRACT_FILE, SqlTable
 
 OWN_DAY_COLUMN = "source_day"
 """Column of the tables that holds a source's own column ``day``: the partition's column has that name."""
@@ -45,14 +54,23 @@ def _written_event_time(value: EventTime | str | None) -> str | None:
     return None if value is None else str(value)
 
 
+def _files_or_sql(schema: dict[str, Any]) -> None:
+    schema["required"].remove("files")
+    schema["oneOf"] = [{"required": ["files"]}, {"required": ["sql"]}]
+
+
 class SourceSpec(DeclarationBlock):
-    """One source system's files.
+    """One source system's files, or its table in a database.
 
     ``cadence: partition`` delivers once for each partition; ``cadence: reference`` delivers a whole copy now and then,
     and a partition uses the newest copy delivered for it or before.
     """
 
+    model_config = ConfigDict(json_schema_extra=_files_or_sql)
+
     files: DeclaredFiles
+    """Needed unless the rows come from ``sql``: they are then written into files of our own."""
+    sql: SqlTable | None = None
     cadence: Literal["partition", "reference"] = "partition"
     key: Annotated[Literal["row"] | list[str], BeforeValidator(_read_key)]
     event_time: Annotated[
@@ -75,6 +93,16 @@ class SourceSpec(DeclarationBlock):
     """Whether a delivery may have no rows."""
     minimum_rows: int = Field(default=1, ge=1)
     """A delivery with fewer rows is refused, unless it is empty and that is allowed."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def write_extracts_as_files(cls, declared: Any) -> Any:
+        """Rows that were read from a database lie in the landing folder like those of any other source."""
+        if not isinstance(declared, dict) or declared.get("sql") is None:
+            return declared
+        if "files" in declared:
+            raise FieldFaults([("files", "a source has `files` or `sql`, and not both; remove one")])
+        return {**declared, "files": f"{FOLDER}{EXTRACT_FILE}"}
 
     @model_validator(mode="after")
     def check_key_is_declared(self) -> Self:
@@ -99,7 +127,7 @@ class SourceSpec(DeclarationBlock):
     def check_times(self) -> Self:
         types = {name: column.type for name, column in self.columns.items()}
         nullable = {name: column.nullable for name, column in self.columns.items()}
-        faults = self._known_column_faults()
+        faults = [*self._known_column_faults(), *(("sql.window", fault) for fault in self._window_faults())]
         if isinstance(self.event_time, EventTime):
             if self.cadence == "reference":
                 faults.append(("event_time", "a reference copy holds rows of any time; remove it"))
@@ -155,6 +183,13 @@ class SourceSpec(DeclarationBlock):
         return EventTime(candidates[0]) if len(candidates) == 1 else None
 
     @property
+    def window(self) -> str | None:
+        """Column by which a partition is read from a database; None: rows have none, or it is no table."""
+        if self.sql is None or self.cadence == "reference":
+            return None
+        return self.sql.window or (self.row_time.column if self.row_time is not None else None)
+
+    @property
     def may_land_no_file(self) -> bool:
         """Whether a delivery without a file is one without rows: its files are any number, and it may be empty."""
         return self.empty == "allowed" and "*" in self.files.name
@@ -192,6 +227,25 @@ class SourceSpec(DeclarationBlock):
         """Columns that may be the time of a row: of the key, or else of all; without those that may be null."""
         times = [name for name, column in self.columns.items() if column.type in TIME_TYPES and not column.nullable]
         return [name for name in times if name in self.key_columns] or times
+
+    def _window_faults(self) -> list[str]:
+        if self.sql is None or self.cadence == "reference":
+            return ["a reference copy is read whole; remove it"] if self.sql and self.sql.window else []
+        if self.window is None:
+            return []
+        if self.sql.window is None and self.row_time is not None and self.row_time.minutes:
+            return [
+                f"no database finds rows by {self.row_time}; write the sum as a column of `query`, or name a window"
+            ]
+        column = self.columns.get(self.window)
+        if column is None:
+            return [f"{self.window!r} is no column of the source; declare it"]
+        faults = []
+        if column.type not in TIME_TYPES:
+            faults.append(f"{self.window!r} is {column.type}; it must be a timestamp or a date")
+        if column.nullable:
+            faults.append(f"{self.window!r} may be null, and such a row is of no partition; remove `or null`")
+        return faults
 
     def _known_column_faults(self) -> list[tuple[str, str]]:
         listed = [(place, name) for place in self.known_columns for name in _listed(place)]

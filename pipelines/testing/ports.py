@@ -240,12 +240,16 @@ class FakePorts:
     incidents: Any = field(default_factory=NoIncidents)
     """A test of incidents sets it to the real one, on a file of its own."""
     notifiers: dict[str, Any] = field(default_factory=dict)
-    """``Notifier`` by channel."""
+    """``Notifier`` by channel; ``SourceDatabase`` by connection:"""
+    databases: dict[str, Any] = field(default_factory=dict)
     targets: dict[str, Any] = field(default_factory=dict)
     """``DeploymentTarget`` by model; a model without one is served by ``endpoint``."""
 
     def target(self, model: str) -> Any:
         return self.targets.get(model, self.endpoint)
+
+    def database(self, connection: str) -> Any:
+        return self.databases[connection]
 
     def notifier(self, channel: str) -> Any:
         return self.notifiers[channel]

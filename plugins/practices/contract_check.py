@@ -7,7 +7,7 @@ from typing import Any
 from airflow.sdk import Context
 
 from pipelines.errors import Refused
-from pipelines.messages.ingestion import IngestRequest, IngestResult
+from pipelines.messages.ingestion import ExtractRequest, ExtractResult, IngestRequest, IngestResult
 from pipelines.rules.contract_check import judge_contract
 from pipelines.spec.runner import StageRunner
 from pipelines.verdict import Verdict
@@ -33,8 +33,10 @@ class ContractCheck(DatasetPractice):
         spec = ports.catalog.dataset(self.dataset)
         partition = partition_of(self.partition, spec, context)
         key, subject = partition.key, f"the delivery of {self.dataset} for {partition}"
+        refusal = self.extract(ExtractRequest(dataset=self.dataset, partition=key)) if spec.extracted() else None
         with receipts.write_receipt(ports.store, spec, key):
-            result, verdict = self.ingest(IngestRequest(dataset=self.dataset, partition=key), spec.runner)
+            request = IngestRequest(dataset=self.dataset, partition=key)
+            result, verdict = (None, refusal) if refusal else self.ingest(request, spec.runner)
             sources = {
                 source.source: {"partition": source.landed, "version": source.version, "sha256": source.sha256}
                 for source in (result.sources if result else [])
@@ -42,6 +44,18 @@ class ContractCheck(DatasetPractice):
             record_partition(verdict, key, context, subject=subject, name=self.dataset, sources=sources)
         add_partition_key(context, asset(self.dataset, "ingested"), key)
         return result.model_dump(mode="json", by_alias=True) if result else {}
+
+    @staticmethod
+    def extract(request: ExtractRequest) -> Verdict | None:
+        """Land what the databases hold; None, or the FAIL of tables that cannot be read as declared.
+
+        It runs in the task's own process: a pod of a step has no connection of Airflow.
+        """
+        try:
+            step_runner.run_step("extract_partition", request, ExtractResult, runner=StageRunner(on="process"))
+        except Refused as error:
+            return Verdict.of("contract_check", failures=error.reasons or [error.subject])
+        return None
 
     @staticmethod
     def ingest(request: IngestRequest, runner: StageRunner) -> tuple[IngestResult | None, Verdict]:

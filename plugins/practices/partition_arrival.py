@@ -19,7 +19,7 @@ OUTAGE = timedelta(minutes=15)
 
 
 class PartitionArrival(BaseOperator):
-    """Wait until each source's manifest of the partition is in the landing folder.
+    """Wait until each source's manifest of the partition is in the landing folder, and each database has its rows.
 
     Defers, without a worker, until ``partition.wait`` after the time at which the files are due, also while the
     store does not answer; then (at once for a past partition) raises ``Unavailable`` with the missing sources.
@@ -59,7 +59,7 @@ class PartitionArrival(BaseOperator):
                 raise
             self.log.warning("the store is asked again until %s: %s", until, error)
             arrived = {}
-        verdict = judge_arrival([*spec.daily(), *spec.reference()], arrived)
+        verdict = judge_arrival(deliveries.awaited_sources(spec, partition, ports.clock()), arrived)
         if verdict.passed:
             return {source: sum(file.rows for file in manifest.files) for source, manifest in arrived.items()}
         if ports.clock() < until:

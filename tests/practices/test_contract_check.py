@@ -8,7 +8,9 @@ import pytest
 
 from pipelines import store_paths
 from pipelines.errors import Refused, Unavailable
-from pipelines.messages.ingestion import IngestRequest, IngestResult, SourceIngest
+from pipelines.messages.ingestion import ExtractRequest, ExtractResult, IngestRequest, IngestResult, SourceIngest
+from pipelines.spec.sql_table import SqlTable
+from practices._arrivals import receipts
 from practices._operators.defaults import asset
 from practices.contract_check import ContractCheck
 from tests.practices.landing import DAY, dataset, deliver
@@ -116,3 +118,33 @@ def test_one_day_refused_leaves_another_alone(landed: PracticeHarness) -> None:
     with pytest.raises(Refused):
         check(landed)
     assert check(landed, partition_key=f"{other}")[1] == {"2013-01-06"}
+
+
+def with_a_table(landed: PracticeHarness) -> None:
+    spec = landed.catalog.datasets["flights"]
+    table = spec.sources["weather"].model_copy(update={"sql": SqlTable(connection="warehouse", table="weather")})
+    landed.catalog.datasets["flights"] = spec.model_copy(update={"sources": {**spec.sources, "weather": table}})
+
+
+def test_tables_are_landed_before_the_receipt_of_the_delivery_is_written(landed: PracticeHarness) -> None:
+    def extract(request: ExtractRequest) -> ExtractResult:
+        deliver(landed.store, DAY, sources={"weather": 73})
+        return ExtractResult(dataset=request.dataset, partition=request.partition, rows={"weather": 73})
+
+    with_a_table(landed)
+    landed.answers["extract_partition"] = extract
+    check(landed)
+    assert [type(request).__name__ for request in landed.asked] == ["ExtractRequest", "IngestRequest"]
+    assert receipts.has_valid_receipt(landed.store, landed.catalog.datasets["flights"], f"{DAY}")
+
+
+def test_a_table_that_cannot_be_read_is_a_refused_delivery_on_the_ledger(landed: PracticeHarness) -> None:
+    def refuse(request: ExtractRequest) -> ExtractResult:
+        raise Refused("the day cannot be read", ["weather: column 'temp' is missing"])
+
+    with_a_table(landed)
+    landed.answers["extract_partition"] = refuse
+    with pytest.raises(Refused, match="'temp' is missing"):
+        check(landed)
+    [(_, details)] = landed.lines("data_verdict")
+    assert (details["outcome"], details["reasons"]) == ("fail", ["weather: column 'temp' is missing"])

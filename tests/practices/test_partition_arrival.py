@@ -13,6 +13,7 @@ from airflow.triggers.base import BaseTrigger
 from pipelines import store_paths
 from pipelines.errors import Refused, Unavailable
 from pipelines.messages.delivery import RawReceipt
+from pipelines.spec.sql_table import SqlTable
 from pipelines.testing.ports import FixedClock
 from practices._arrivals import deliveries, receipts
 from practices._arrivals import trigger as arrival_trigger
@@ -281,7 +282,7 @@ def test_what_was_ingested_has_arrived_although_its_landed_files_are_gone(harnes
     ingest_receipt(store, "weather", DAY, 72)
     ingest_receipt(store, "planes", date(2013, 1, 3), 3322)
     assert arrival(harness) == {"flights": 900, "weather": 72, "planes": 3322}
-    assert deliveries.has_landed(store, harness.catalog.dataset("flights"), f"{DAY}")
+    assert deliveries.has_landed(store, harness.catalog.dataset("flights"), f"{DAY}", WAIT_IS_OVER)
 
 
 def test_a_late_day_is_found_when_the_only_reference_copy_is_gone(harness: PracticeHarness, store: Any) -> None:
@@ -320,3 +321,45 @@ def test_a_store_that_is_away_is_waited_for_a_quarter_of_an_hour_when_the_day_is
         task.resume(context, {"arrived": False})
     store.down = False
     assert task.resume(context, {"arrived": True})["flights"] == 900
+
+
+def with_tables(harness: PracticeHarness, *names: str) -> Any:
+    """The same dataset, of which these sources are tables of a database."""
+    spec = harness.catalog.datasets["flights"]
+    sources = {
+        name: source.model_copy(update={"sql": SqlTable(connection="warehouse", table=name)})
+        if name in names
+        else source
+        for name, source in spec.sources.items()
+    }
+    harness.catalog.datasets["flights"] = spec.model_copy(update={"sources": sources})
+    return harness.catalog.datasets["flights"]
+
+
+def test_a_database_is_awaited_until_its_rows_are_complete_and_needs_no_delivery(
+    harness: PracticeHarness, store: Any
+) -> None:
+    spec = with_tables(harness, "weather", "planes")
+    deliver(store, DAY, sources={"flights": 900})
+    complete = spec.complete_at(spec.partition_calendar.require(f"{DAY}", "flights"))
+    assert complete == WAIT_IS_OVER - timedelta(minutes=45)
+    harness.clock.at = complete - timedelta(seconds=1)
+    with pytest.raises(TaskDeferred):
+        arrival(harness)
+    assert not deliveries.has_landed(store, spec, f"{DAY}", harness.clock())
+    harness.clock.at = complete
+    assert arrival(harness) == {"flights": 900}
+    assert deliveries.has_landed(store, spec, f"{DAY}", complete)
+
+
+def test_a_late_file_is_taken_with_its_tables_and_a_table_read_again_by_itself(
+    harness: PracticeHarness, store: Any
+) -> None:
+    spec = with_tables(harness, "weather", "planes")
+    deliver(store, DAY, sources={"flights": 900})
+    assert set(deliveries.late_partitions(store, spec, WAIT_IS_OVER)) == {f"{DAY}"}
+    spec = with_tables(harness, "flights", "weather", "planes")
+    store.delete(store_paths.landing("flights", "flights", DAY, "_manifest.json"))
+    assert deliveries.late_partitions(store, spec, WAIT_IS_OVER) == {}
+    deliver(store, DAY, sources={"weather": 72})
+    assert set(deliveries.late_partitions(store, spec, WAIT_IS_OVER)) == {f"{DAY}"}

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from typing import Any
 from urllib.parse import quote, urlencode
 
-from pydantic import BaseModel, ConfigDict, SecretStr
-
+from pipelines.adapters.connection import ConnectionFields
 from pipelines.errors import Refused, Unavailable
 from pipelines.messages.incident import Notice
 
@@ -22,23 +20,13 @@ NEEDED: Mapping[str, tuple[str, ...]] = {
 """What a connection needs for each kind; ``from`` and ``to`` are in its extra."""
 
 
-class ChannelAddress(BaseModel):
+class ChannelAddress(ConnectionFields):
     """Where a channel is and how one logs in, as an Airflow connection has it.
 
     ``slack``: the password is the path of its webhook, ``T…/B…/…``. ``pagerduty``: the password is the integration key.
     ``email``: host, port, login and password of the mail server, extra ``from``, ``to`` (with commas), ``mode``
     (``starttls`` or ``ssl``). ``webhook``: host, port, schema (``https``), login, password, extra ``path``.
     """
-
-    model_config = ConfigDict(frozen=True)
-
-    connection: str
-    host: str = ""
-    port: int | None = None
-    schema_: str = ""
-    login: str = ""
-    password: SecretStr = SecretStr("")
-    extra: dict[str, Any] = {}
 
     def faults(self, kind: str) -> list[str]:
         """What the connection lacks for this kind of channel."""

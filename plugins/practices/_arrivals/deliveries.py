@@ -29,15 +29,26 @@ def held_partitions(store: Store, spec: DatasetSpec, source: str) -> set[str]:
     return {key for key in received if spec.partition_calendar.is_key(key)}
 
 
-def has_landed(store: Store, spec: DatasetSpec, key: str) -> bool:
+def has_landed(store: Store, spec: DatasetSpec, key: str, now: datetime) -> bool:
     """Whether every source has delivered the partition, and every reference source that one or one before.
 
-    What was ingested counts, too, when its landed files are gone. While a source is missing this costs two requests per
-    source up to the first missing one.
+    What was ingested counts, too, when its landed files are gone, and so does a database that has all rows by ``now``.
+    While a source is missing this costs two requests per source up to the first missing one.
     """
-    return all(_is_there(store, spec, source, key) for source in spec.daily()) and all(
-        _newest_copy(store, spec, source, key) is not None for source in spec.reference()
+    awaited = awaited_sources(spec, spec.partition_calendar.require(key, spec.dataset), now)
+    return all(
+        (_newest_copy(store, spec, source, key) is not None)
+        if spec.sources[source].cadence == "reference"
+        else _is_there(store, spec, source, key)
+        for source in awaited
     )
+
+
+def awaited_sources(spec: DatasetSpec, partition: Partition, now: datetime) -> list[str]:
+    """Those whose delivery must lie there; a database whose rows are complete is read when it is needed."""
+    complete = spec.complete_at(partition)
+    readable = spec.extracted() if complete is None or complete <= now else []
+    return [source for source in [*spec.daily(), *spec.reference()] if source not in readable]
 
 
 def _is_there(store: Store, spec: DatasetSpec, source: str, key: str) -> bool:
@@ -114,21 +125,25 @@ def late_partitions(store: Store, spec: DatasetSpec, now: datetime) -> dict[str,
     """
     stamps = {source: store.etags(store_paths.landing_of(spec.dataset, source)) for source in spec.sources}
     landed = {source: _paths_by_key(spec, stamps[source]) for source in spec.daily()}
-    first_copies = [
-        min(set(_paths_by_key(spec, stamps[source])) | held_partitions(store, spec, source), default=None)
+    copies = {
+        source: set(_paths_by_key(spec, stamps[source])) | held_partitions(store, spec, source)
         for source in spec.reference()
-    ]
-    if not landed or None in first_copies:
-        return {}
-    oldest = max(map(str, first_copies), default="")
-    keys = sorted(key for key in set.intersection(*map(set, landed.values())) if key >= oldest)
+    }
+    keys = sorted({key for paths in landed.values() for key in paths})
     partitions = [partition for key in keys if (partition := spec.partition_calendar.partition(key))]
     return {
         partition.key: "\n".join(
-            f"{path} {stamps[source][path]}" for source, paths in landed.items() for path in paths[partition.key]
+            f"{path} {stamps[source][path]}"
+            for source, paths in landed.items()
+            for path in paths.get(partition.key, [])
         )
         for partition in partitions
-        if partition.begin <= now and not awaits_its_run(spec, partition, now)
+        if partition.begin <= now
+        and not awaits_its_run(spec, partition, now)
+        and all(
+            partition.key in landed[source] if source in landed else min(copies[source], default="~") <= partition.key
+            for source in awaited_sources(spec, partition, now)
+        )
     }
 
 

@@ -54,7 +54,7 @@ class ArrivalTrigger(BaseTrigger):
         ports = installation.open_ports()
         try:
             spec = ports.catalog.dataset(self.dataset)
-            return deliveries.has_landed(ports.store, spec, self.day)
+            return deliveries.has_landed(ports.store, spec, self.day, ports.clock())
         except AirworthyError as error:
             log.warning("cannot check the delivery of %s for %s, trying again: %s", self.dataset, self.day, error)
             return False

