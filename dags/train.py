@@ -3,7 +3,8 @@
 from airflow.sdk import AssetOrTimeSchedule, CronTriggerTimetable, Param
 
 from pipelines.ledger import markdown
-from pipelines.spec.model import LARGEST_SEED, WANTED_UNITS
+from pipelines.spec.model import LARGEST_SEED
+from pipelines.spec.retraining import LEAST_RECENT_DAYS
 from practices._connections.installation import load_catalog
 from practices._operators.airflow_dag import specs_to_build, stage_dag
 from practices._operators.defaults import asset, gpu_slots
@@ -36,7 +37,7 @@ FORM = {
     "recent_days": count_field(
         "Try the rows of so many newest days alone, too, and take what predicts better. Empty: all rows.",
         title="Recent days",
-        minimum=WANTED_UNITS,
+        minimum=LEAST_RECENT_DAYS,
     ),
     "seed": count_field("Empty: the declared seed.", title="Seed", maximum=LARGEST_SEED),
 }

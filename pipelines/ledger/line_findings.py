@@ -174,6 +174,12 @@ def _retrain(line: LedgerEntry) -> Iterator[Finding]:
     )
 
 
+def _unmended(line: LedgerEntry) -> Iterator[Finding]:
+    done = "no other training is asked for by the loss"
+    kind, what = "retraining_unmended", _reasons(line)
+    yield _finding(line, kind, "training", firing=True, severity="critical", what=what, done=done)
+
+
 def _training(line: LedgerEntry) -> Iterator[Finding]:
     yield _verdict(line, "training_failed", "training", severity="warning", done=NOTHING_CHANGED)
 
@@ -239,6 +245,7 @@ READERS: dict[str, Callable[[LedgerEntry], Iterator[Finding]]] = {
     "approval_quorum": _approval_quorum,
     "monitoring_verdict": _monitoring,
     "retrain_request": _retrain,
+    "retraining_unmended": _unmended,
     "training": _training,
     "rollback_drill": _drill,
     "orphaned_pod": _orphan,

@@ -12,7 +12,7 @@ from pipelines.ports import LedgerEntry
 SEAL_KIND = "ledger_repair"
 SEAL_SUBJECT = "ledger"
 """What stands in a seal's column ``model``; its version is empty."""
-OBSERVING_KINDS = {"monitoring_verdict", "retrain_request", "lease_expired"}
+OBSERVING_KINDS = {"monitoring_verdict", "retrain_request", "retraining_unmended", "lease_expired"}
 """Lines about a live version that no part of its certificate rests on."""
 
 

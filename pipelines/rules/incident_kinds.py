@@ -76,6 +76,12 @@ KINDS: dict[str, Kind] = {
         "warning", "nobody knows how well the live version answers", "look which labels or rows are missing"
     ),
     "registry_disagreement": Kind("warning", "what the registry shows is not what callers meet", "airworthy reconcile"),
+    "retraining_unmended": Kind(
+        "critical",
+        "the live version stays worse than its certificate",
+        "look at the source, the labels and the features; the loss asks for no other training",
+        ends_after=WEEK,
+    ),
     "retrain_requested": Kind("info", "a training was started", "nothing, unless it fails", ends_after=WEEK),
     "training_failed": Kind("warning", "there is no new candidate", "read the reasons; correct and train again"),
     "drill_failed": Kind(

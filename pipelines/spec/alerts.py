@@ -30,6 +30,7 @@ INCIDENT_KINDS: Mapping[str, str] = {
     "monitoring_gap": "a check of the live version was not measured for longer than declared",
     "registry_disagreement": "the registry says something else than the target serves",
     "retrain_requested": "monitoring asked for a training",
+    "retraining_unmended": "several trainings did not mend a loss of performance",
     "training_failed": "a training did not pass",
     "drill_failed": "a rollback drill did not pass",
     "drill_overdue": "no rollback drill passed for longer than declared",

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from pipelines.spec.alerts import AlertRule
 from pipelines.spec.declared import DeclarationBlock, Identifier
 from pipelines.spec.deployment import Deployment
 from pipelines.spec.live_inputs import LiveInputs
+from pipelines.spec.retraining import Retraining
 from pipelines.spec.runner import STAGES, StageRunner
 from pipelines.spec.serving_objective import ServingObjective
 
@@ -298,36 +299,6 @@ class Performance(DeclarationBlock):
     minimum_labels: int = Field(default=500, ge=1)
 
 
-class CatchUp(DeclarationBlock):
-    """After a loss was detected the newest rows are few: further retrainings follow as more of them come in."""
-
-    every_days: int = Field(default=14, ge=1)
-    for_days: int = Field(default=56, ge=0)
-    """Data days after the detection. 0: no further retraining."""
-    recent_days: int = 56
-    """Beside all rows each of these trainings tries those of so many newest days alone (40 at least). 0: all rows."""
-
-    @field_validator("recent_days")
-    @classmethod
-    def check_days_to_compare(cls, days: int) -> int:
-        """Both are compared by forward chaining, which needs 20 days to answer and as many before them."""
-        if days and days < WANTED_UNITS:
-            raise ValueError(f"recent_days is {days}; declare {WANTED_UNITS} at least, or 0 for all rows")
-        return days
-
-
-class Retraining(DeclarationBlock):
-    """What asks for a retraining besides the schedule of ``training``, which is the base."""
-
-    consecutive_detections: int = Field(default=1, ge=1)
-    """Detections in a row: measured days for ``performance``, windows that do not overlap for drift."""
-    cooldown_days: int = Field(default=7, ge=0)
-    """One retraining per incident: no second request for this many data days after one."""
-    catch_up: CatchUp = CatchUp()
-    triggers: list[Literal["data_drift", "prediction_drift", "performance"]] = ["performance"]
-    """Drift asks for nothing unless it is declared: retrainings that it asked for gained no more than any others."""
-
-
 class Monitoring(DeclarationBlock):
     drift: Drift = Drift()
     live_inputs: LiveInputs = LiveInputs()
@@ -379,6 +350,9 @@ class ModelSpec(DeclarationBlock):
             for where, metric in named.items()
             if metric not in known
         ]
+        problems += self.monitoring.retraining.faults(
+            self.evaluation.comparison.metric, self.monitoring.performance.metric
+        )
         problems += [
             f"runner.{stage} has gpus or workers; only train can use GPUs or several workers"
             for stage, runner in self.runner.items()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import date
 from inspect import getdoc
 from typing import Any, NoReturn
@@ -12,17 +11,16 @@ from airflow.sdk import Context
 from airflow.sdk.exceptions import AirflowSkipException
 
 from pipelines.ports import Ports
-from pipelines.rules.detections import read_detections, read_requests
-from pipelines.rules.retrain_request import judge_retraining
 from pipelines.verdict import Outcome, Verdict
 from practices._connections import installation
 from practices._operators import links, run_context
 from practices._operators.defaults import asset
 from practices._operators.record_verdict import push_verdict
+from practices._operators.retrain_facts import judge_day
 
 
 class RetrainRequest(TriggerDagRunOperator):
-    """Start ``<model>__train`` after enough consecutive detections of a declared trigger; else skip.
+    """Start ``<model>__train`` when a declared trigger is due, once per incident and within its budget; else skip.
 
     A loss of performance is the one trigger by default; it is followed by further trainings as new rows come in. Each
     of these tries the newest rows alone beside all of them.
@@ -44,22 +42,26 @@ class RetrainRequest(TriggerDagRunOperator):
     def execute(self, context: Context) -> None:
         ports, day = installation.open_ports(), run_context.day(context)
         versions = measured_versions(ports, self.model, day, run_context.run_key(context))
-        verdict = judge(ports, self.model, day, versions)
+        verdict = judge_day(ports, self.model, day, versions)
         push_verdict(verdict, context)
+        record_unmended(ports, self.model, day, verdict, versions)
         if verdict.outcome is not Outcome.FAIL:
             skip_request(verdict, self.model, day)
         reasons = list(verdict.reasons)
         extra: dict[str, Any] = {"day": day.isoformat(), "reasons": reasons}
         self._record(ports, day, context, {**extra, "facts": verdict.facts, "measured": versions})
         self.log.info("A retraining of %s is due:\n%s", self.model, "\n".join(reasons))
-        event = context["outlet_events"][asset(self.model, "retrain_requested")]
-        event.extra = extra
-        event.add_partitions(day.isoformat())
+        self._announce(context, extra)
         self.trigger_run_id = f"retrain_request__{day}"
         links.STARTED_RUN.show(self, links.run_page(f"{self.model}__train", self.trigger_run_id))
         self.conf = training_form(verdict, day)
         self.note = "\n".join(reasons)
         super().execute(context)
+
+    def _announce(self, context: Context, extra: dict[str, Any]) -> None:
+        event = context["outlet_events"][asset(self.model, "retrain_requested")]
+        event.extra = extra
+        event.add_partitions(extra["day"])
 
     def _record(self, ports: Ports, day: date, context: Context, details: dict[str, Any]) -> None:
         """One line per day, about the version whose days led to it."""
@@ -86,8 +88,22 @@ def skip_request(verdict: Verdict, model: str, day: date) -> NoReturn:
         raise AirflowSkipException(f"no retraining of {model} is requested on {day}; {'; '.join(verdict.reasons)}")
     detail = f"consecutive detections: {verdict.facts['streaks']}"
     if verdict.facts["held_back"]:
-        detail = f"requested already on {verdict.facts['recent_requests']}, held back: {verdict.facts['held_back']}"
+        detail = f"{verdict.facts['holds']}, held back: {verdict.facts['held_back']}"
     raise AirflowSkipException(f"no retraining of {model} is requested on {day}; {detail}")
+
+
+def record_unmended(ports: Ports, model: str, day: date, verdict: Verdict, versions: dict[str, str]) -> None:
+    """A loss that several trainings did not mend: one line a day, of which an incident is made for a person."""
+    losses = verdict.facts["unmended"]
+    if not isinstance(losses, list) or not losses:
+        return
+    after = ports.catalog.model(model).monitoring.retraining.give_up_after
+    reasons = [f"{after} trainings or more did not mend it", *losses]
+    details = {"day": day.isoformat(), "reasons": reasons}
+    version = versions.get("performance_check")
+    ports.ledger.append(
+        "retraining_unmended", model, version, details, actor=ports.settings.actor, key=f"{model}/{day}/unmended"
+    )
 
 
 def measured_versions(ports: Ports, model: str, day: date, run: str) -> dict[str, str]:
@@ -101,12 +117,3 @@ def measured_versions(ports: Ports, model: str, day: date, run: str) -> dict[str
     own = [line for line in of_day if (line.key or "").startswith(f"{run}/")] or of_day
     live = {str(line.details["check"]): line.details.get("live") or line.version for line in own}
     return {check: str(version) for check, version in sorted(live.items()) if version is not None}
-
-
-def judge(ports: Ports, model: str, day: date, versions: Mapping[str, str]) -> Verdict:
-    """Judge by the verdicts of each check on its version and by the earlier requests, from the ledger."""
-    lines = ports.ledger.entries(model=model, kind="monitoring_verdict")
-    history = read_detections(line.details for line in lines if line.version == versions.get(line.details["check"]))
-    earlier = ports.ledger.entries(model=model, kind="retrain_request")
-    requests = read_requests(line.details for line in earlier)
-    return judge_retraining(history, requests, ports.catalog.model(model), day)

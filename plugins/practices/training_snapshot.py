@@ -9,6 +9,7 @@ from typing import Any
 
 from airflow.sdk import Context
 
+from pipelines.ledger.training_history import last_day
 from pipelines.messages.evaluation import HistoryComparison, HistoryRequest
 from pipelines.messages.training import HistoryChoice, SnapshotRequest, SnapshotResult
 from pipelines.rules.training_snapshot import RECENT_RULE, judge_recent_history, judge_snapshot
@@ -19,6 +20,7 @@ from practices._connections import installation
 from practices._operators import run_context, step_runner
 from practices._operators.model import ModelPractice
 from practices._operators.record_verdict import log_verdict, record_verdict
+from practices._operators.retrain_facts import check_posted_request
 
 
 class TrainingSnapshot(ModelPractice):
@@ -27,7 +29,8 @@ class TrainingSnapshot(ModelPractice):
     The time is the end of the requested day (``as_of`` in the form, or the day of the retrain request), else the run's
     own date. With ``recent_days`` (a retraining after a loss of performance has it) the table of these days alone is
     written, too; the recipe is trained on both, and the table that predicted the newest days better is taken. The
-    ledger says which, and why. ``Refused`` with every reason if the table is not sufficient: too few rows, an empty
+    ledger says which, and why. A run that another system's event started is skipped where the rule of retrainings holds
+    it back. ``Refused`` with every reason if the table is not sufficient: too few rows, an empty
     part, only one class. Returns the ``SnapshotResult``.
     """
 
@@ -36,7 +39,9 @@ class TrainingSnapshot(ModelPractice):
     def execute(self, context: Context) -> dict[str, Any]:
         ports = installation.open_ports()
         spec = ports.catalog.model(self.model)
-        as_of = run_context.as_of(context, ports.catalog.dataset_of(self.model).partition.timezone)
+        timezone = ports.catalog.dataset_of(self.model).partition.timezone
+        as_of = run_context.as_of(context, timezone)
+        check_posted_request(ports, self.model, last_day(as_of, timezone), context)
         result = take_snapshot(SnapshotRequest(model=self.model, as_of=as_of), spec)
         recent_days = context["params"].get("recent_days")
         if recent_days and judge_snapshot(result, spec).passed:

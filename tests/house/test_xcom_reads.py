@@ -59,6 +59,10 @@ EVENT_READERS = {
         "version",
     ): "names a version; digests, gates, approvals: the ledger",
     ("plugins/practices/_operators/run_context.py", "as_of"): "a day; who posts an event may name one in the form",
+    (
+        "plugins/practices/_operators/retrain_facts.py",
+        "check_posted_request",
+    ): "holds a training that somebody posted to cool-down and budget",
     ("plugins/practices/preflight_checklist.py", "version_to_deploy"): "whether there is an event, not what it says",
 }
 """Functions that read what an asset's event carries, which a person may post, with the reason why they may."""

@@ -7,7 +7,9 @@ import pytest
 from airflow.sdk import Asset
 from airflow.sdk.exceptions import AirflowSkipException, DagRunTriggerException
 
+from pipelines.ledger.line_findings import findings
 from pipelines.messages.release import LiveState
+from pipelines.spec.retraining import Retraining
 from practices._operators.defaults import asset
 from practices.retrain_request import RetrainRequest
 from tests.practices.practice_harness import MODEL, PracticeHarness, emitted
@@ -156,3 +158,39 @@ def test_after_a_loss_another_training_follows_two_weeks_later(harness: Practice
     stands_down(harness, 13)
     _, started = request(harness, 14)
     assert started.dag_run_id == "retrain_request__2013-03-15"
+
+
+def test_a_loss_that_trainings_did_not_mend_is_one_line_a_day_for_a_person(harness: PracticeHarness) -> None:
+    for number in (0, 14, 28):
+        facts = {"alarm": number == 0, "recent_days": 56}
+        details = {"day": on(number).isoformat(), "reasons": [], "facts": facts}
+        harness.ledger.append("retrain_request", MODEL, "4", details, actor="test")
+    saw(harness, 29, "fail")
+    for _ in range(2):
+        stands_down(harness, 29)
+    [(version, details)] = harness.lines("retraining_unmended")
+    assert (version, details["day"]) == ("4", "2013-03-30")
+    assert details["reasons"][0] == "3 trainings or more did not mend it"
+    [finding] = findings(harness.ledger.entries(kind="retraining_unmended")[0])
+    assert (finding.kind, finding.severity, finding.firing) == ("retraining_unmended", "critical", True)
+
+
+def test_rows_of_the_view_and_of_the_newest_training_are_read_from_the_ledger(harness: PracticeHarness) -> None:
+    triggers = [{"when": "new_rows", "more": 0.5}]
+    retraining = Retraining.model_validate({"triggers": triggers})
+    spec = harness.catalog.models[MODEL]
+    harness.declare(monitoring=spec.monitoring.model_copy(update={"retraining": retraining}))
+    trained = {"snapshot": "s" * 64, "as_of": "2013-03-01T05:00:00+00:00", "facts": {"rows": 1000}}
+    harness.ledger.append("data_verdict", MODEL, None, trained, actor="test")
+    harness.ledger.append("training", MODEL, "4", {"outcome": "pass", "snapshot": "s" * 64}, actor="test")
+    view = harness.catalog.view_of(MODEL).view
+    for number, rows in ((-1, 900), (0, 300), (1, 200)):
+        facts = {"day": on(number).isoformat(), "rows": rows}
+        harness.ledger.append(
+            "data_verdict", view, None, {"check": "point_in_time_features", "facts": facts}, actor="test"
+        )
+    assert "consecutive detections" in stands_down(harness, 0)
+    _, started = request(harness, 1)
+    assert started.conf is not None
+    assert "500 rows since 2013-02-28, 50% of the 1000" in started.conf["hypothesis"]
+    assert "recent_days" not in started.conf

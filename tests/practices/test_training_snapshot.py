@@ -4,6 +4,7 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
+from airflow.sdk.exceptions import AirflowSkipException
 
 from pipelines.errors import Refused
 from pipelines.messages.evaluation import HistoryComparison, HistoryRequest, Interval
@@ -145,3 +146,27 @@ def test_a_training_without_a_loss_tries_one_history(harness: PracticeHarness) -
     assert "history" not in take(harness)
     assert len(harness.asked) == 1
     assert "history" not in harness.lines("data_verdict")[0][1]
+
+
+POSTED = {"events": [(f"{MODEL}:retrain_requested", {"day": "2013-03-09", "from_rest_api": True})]}
+
+
+def test_an_event_of_another_system_is_a_request_on_record_and_a_second_one_is_held_back(
+    harness: PracticeHarness,
+) -> None:
+    harness.answers["take_snapshot"] = snapshot
+    take(harness, run="asset_triggered__1", **POSTED)
+    take(harness, run="asset_triggered__1", **POSTED)
+    [(_, details)] = harness.lines("retrain_request")
+    assert (details["day"], details["trigger"]) == ("2013-03-09", "event")
+    with pytest.raises(AirflowSkipException, match=r"held back: .*requested already on"):
+        take(harness, run="asset_triggered__2", **POSTED)
+
+
+def test_a_model_without_the_trigger_event_is_trained_by_none(harness: PracticeHarness) -> None:
+    spec = harness.catalog.models[MODEL]
+    retraining = spec.monitoring.retraining.model_copy(update={"triggers": ["performance"]})
+    harness.declare(monitoring=spec.monitoring.model_copy(update={"retraining": retraining}))
+    with pytest.raises(AirflowSkipException, match="declares no trigger event"):
+        take(harness, **POSTED)
+    assert harness.asked == []
