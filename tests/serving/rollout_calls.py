@@ -23,14 +23,25 @@ class Rollout:
     """One rollout on a gateway: of flight_delay, whose champion is version 1, which answers 0.5, or of ``model``."""
 
     def __init__(self, gateway: Gateway, folder: Path, rollout_id: str = "r1", model: str = "flight_delay") -> None:
-        self.gateway, self.folder, self.id = gateway, folder, rollout_id
+        self.gateway, self.folder, self.id, self.name = gateway, folder, rollout_id, model
         self.model = f"{gateway.admin}/models/{model}"
 
     def champion(self) -> Rollout:
         """Make version 1 live."""
-        response = self.gateway.release("1", write_candidate(self.folder, "1", answer=CHAMPION))
+        response = self.release("1", answer=CHAMPION)
         assert response.status_code == 200, response.text
         return self
+
+    def release(self, version: str, **how: Any) -> httpx.Response:
+        return self.gateway.release(version, self.write(version, **how), model=self.name)
+
+    def write(self, version: str, fault: Fault = "none", **how: Any) -> tuple[str, str]:
+        """A bundle of the model; its URI and digest."""
+        return write_candidate(self.folder, version, fault, model=self.name, **how)
+
+    def invoke(self, content: Any = None, **headers: str) -> httpx.Response:
+        """One request to the model, of one good row if none is given."""
+        return self.gateway.invoke(body(row()) if content is None else content, **{"x-model": self.name}, **headers)
 
     def state(self) -> dict[str, Any]:
         found: dict[str, Any] = httpx.get(f"{self.model}/rollout", timeout=30).json()
@@ -47,7 +58,7 @@ class Rollout:
         return self.call("", {"strategy": "canary", "lease_seconds": 600, "guard": GUARD, "deadline_ms": 500} | plan)
 
     def prepare(self, fault: Fault = "none", version: str = "2", **how: Any) -> httpx.Response:
-        uri, sha256 = write_candidate(self.folder, version, fault, **how)
+        uri, sha256 = self.write(version, fault, **how)
         return self.call("prepare", {"version": version, "bundle": uri, "sha256": sha256})
 
     def traffic(self, share: int, version: str = "2") -> httpx.Response:
@@ -65,7 +76,7 @@ class Rollout:
 
     def rollback(self) -> None:
         """The one call that needs no generation."""
-        url, key = f"{self.model}/rollouts/{self.id}/rollback", {"idempotency-key": f"back-{self.id}"}
+        url, key = f"{self.model}/rollouts/{self.id}/rollback", {"idempotency-key": f"back-{self.name}-{self.id}"}
         httpx.post(url, json={"reason": "drill"}, headers=key, timeout=30).raise_for_status()
 
     def counts(self) -> dict[str, dict[str, Any]]:

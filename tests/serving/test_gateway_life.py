@@ -23,10 +23,10 @@ from tests.serving.load import Load
 Start = Callable[..., Gateway]
 
 
-def predictions(gateway: Gateway) -> pl.DataFrame:
-    """The whole prediction log after a flush."""
+def predictions(gateway: Gateway, model: str = "*") -> pl.DataFrame:
+    """The whole prediction log after a flush, or that of one model."""
     gateway.flush()
-    files = sorted(gateway.store.glob("predictions/*/date=*/*.parquet"))
+    files = sorted(gateway.store.glob(f"predictions/{model}/date=*/*.parquet"))
     return pl.concat([pl.read_parquet(path) for path in files], how="diagonal") if files else pl.DataFrame()
 
 

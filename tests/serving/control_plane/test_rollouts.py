@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ import polars as pl
 import pytest
 
 from pipelines.steps.monitoring.prediction_log import INTERNAL_ROLES
-from tests.serving.candidates import ANSWER, TRIGGER, Fault, write_candidate
+from tests.serving.candidates import ANSWER, TRIGGER, Fault
 from tests.serving.gateway_process import Gateway
 from tests.serving.load import Load
 from tests.serving.rollout_calls import CHAMPION, Rollout, body, pids, roll_back_under_load, row
@@ -26,8 +27,26 @@ from tests.serving.test_gateway_life import predictions
 Start = Callable[..., Gateway]
 
 
+@pytest.fixture(scope="module")
+def shared_gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    running = Gateway(tmp_path_factory.mktemp("gateway")).start()
+    yield running
+    running.stop()
+
+
 @pytest.fixture
-def rollout(start_gateway: Start, tmp_path: Path) -> Rollout:
+def rollout(shared_gateway: Gateway, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Rollout]:
+    """Of a model of the test's own, on a gateway that serves those of other tests as well."""
+    name = hashlib.sha256(request.node.name.encode()).hexdigest()[:12]
+    rollout = Rollout(shared_gateway, tmp_path / "bundles", model=f"model_{name}").champion()
+    yield rollout
+    if rollout.state()["rollout"]:
+        rollout.rollback()
+
+
+@pytest.fixture
+def lone_rollout(start_gateway: Start, tmp_path: Path) -> Rollout:
+    """On a gateway whose processes the test may stop."""
     return Rollout(start_gateway(), tmp_path / "bundles").champion()
 
 
@@ -36,7 +55,9 @@ def asked(rollout: Rollout, rows: list[list[Any]], **headers: str) -> list[tuple
     found = []
     with httpx.Client(timeout=30) as client:
         for one in rows:
-            response = client.post(f"{rollout.gateway.base}/invocations", json=body(one), headers=headers)
+            response = client.post(
+                f"{rollout.gateway.base}/invocations", json=body(one), headers={"x-model": rollout.name, **headers}
+            )
             assert response.status_code == 200, response.text
             (answer,) = response.json()["predictions"]
             found.append((answer, response.headers["x-model-version"], response.headers["x-model-arm"]))
@@ -91,7 +112,7 @@ def test_creating_a_rollout_again_finds_it_whatever_became_of_it(rollout: Rollou
 def test_a_rollback_of_an_ended_rollout_changes_nothing_and_of_none_puts_the_previous_version_back(
     rollout: Rollout,
 ) -> None:
-    rollout.gateway.release("3", write_candidate(rollout.folder, "3"))
+    rollout.release("3")
     rollout.begin(share=1000)
     url = f"{rollout.model}/rollouts/r1/rollback"
     for key in ("one", "two"):
@@ -103,8 +124,8 @@ def test_a_rollback_of_an_ended_rollout_changes_nothing_and_of_none_puts_the_pre
 
 def test_a_release_waits_for_the_end_of_a_rollout(rollout: Rollout) -> None:
     rollout.begin(share=1000)
-    response = rollout.gateway.release("3", write_candidate(rollout.folder, "3"))
-    assert (response.status_code, "rollout r1 of flight_delay is BAKING" in response.text) == (422, True)
+    response = rollout.release("3")
+    assert (response.status_code, f"rollout r1 of {rollout.name} is BAKING" in response.text) == (422, True)
 
 
 # ---- before traffic ----------------------------------------------------------------------------------------------
@@ -133,14 +154,14 @@ def test_a_slow_misshapen_or_unloadable_candidate_is_refused_before_traffic(
 
 def test_a_tampered_candidate_is_refused_before_traffic(rollout: Rollout) -> None:
     rollout.create()
-    uri, sha256 = write_candidate(rollout.folder, "2")
+    uri, sha256 = rollout.write("2")
     (Path(uri) / "model.onnx").write_bytes(b"tampered")
     response = rollout.call("prepare", {"version": "2", "bundle": uri, "sha256": sha256})
     assert (response.status_code, "model.onnx has sha256" in response.text) == (422, True)
     assert (rollout.phase(), asked(rollout, [row()])[0][1]) == ("FAILED", "1")
     again = rollout.call("prepare", {"version": "2", "bundle": uri, "sha256": sha256})
     assert (again.status_code, "is FAILED" in again.text) == (422, True)
-    second = Rollout(rollout.gateway, rollout.folder / "again", "r2").begin(share=10_000)
+    second = Rollout(rollout.gateway, rollout.folder / "again", "r2", rollout.name).begin(share=10_000)
     assert (second.phase(), asked(rollout, [row()])[0][1]) == ("BAKING", "2")
 
 
@@ -149,7 +170,7 @@ def test_a_probe_reaches_a_candidate_without_traffic_and_is_counted_nowhere(roll
     secret = rollout.state()["rollout"]["probe"]
     assert asked(rollout, [row()], **{"x-rollout-probe": secret}) == [(ANSWER, "2", "probe")]
     assert asked(rollout, [row()], **{"x-rollout-probe": "guessed"}) == [(CHAMPION, "1", "champion")]
-    failing = rollout.gateway.invoke(body(row(TRIGGER)), **{"x-rollout-probe": secret})
+    failing = rollout.invoke(body(row(TRIGGER)), **{"x-rollout-probe": secret})
     assert failing.status_code == 500
     assert "candidate" not in rollout.counts()
 
@@ -160,13 +181,13 @@ def test_a_candidate_of_another_contract_is_tried_and_promoted_only_at_once(roll
     assert rollout.prepare(columns=columns).status_code == 200
     changed = {"dataframe_split": {"columns": columns, "data": [["UA", 500.0, 7.0]]}}
     secret = rollout.state()["rollout"]["probe"]
-    probe = rollout.gateway.invoke(changed, **{"x-rollout-probe": secret})
+    probe = rollout.invoke(changed, **{"x-rollout-probe": secret})
     assert (probe.status_code, probe.json()["predictions"], probe.headers["x-model-arm"]) == (200, [ANSWER], "probe")
-    assert rollout.gateway.invoke(changed).status_code == 400
-    assert rollout.gateway.invoke(body(row()), **{"x-rollout-probe": secret}).status_code == 400
+    assert rollout.invoke(changed).status_code == 400
+    assert rollout.invoke(body(row()), **{"x-rollout-probe": secret}).status_code == 400
     assert rollout.traffic(500).status_code == 422
     assert rollout.call("promote", {"version": "2"}).status_code == 200
-    assert rollout.gateway.invoke(changed).json()["predictions"] == [ANSWER]
+    assert rollout.invoke(changed).json()["predictions"] == [ANSWER]
 
 
 # ---- traffic -----------------------------------------------------------------------------------------------------
@@ -189,26 +210,26 @@ def test_users_stay_in_a_canary_as_it_grows_and_the_counts_are_of_units(rollout:
     assert counts["candidate"]["units"] + counts["champion"]["units"] == len(users)
 
 
-def test_the_counts_of_every_step_are_kept_with_its_share(rollout: Rollout) -> None:
+def test_the_counts_of_every_step_are_kept_with_its_share(lone_rollout: Rollout) -> None:
     routing, breaker = {"key": "header:x-user-id"}, {"failures": 1000}
-    rollout.begin(
+    lone_rollout.begin(
         "raises", 1000, routing=routing, guard={"latency": [{"over_ms": 9e9, "max_share": 0.9}]}, breaker=breaker
     )
     users = [str(number) for number in range(60)]
 
     def ask() -> int:
-        return sum(asked(rollout, [row(TRIGGER)], **{"x-user-id": user})[0][2] == "candidate" for user in users)
+        return sum(asked(lone_rollout, [row(TRIGGER)], **{"x-user-id": user})[0][2] == "candidate" for user in users)
 
-    first, _ = ask(), rollout.traffic(5000)
+    first, _ = ask(), lone_rollout.traffic(5000)
     second = ask()
-    url = f"{rollout.model}/rollouts/r1/counts"
+    url = f"{lone_rollout.model}/rollouts/r1/counts"
     found = [arm for arm in httpx.get(url, timeout=30).json()["arms"] if arm["role"] == "candidate"]
     assert [(arm["step"], arm["share"], arm["units"]) for arm in found] == [(1, 1000, first), (2, 5000, second)]
     assert [arm["failed"] for arm in found] == [first, second]
     assert [arm["bad_units"] for arm in found] == [first, second - first]
     assert found[0]["step_started"] < found[1]["step_started"]
-    rollout.gateway.stop(signal.SIGKILL)
-    rollout.gateway.start()
+    lone_rollout.gateway.stop(signal.SIGKILL)
+    lone_rollout.gateway.start()
     assert [arm for arm in httpx.get(url, timeout=30).json()["arms"] if arm["role"] == "candidate"] == found
 
 
@@ -224,7 +245,7 @@ def test_a_failing_candidate_is_answered_for_by_the_champion_and_counted(
     ]
     counts = rollout.counts()["candidate"]
     assert (counts["requests"], counts["failed"], counts["bad"], counts["fallback"]) == (3, 1, {kind: 1}, 1)
-    log = predictions(rollout.gateway).sort("logged_at")
+    log = predictions(rollout.gateway, rollout.name).sort("logged_at")
     assert log["fallback"].to_list() == [False, True, False]
     assert log["version"].to_list() == ["2", "1", "2"]
     assert set(log["role"]) == {"candidate"}
@@ -233,17 +254,17 @@ def test_a_failing_candidate_is_answered_for_by_the_champion_and_counted(
     assert [int(unit, 16) % 10_000 for unit in log["unit"]] == log["bucket"].to_list()
 
 
-def test_a_frozen_candidate_costs_its_callers_the_deadline_and_the_others_nothing(rollout: Rollout) -> None:
-    rollout.begin(share=5000, deadline_ms=150, routing={"key": "header:x-user-id"}, guard={"max_error_rate": 0.99})
-    users = {asked(rollout, [row()], **{"x-user-id": user})[0][2]: user for user in map(str, range(20))}
-    for pid in pids(rollout.gateway, "traffic.candidate_process"):
+def test_a_frozen_candidate_costs_its_callers_the_deadline_and_the_others_nothing(lone_rollout: Rollout) -> None:
+    lone_rollout.begin(share=5000, deadline_ms=150, routing={"key": "header:x-user-id"}, guard={"max_error_rate": 0.99})
+    users = {asked(lone_rollout, [row()], **{"x-user-id": user})[0][2]: user for user in map(str, range(20))}
+    for pid in pids(lone_rollout.gateway, "traffic.candidate_process"):
         os.kill(pid, signal.SIGSTOP)
     started = time.monotonic()
-    assert asked(rollout, [row()], **{"x-user-id": users["candidate"]}) == [(CHAMPION, "1", "candidate")]
+    assert asked(lone_rollout, [row()], **{"x-user-id": users["candidate"]}) == [(CHAMPION, "1", "candidate")]
     assert time.monotonic() - started >= 0.15
-    answers = asked(rollout, [row()] * 5, **{"x-user-id": users["champion"]})
+    answers = asked(lone_rollout, [row()] * 5, **{"x-user-id": users["champion"]})
     assert answers == [(CHAMPION, "1", "champion")] * 5, "the candidate never answers, and nobody waits for it"
-    assert rollout.counts()["candidate"]["bad"] == {"deadline": 1}
+    assert lone_rollout.counts()["candidate"]["bad"] == {"deadline": 1}
 
 
 def test_a_candidate_that_keeps_failing_is_left_alone_for_a_while(rollout: Rollout) -> None:
@@ -300,12 +321,12 @@ def test_whoever_asks_after_a_rollback_is_answered_hears_the_champion(start_gate
 def test_three_times_the_errors_at_five_percent_are_rolled_back_by_the_gateway_alone(rollout: Rollout) -> None:
     rollout.begin("raises", 500, guard={"max_error_rate": 0.05}, breaker={"failures": 1000})
     draw = np.random.default_rng(1)
-    sent = 0
+    sent, url = 0, f"{rollout.gateway.base}/invocations"
     with httpx.Client(timeout=30) as client:
         while sent < 10_000 and rollout.phase() == "BAKING":
             for _ in range(250):
                 hour = TRIGGER if draw.uniform() < 0.15 else 7.0
-                response = client.post(f"{rollout.gateway.base}/invocations", json=body(row(hour)))
+                response = client.post(url, json=body(row(hour)), headers={"x-model": rollout.name})
                 assert response.status_code == 200
                 sent += 1
     rollout.gateway.wait_for(lambda: rollout.phase() == "ROLLED_BACK")
@@ -339,7 +360,7 @@ def test_a_promoted_version_that_fails_is_taken_back_by_the_gateway_alone(
 ) -> None:
     promoted(rollout, fault)
     for _ in range(20):
-        rollout.gateway.invoke(body(row(TRIGGER)))
+        rollout.invoke(body(row(TRIGGER)))
     rollout.gateway.wait_for(lambda: rollout.phase() == "ROLLED_BACK")
     found = rollout.state()
     assert (found["champion"]["version"], found["split"]) == ("1", {"1": 10_000})
@@ -354,24 +375,26 @@ def test_a_promoted_version_that_answers_well_stays_and_is_counted_as_the_champi
     promoted(rollout, "none")
     assert asked(rollout, [row()] * 30) == [(ANSWER, "2", "champion")] * 30
     assert rollout.counts()["champion"]["requests"] == 30
-    assert set(predictions(rollout.gateway)["role"]) == {"champion"}
+    assert set(predictions(rollout.gateway, rollout.name)["role"]) == {"champion"}
     rollout.gateway.wait_for(lambda: rollout.phase() == "FINALISING")
 
 
-def test_a_promoted_version_is_watched_on_after_a_restart_and_only_until_its_window_closes(rollout: Rollout) -> None:
-    promoted(rollout)
+def test_a_promoted_version_is_watched_on_after_a_restart_and_only_until_its_window_closes(
+    lone_rollout: Rollout,
+) -> None:
+    promoted(lone_rollout)
     for _ in range(3):
-        rollout.gateway.invoke(body(row(TRIGGER)))
-    rollout.gateway.stop(signal.SIGKILL)
-    rollout.gateway.start()
+        lone_rollout.invoke(body(row(TRIGGER)))
+    lone_rollout.gateway.stop(signal.SIGKILL)
+    lone_rollout.gateway.start()
     for _ in range(20):
-        rollout.gateway.invoke(body(row(TRIGGER)))
-    rollout.gateway.wait_for(lambda: rollout.phase() == "ROLLED_BACK")
-    late = Rollout(rollout.gateway, rollout.folder / "late", "r2")
+        lone_rollout.invoke(body(row(TRIGGER)))
+    lone_rollout.gateway.wait_for(lambda: lone_rollout.phase() == "ROLLED_BACK")
+    late = Rollout(lone_rollout.gateway, lone_rollout.folder / "late", "r2", lone_rollout.name)
     promoted(late, seconds=0.2)
     until = datetime.now(UTC) + timedelta(seconds=2.5)
     while datetime.now(UTC) < until:
-        late.gateway.invoke(body(row(TRIGGER)))
+        late.invoke(body(row(TRIGGER)))
     assert (late.phase(), late.state()["champion"]["version"]) == ("FINALISING", "2")
 
 
@@ -424,8 +447,8 @@ def test_mirrored_answers_are_compared_and_logged_and_never_reach_a_caller(rollo
     assert (shadow["sent"], shadow["dropped"], shadow["compared"]) == (30, 0, 30)
     assert (shadow["disagreed"], shadow["flipped"]) == (30, 30)
     metrics = httpx.get(f"{rollout.gateway.base}/metrics").text
-    assert 'airworthy_shadow_coverage{model="flight_delay",version="2"} 1.0000' in metrics
-    log = predictions(rollout.gateway)
+    assert f'airworthy_shadow_coverage{{model="{rollout.name}",version="2"}} 1.0000' in metrics
+    log = predictions(rollout.gateway, rollout.name)
     assert log.group_by("request_id").agg(pl.col("unit").n_unique())["unit"].max() == 1
     pairs = log.filter(role="champion").join(log.filter(role="shadow"), on=["request_id", "row"])
     assert pairs.height == 30
@@ -434,18 +457,18 @@ def test_mirrored_answers_are_compared_and_logged_and_never_reach_a_caller(rollo
     assert log.filter(~pl.col("role").is_in(INTERNAL_ROLES)).height == 30
 
 
-def test_a_mirror_takes_its_share_and_what_does_not_fit_is_dropped_and_counted(rollout: Rollout) -> None:
-    rollout.begin(strategy="shadow")
-    assert rollout.call("mirror", {"version": "2", "basis_points": 5000}).status_code == 200
-    asked(rollout, [row()] * 200)
-    rollout.gateway.wait_for(lambda: rollout.counts().get("shadow", {}).get("requests", 0) > 60)
-    assert 60 < rollout.counts()["shadow"]["sent"] < 140
-    (shadow,) = pids(rollout.gateway, "traffic.shadow_process")
+def test_a_mirror_takes_its_share_and_what_does_not_fit_is_dropped_and_counted(lone_rollout: Rollout) -> None:
+    lone_rollout.begin(strategy="shadow")
+    assert lone_rollout.call("mirror", {"version": "2", "basis_points": 5000}).status_code == 200
+    asked(lone_rollout, [row()] * 200)
+    lone_rollout.gateway.wait_for(lambda: lone_rollout.counts().get("shadow", {}).get("requests", 0) > 60)
+    assert 60 < lone_rollout.counts()["shadow"]["sent"] < 140
+    (shadow,) = pids(lone_rollout.gateway, "traffic.shadow_process")
     os.kill(shadow, signal.SIGSTOP)
     large = body(*[row()] * 9000)
     for _ in range(120):
-        assert rollout.gateway.invoke(large).status_code == 200
+        assert lone_rollout.invoke(large).status_code == 200
     os.kill(shadow, signal.SIGCONT)
-    assert rollout.counts()["shadow"]["dropped"] > 0
-    counts = rollout.counts()["shadow"]
-    rollout.gateway.wait_for(lambda: rollout.counts()["shadow"]["requests"] == counts["sent"])
+    assert lone_rollout.counts()["shadow"]["dropped"] > 0
+    counts = lone_rollout.counts()["shadow"]
+    lone_rollout.gateway.wait_for(lambda: lone_rollout.counts()["shadow"]["requests"] == counts["sent"])
