@@ -21,7 +21,7 @@ from pipelines.steps.drift.shifts import HISTORY_DAYS
 from pipelines.steps.monitoring.caller_rows import read_caller_rows
 from pipelines.steps.monitoring.live_inputs_page import write_page
 from pipelines.steps.monitoring.prediction_log import flush_log
-from pipelines.tables.entity_id import entity_id
+from pipelines.tables.entity_id import entity_id, names_its_time
 from pipelines.tables.profile import CategoricalProfile, NumericProfile, TableProfile, TrainingProfile, profile_frame
 
 LATE_DAYS = 2
@@ -230,9 +230,11 @@ def _with_skew(
         return measures
     columns = list(dict.fromkeys([*view.key, *names]))
     offline = ports.store.read(table, days=built, columns=columns).select(
-        entity_id(view), *(pl.col(name).alias(f"__{name}") for name in names)
+        entity_id(view), "day", *(pl.col(name).alias(f"__{name}") for name in names)
     )
-    matched = rows.join(offline.unique("entity_id", keep="none"), on="entity_id", how="inner", maintain_order="left")
+    same = ["entity_id"] if names_its_time(view) else ["entity_id", "day"]
+    offline = offline.unique(same, keep="none").select(*same, pl.col("^__.*$"))
+    matched = rows.join(offline, on=same, how="inner", maintain_order="left")
     return [_skew_of(measure, matched) for measure in measures]
 
 

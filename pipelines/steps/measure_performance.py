@@ -16,7 +16,7 @@ from pipelines.statistics.day_comparison import difference_of_days, sum_of_losse
 from pipelines.steps.evaluation.metrics import measure
 from pipelines.steps.monitoring.day_values import day_values
 from pipelines.steps.monitoring.prediction_log import flush_log, read_answers
-from pipelines.tables.entity_id import entity_id, with_former_ids
+from pipelines.tables.entity_id import entity_id, names_its_time, with_former_ids
 from pipelines.tables.profile import TrainingProfile
 
 TEST_METRIC_PREFIX = "test_"
@@ -71,7 +71,8 @@ def _days(last: date, count: int) -> list[date]:
 
 def _with_labels(spec: ModelSpec, ports: Ports, first: date, last: date, notes: list[str]) -> pl.DataFrame:
     """Answers of these days with ``label`` (0 or 1 for a classification, the value for a regression, null if it has
-    not arrived). ``day`` is that of the labelled row; of an answer without one, the day its prediction time says."""
+    not arrived). ``day`` is that of the labelled row; of an answer without one, the day its prediction time says, which
+    must be the row's own where the key does not hold the time of the event."""
     view = ports.catalog.view_of(spec.model)
     table = store_paths.validated(view.dataset, view.entity_source)
     days = _days(last, (last - first).days + 1)
@@ -87,9 +88,11 @@ def _with_labels(spec: ModelSpec, ports: Ports, first: date, last: date, notes: 
     value = pl.col(spec.target.column)
     label = value if spec.target.at_least is None else value >= spec.target.at_least
     rows = ports.store.read(table, days=present, columns=columns)
-    labels = rows.select(entity_id(view), label.cast(pl.Float64).alias("label"), pl.col("day").alias("own_day"))
+    labels = rows.select(entity_id(view), label.cast(pl.Float64).alias("label"), "day", own_day="day")
+    same = ["entity_id"] if names_its_time(view) else ["entity_id", "day"]
+    labels = with_former_ids(labels).select(*same, "label", "own_day")
     return (
-        answers.join(with_former_ids(labels), on="entity_id", how="left", maintain_order="left")
+        answers.join(labels, on=same, how="left", maintain_order="left")
         .with_columns(day=pl.coalesce("own_day", "day"))
         .drop("own_day")
         .filter(pl.col("day").is_between(first, last))

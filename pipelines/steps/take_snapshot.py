@@ -52,6 +52,7 @@ def run(request: SnapshotRequest, ports: Ports) -> SnapshotResult:
         "as_of": as_of,
         "features": features,
         "table_versions": versions,
+        "definitions": _definitions(view, features),
         "missing_days": _missing_days(ports.store, spec, as_of, versions),
     }
     _check_fresh(ports, spec, view, as_of)
@@ -113,18 +114,24 @@ def _history_days(store: Store, spec: ModelSpec, as_of: datetime, versions: dict
     return days if earliest is None else [day for day in days if day >= earliest.date() - timedelta(1)]
 
 
+def _definitions(view: FeatureView, features: list[str]) -> dict[str, tuple[int, str]]:
+    digests = view.definition_digests()
+    return {name: (view.features[name].version, digests[name]) for name in features}
+
+
 def _check_fresh(ports: Ports, spec: ModelSpec, view: FeatureView, as_of: datetime) -> None:
-    """``Unavailable`` if days of the history were built from what was replaced since: a build takes them up."""
+    """``Unavailable`` if days of the history are stale: a build takes them up."""
     earliest = _history_start(spec, as_of)
-    stale = [
-        day
-        for day in stale_days(ports.store, view, ports.catalog.dataset(view.dataset))
+    stale = {
+        day: names
+        for day, names in stale_days(ports.store, view, ports.catalog.dataset(view.dataset)).items()
         if day <= as_of.date() and (earliest is None or day >= earliest.date())
-    ]
+    }
     if stale:
-        days = f"{len(stale)} days of {store_paths.features(view.view)}, {stale[0]} to {stale[-1]},"
+        days = f"{len(stale)} days of {store_paths.features(view.view)}, {min(stale)} to {max(stale)},"
         way_on = f"clear the last build_features_{view.view}, which builds them again"
-        raise Unavailable(f"{days} were built from validated tables that were replaced since; {way_on}")
+        changed = ", ".join(sorted({name for names in stale.values() for name in names}))
+        raise Unavailable(f"{days} were built before {changed} changed; {way_on}")
 
 
 def _missing_days(store: Store, spec: ModelSpec, as_of: datetime, versions: dict[str, int]) -> dict[date, list[str]]:

@@ -28,6 +28,11 @@ def entity_id(view: FeatureView) -> pl.Expr:
     return pl.concat_str(escaped, separator="|").alias("entity_id")
 
 
+def names_its_time(view: FeatureView) -> bool:
+    """Whether the key holds the time of the event: without it, each day may have an entity of the same id."""
+    return view.event_hour_column in view.key
+
+
 def with_former_ids(rows: pl.DataFrame) -> pl.DataFrame:
     """``rows`` (with ``entity_id``), and again, under their former ids, those that were logged without a ``\\``
     before 0.2.0. A former id that several entities had is left out: it names none of them."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from io import BytesIO
 from pathlib import Path
@@ -174,11 +175,12 @@ def log(
     version: str = "3",
     part: str = "a",
     logged_after: timedelta = timedelta(),
+    key: Sequence[str] = ("time_hour", "carrier", "flight"),
 ) -> None:
     """Write answers about these flights as the gateway would: asked two hours ahead, in files by UTC date."""
     asked = about["time_hour"] - timedelta(hours=2)
-    key = about.select("time_hour", "carrier", "flight")
-    ids = [f"{hour:%Y-%m-%dT%H:%M:%SZ}|{carrier}|{flight}" for hour, carrier, flight in key.iter_rows()]
+    hours = about.with_columns(pl.col("time_hour").dt.strftime("%Y-%m-%dT%H:%M:%SZ"))
+    ids = hours.select(pl.concat_str(key, separator="|")).to_series().to_list()
     frame = pl.DataFrame(
         {
             "prediction_time": asked,

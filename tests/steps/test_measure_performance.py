@@ -7,6 +7,7 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 from sklearn.metrics import roc_auc_score
 
@@ -231,3 +232,24 @@ def test_a_broken_log_file_is_refused_by_name() -> None:
     store.put(f"predictions/{MODEL}/date={DAY}/part-broken.parquet", b"PAR1 and then nothing")
     with pytest.raises(Refused, match=r"part-broken\.parquet"):
         measure_performance.run(REQUEST, ports(catalog(), store=store))
+
+
+def test_an_id_that_occurs_on_several_days_is_joined_with_the_label_of_the_day_of_its_answer() -> None:
+    declared = catalog()
+    timeless = {"key": ["carrier", "flight"]}
+    declared.views[MODEL] = declared.views[MODEL].model_copy(update=timeless)
+    days, store = [DAY - timedelta(days=n) for n in (2, 1, 0)], MemoryStore()
+    for number, on in enumerate(days):
+        about = flights(on, 6)
+        log(store, about, [0.1 * number + 0.01] * 6, part=str(on), key=timeless["key"])
+        late = about.with_columns(arr_delay=pl.lit(30.0 if on == YESTERDAY else -5.0))
+        store.replace_partition(store_paths.validated("flights", "flights"), on, late)
+    asked = ports(declared, store=store)
+    result = measure_performance.run(REQUEST, asked)
+    assert [(measured.predictions, measured.labelled) for measured in result.days] == [(0, 0), (6, 6), (6, 6), (6, 6)]
+    joined = measure_performance._with_labels(declared.model(MODEL), asked, days[0], DAY, [])
+    assert {on: set(rows["label"]) for (on,), rows in joined.group_by("day")} == {
+        days[0]: {0.0},
+        YESTERDAY: {1.0},
+        DAY: {0.0},
+    }

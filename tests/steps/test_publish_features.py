@@ -19,7 +19,7 @@ from pipelines.messages.features import FeaturesRequest, PublishFeaturesRequest
 from pipelines.messages.training import SnapshotRequest
 from pipelines.ports import Store
 from pipelines.rules.training_snapshot import judge_snapshot
-from pipelines.spec.features import Constraints
+from pipelines.spec.features import Constraints, DirectColumn, FeatureView
 from pipelines.steps import build_features, publish_features, take_snapshot
 from pipelines.steps.features.staleness import feature_records, stale_days
 from pipelines.testing.ports import FakePorts, MemoryStore
@@ -242,7 +242,7 @@ def test_days_built_before_a_validated_table_was_restored_are_stale_and_built_ag
     ports.store.restore(table, good)
     assert {table} == {name for tables in stale(ports).values() for name in tables}
     assert DAYS[0] in stale(ports)
-    with pytest.raises(Unavailable, match="were built from validated tables that were replaced since"):
+    with pytest.raises(Unavailable, match=f"were built before {table} changed"):
         take_snapshot.run(SnapshotRequest(model="flight_delay", as_of=utc("2013-06-08 04:00")), ports)
     build_view(ports, "flight_delay", DAYS[2])
     assert stale(ports) == {}
@@ -269,6 +269,36 @@ def test_a_late_day_makes_the_days_that_read_it_stale_until_it_is_built(tmp_path
     assert [*stale(ports)] == [DAYS[2]]
     build_view(ports, "flight_delay", DAYS[1])
     assert stale(ports) == {}
+
+
+def other_version_of_distance() -> FeatureView:
+    """It reads another column."""
+    feature = LIMITED.features["distance"]
+    other = feature.model_copy(update={"version": 2, "transformation": DirectColumn(type="column", column="minute")})
+    return LIMITED.model_copy(update={"features": LIMITED.features | {"distance": other}})
+
+
+@pytest.mark.parametrize("recorded", [True, False], ids=["recorded", "written before 0.2.0"])
+def test_history_is_built_again_by_a_raised_version_before_anything_trains_on_it(
+    tmp_path: Path, recorded: bool
+) -> None:
+    ports = ports_of(tmp_path)
+    for day in DAYS:
+        arrive(ports, GOOD, day)
+        if not recorded:
+            ports.store.replace_partition(TABLE, day, ports.store.read(TABLE, days=[day]).drop("day"))
+    raised = FakePorts.make(tmp_path, catalog=catalog(model(), view=other_version_of_distance()), store=ports.store)
+    request = SnapshotRequest(model="flight_delay", as_of=utc("2013-06-08 04:00"))
+    with pytest.raises(
+        Unavailable, match=r"3 days of .*, 2013-06-03 to 2013-06-05, were built before distance@2 changed"
+    ):
+        take_snapshot.run(request, raised)
+    build_view(raised, "flight_delay", DAYS[2])
+    rows = ports.store.read(TABLE)
+    joined = rows.join(ports.store.read("validated/flights.flights"), on=["day", *VIEW.key])
+    assert (joined["distance"] == joined["minute"]).all()
+    taken = take_snapshot.run(request, raised)
+    assert taken.definitions["distance"] == (2, other_version_of_distance().definition_digests()["distance"])
 
 
 def test_rows_written_without_a_record_are_not_known_to_be_stale(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from pipelines.ports import Ports, VersionInfo
 from pipelines.steps.snapshot.files import SAMPLE_ROWS, open_files
 from pipelines.steps.snapshot.split import PARTS
 from pipelines.steps.take_snapshot import read_snapshot
+from pipelines.tables.entity_id import names_its_time
 
 SNAPSHOT_TAG = "airworthy.snapshot"
 
@@ -136,14 +137,14 @@ def add_columns(frame: pl.DataFrame, columns: Sequence[str], model: str, ports: 
     unknown = [name for name in missing if name not in known_columns]
     if unknown:
         raise Refused(f"neither the snapshot nor {table} has the columns {', '.join(unknown)}")
-    keys = frame.select(view.key)
-    needed = [*view.key, *missing]
+    same = [*view.key, *(() if names_its_time(view) else ("prediction_time",))]
+    keys, needed = frame.select(same), [*same, *missing]
     by_day = [  # one day at a time, reduced to the rows of the frame: all days together may exceed memory
-        ports.store.read(table, days=[day], columns=needed).select(needed).join(keys, on=view.key, how="semi")
+        ports.store.read(table, days=[day], columns=needed).select(needed).join(keys, on=same, how="semi")
         for day in days
     ]
     known = pl.concat(by_day).with_columns(pl.lit(True).alias("_matched"))
-    joined = frame.join(known, on=view.key, how="left", maintain_order="left")
+    joined = frame.join(known, on=same, how="left", maintain_order="left")
     lost = joined.get_column("_matched").null_count()
     if lost or joined.height != frame.height:
         raise Refused(f"{lost} of {frame.height} snapshot rows are not exactly once in {table}; build its features")

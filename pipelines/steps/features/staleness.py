@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date
 
 from pipelines import store_paths
@@ -44,24 +44,40 @@ def is_older(versions: TableVersions, others: TableVersions, store: Store) -> bo
 
 
 def stale_days(store: Store, view: FeatureView, dataset: DatasetSpec) -> dict[date, list[str]]:
-    """Days built from what was replaced since, each with the validated tables that were, ascending.
+    """Days built from what was replaced since, or by a former definition, each with what differs now, ascending.
 
-    Rows of before 0.2.0 name no inputs, and are not known to be stale.
+    That is a validated table, or a feature with its declared version. Rows of before 0.2.0 name neither: they hold
+    version 1 of each feature, and their inputs are not known to be replaced.
     """
+    table = store_paths.features(view.view)
+    records = sorted(feature_records(store, table).items())
+    stale = _days_of_former_definitions(view, dict(records), store.days(table))
     zone = dataset.partition.timezone
-    stale: dict[date, list[str]] = {}
-    records = sorted(feature_records(store, store_paths.features(view.view)).items())
     for source in sources_of(view):
-        table = store_paths.validated(view.dataset, source)
-        written = {date.fromisoformat(key): commit.version for key, commit in store.partition_records(table).items()}
-        newest, present = store.version(table) or 0, set(store.days(table))
+        entities = store_paths.validated(view.dataset, source)
+        written = {date.fromisoformat(key): commit.version for key, commit in store.partition_records(entities).items()}
+        newest, present = store.version(entities) or 0, set(store.days(entities))
         for day, record in records:
-            read = record.inputs.get(table)
+            read = record.inputs.get(entities)
             if read is not None and read > newest:
                 read = None  # the table was made anew since
             replaced = {other for other, version in written.items() if read is None or version > read}
             if replaced and replaced.intersection(
                 [*days_read(view, source, day, present, zone), *days_read(view, source, day, written, zone)]
             ):
-                stale.setdefault(day, []).append(table)
+                stale.setdefault(day, []).append(entities)
     return dict(sorted(stale.items()))
+
+
+def _days_of_former_definitions(
+    view: FeatureView, records: Mapping[date, FeatureRecord], stored: Sequence[date]
+) -> dict[date, list[str]]:
+    digests = view.definition_digests()
+    first = {name for name, feature in view.features.items() if feature.version == 1}
+    stale = {}
+    for day in {*records, *stored}:
+        built = records[day].definition_digests if day in records else {name: digests[name] for name in first}
+        names = [name for name, digest in digests.items() if built.get(name) != digest]
+        if names:
+            stale[day] = [f"{name}@{view.features[name].version}" for name in names]
+    return stale

@@ -12,6 +12,7 @@ import polars as pl
 from pipelines import store_paths
 from pipelines.errors import AirworthyError, Refused
 from pipelines.ports import Ports, Store
+from pipelines.tables.entity_id import names_its_time
 
 SCHEMA = pl.Schema(
     {
@@ -40,7 +41,8 @@ def flush_log(ports: Ports, model: str) -> list[str]:
 def read_answers(ports: Ports, model: str, first: date, last: date) -> pl.DataFrame:
     """Answers about entities whose event lies on the local days ``first`` to ``last`` (both inclusive).
 
-    One row per entity and version, the answer logged first; every answer without an entity id.
+    One row per entity and version (of a key without the time of the event: per day, too), the answer logged first;
+    every answer without an entity id.
     Columns are those of ``SCHEMA`` and ``day``: the local date of ``prediction_time`` plus the view's lead. Rows of
     neighbouring days may be among them, since a local day lies in several UTC dates: filter by ``day``.
     """
@@ -48,9 +50,10 @@ def read_answers(ports: Ports, model: str, first: date, last: date) -> pl.DataFr
     zone, lead = ZoneInfo(dataset.partition.timezone), timedelta(hours=view.lead_hours)
     log = read_log(ports.store, model, dates_about(ports, model, first, last)).sort("logged_at", maintain_order=True)
     named = pl.col("entity_id").is_not_null()
+    answered = pl.struct("entity_id", "version", *(() if names_its_time(view) else ("day",)))
     return (
-        log.filter(~named | (pl.struct("entity_id", "version").is_first_distinct()))
-        .with_columns(day=(pl.col("prediction_time") + lead).dt.convert_time_zone(zone.key).dt.date())
+        log.with_columns(day=(pl.col("prediction_time") + lead).dt.convert_time_zone(zone.key).dt.date())
+        .filter(~named | answered.is_first_distinct())
         .sort("prediction_time", "entity_id", "version", maintain_order=True)
     )
 

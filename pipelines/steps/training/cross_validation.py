@@ -27,6 +27,8 @@ def folds(
     forward_chaining: the rows are cut into ``folds + 1`` blocks of nearly equal size along time; fold *i* trains on
     the blocks up to *i* and scores the next. Rows of one instant are never on both sides.
     """
+    if declared.strategy != "forward_chaining" and len(times) < declared.folds:
+        raise Refused(f"{len(times)} rows are too few for {declared.folds} folds; declare fewer folds")
     if declared.strategy == "k_fold":
         yield from KFold(declared.folds, shuffle=True, random_state=seed).split(times)
         return
@@ -34,6 +36,9 @@ def folds(
         classes = np.unique(target)
         if len(classes) > 2:
             raise Refused("cross_validation.strategy stratified needs classes; use forward_chaining or k_fold")
+        fewest = min((int((target == value).sum()) for value in classes), default=0)
+        if len(classes) == 2 and fewest < declared.folds:
+            raise Refused(f"{fewest} rows of the rarer class are too few for {declared.folds} stratified folds")
         yield from StratifiedKFold(declared.folds, shuffle=True, random_state=seed).split(times, target)
         return
     cuts = [len(times) * block // (declared.folds + 1) for block in range(1, declared.folds + 1)]
@@ -42,6 +47,18 @@ def folds(
         raise Refused(f"{len(times)} rows have too few distinct times for {declared.folds} forward-chained folds")
     for low, high in pairwise(edges):
         yield np.arange(low), np.arange(low, high)
+
+
+def _check_classes(targets: list[npt.NDArray[np.float64]]) -> None:
+    """``Refused`` with every fold that would learn from one class alone; its scored rows may be of one."""
+    faults = [
+        f"fold {number} of {len(targets)} trains on {len(target)} rows, {int(target.sum())} of them positive"
+        for number, target in enumerate(targets, 1)
+        if len(np.unique(target)) < 2
+    ]
+    if faults:
+        way_on = "declare fewer folds, strategy stratified, or a history with both classes from its beginning"
+        raise Refused("training.cross_validation has folds of one class only", [*faults, way_on])
 
 
 def cross_validate(
@@ -68,7 +85,10 @@ def cross_validate(
         }
     )
     scores = []
-    for train, held_out in folds(training.cross_validation, times, rows.target, seed):
+    parts = list(folds(training.cross_validation, times, rows.target, seed))
+    if problem == "classification":
+        _check_classes([rows.target[train] for train, _ in parts])
+    for train, held_out in parts:
         part = rows.take_rows(held_out)
         model = fit(fold_training, problem, seed, features, rows.take_rows(train), part, device=device)
         measured = measure(problem, part.target, model.predict(part.rows), threshold)
