@@ -46,6 +46,15 @@ def raw_receipts_of(dataset: str, source: str) -> str:
     return f"receipts/{raw(dataset, source)}/"
 
 
+def late(dataset: str, source: str, partition: Key = "", delivery: Key = "") -> str:
+    """Rows of a partition that came with the delivery of a later one; without a partition the folder of all.
+
+    The file with the partition's own name has the rows of its own delivery, for when its landed files are gone.
+    """
+    folder = f"late/{dataset}/{source}/" + (f"{partition}/" if partition else "")
+    return folder + (f"{delivery}.parquet" if delivery else "")
+
+
 def delivery(dataset: str, source: str, partition: Key, version: int | str = "") -> str:
     """What a version of the raw table holds of a partition; without a version the folder of all. Kept for ever."""
     return f"deliveries/{dataset}.{source}/{partition}/" + (f"{version}.json" if version != "" else "")

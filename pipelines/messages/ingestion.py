@@ -35,6 +35,8 @@ class SourceIngest(Message):
     rows: int = 0
     sha256: dict[str, str] = {}
     failures: list[str] = []
+    late: dict[str, int] = {}
+    """Rows of earlier partitions that the delivery brought, by partition; they are ingested with theirs."""
     table: str | None = None
     """``raw/<dataset>.<source>`` after it was written."""
     version: int | None = None

@@ -75,9 +75,11 @@ class DatasetSpec(DeclarationBlock):
                 faults.append((f"sources.{name}.sql", way_on))
         if self.partition.every == "once":
             windows = [name for name, source in self.sources.items() if source.sql and source.sql.window]
+            late = [name for name, source in self.sources.items() if source.late]
             faults = [
                 (f"sources.{name}.sql.window", "a table without dates is read whole; remove it") for name in windows
             ]
+            faults += [(f"sources.{name}.late", "a table without dates has one partition; remove it") for name in late]
         if faults:
             raise FieldFaults(faults)
         return self

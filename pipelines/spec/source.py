@@ -19,6 +19,7 @@ from pydantic import (
 
 from pipelines.spec.column import ColumnSpec
 from pipelines.spec.declared import DeclarationBlock, Identifier
+from pipelines.spec.durations import Duration
 from pipelines.spec.event_time import TIME_TYPES, EventTime
 from pipelines.spec.fault_text import FieldFaults
 from pipelines.spec.known_time import DeclaredKnownTime, KnownTime
@@ -59,6 +60,13 @@ def _files_or_sql(schema: dict[str, Any]) -> None:
     schema["oneOf"] = [{"required": ["files"]}, {"required": ["sql"]}]
 
 
+class LateRows(DeclarationBlock):
+    """``late`` of a source: which rows of earlier partitions a delivery may hold."""
+
+    allow: Duration
+    """Rows whose event lies at most so long before the delivered partition begins belong to their own partition."""
+
+
 class SourceSpec(DeclarationBlock):
     """One source system's files, or its table in a database.
 
@@ -82,6 +90,8 @@ class SourceSpec(DeclarationBlock):
 
     None: the only timestamp or date of the key, or of all columns. ``none``: rows of any time are taken.
     """
+    late: LateRows | None = None
+    """None: a row of an earlier partition refuses its delivery."""
     known: DeclaredKnownTime | None = None
     """When the values of a row are known; none: when its partition is due."""
     known_columns: dict[str, DeclaredKnownTime] = {}
@@ -128,6 +138,9 @@ class SourceSpec(DeclarationBlock):
         types = {name: column.type for name, column in self.columns.items()}
         nullable = {name: column.nullable for name, column in self.columns.items()}
         faults = [*self._known_column_faults(), *(("sql.window", fault) for fault in self._window_faults())]
+        if self.late is not None and (self.row_time is None or self.sql is not None):
+            why = "a table is read by its own times" if self.sql is not None else "rows without a time are never late"
+            faults.append(("late", f"{why}; remove it"))
         if isinstance(self.event_time, EventTime):
             if self.cadence == "reference":
                 faults.append(("event_time", "a reference copy holds rows of any time; remove it"))
@@ -216,6 +229,8 @@ class SourceSpec(DeclarationBlock):
             for name, column in self.columns.items()
         }
         fields = self.model_dump(mode="json", include={"files", "key", "empty", "minimum_rows"})
+        if self.late is not None:
+            fields["late"] = str(self.late.allow)
         fields |= {
             "columns": columns,
             "event_time": str(self.row_time),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 
 import polars as pl
 from pydantic import ValidationError
@@ -19,6 +21,15 @@ from pipelines.spec.partitions import Partition, PartitionCalendar, partition_na
 from pipelines.spec.source import SourceSpec
 from pipelines.steps.ingestion.contract import check_rows, read_delivery
 from pipelines.steps.ingestion.landed_files import landed_files
+from pipelines.steps.ingestion.late_rows import (
+    LATE,
+    digests,
+    read_late,
+    read_own,
+    rows_by_partition,
+    write_late,
+    write_own,
+)
 from pipelines.store_paths import MANIFEST
 from pipelines.tables.partition import partition_column
 from pipelines.tables.row_identity import ROW_COLUMN
@@ -57,8 +68,29 @@ class Contract:
     def read(
         self, contents: Mapping[str, bytes], key: str, row_counts: Mapping[str, int]
     ) -> tuple[pl.DataFrame, list[str]]:
-        zone, partition = self.calendar.timezone, self._rows_of(key)
-        return read_delivery(contents, self.source, partition, timezone=zone, row_counts=row_counts)
+        partition = self._rows_of(key)
+        return read_delivery(
+            contents,
+            self.source,
+            partition,
+            timezone=self.calendar.timezone,
+            row_counts=row_counts,
+            earliest=self._earliest(partition),
+        )
+
+    def recheck(self, stored: pl.DataFrame, key: str) -> tuple[pl.DataFrame, list[str]]:
+        """Rows by their names in the tables, checked again."""
+        rows = stored.rename({self.source.stored_name(name): name for name in self.source.columns}, strict=False)
+        return self.check_rows(
+            rows.select(name for name in rows.columns if name in (*self.source.columns, ROW_COLUMN)), key
+        )
+
+    def _earliest(self, partition: Partition | None) -> datetime | None:
+        """Since when rows of earlier partitions are taken; None: they are not."""
+        if partition is None or self.source.late is None:
+            return None
+        first = next(self.calendar.partitions(self.calendar.start + timedelta(days=31)))
+        return max(partition.begin - self.source.late.allow, first.begin)
 
     def _rows_of(self, key: str) -> Partition | None:
         """The partition in which all rows must be; None for a copy, and for a table without dates."""
@@ -75,6 +107,10 @@ class Delivery:
     rows: pl.DataFrame
     failures: list[str]
     sha256: dict[str, str]
+    late: Mapping[str, pl.DataFrame] = field(default_factory=dict)
+    """Rows of earlier partitions that it brought, by partition."""
+    own: pl.DataFrame | None = None
+    """Its own rows, where late ones of other deliveries are among ``rows``; else None."""
 
 
 def run(request: IngestRequest, ports: Ports) -> IngestResult:
@@ -90,7 +126,8 @@ def run(request: IngestRequest, ports: Ports) -> IngestResult:
     spec.partition_calendar.require(request.partition, spec.dataset)
     deliveries: list[SourceIngest | Delivery] = []
     for name, key in _landed_partitions(spec, request.partition, ports.store).items():
-        deliveries.append(_ingested_before(Contract.of(spec, name), key, ports.store))
+        source = _ingested_before(Contract.of(spec, name), key, ports.store)
+        deliveries.append(source if isinstance(source, SourceIngest) else _with_late_rows(source, ports.store))
     failed = any(isinstance(item, Delivery) and item.failures for item in deliveries)
     sources = [
         item if isinstance(item, SourceIngest) else _failed_ingest(item) if failed else _write_raw(item, ports.store)
@@ -140,7 +177,8 @@ def _ingested_before(contract: Contract, key: str, store: Store) -> SourceIngest
         receipt = None  # somebody else wrote the partition since: what is held is not what was delivered
     if receipt is None or (landed and not _is_delivery_of(receipt, contract, key, store)):
         return _read_delivery(contract, key, store)
-    if receipt.contract != contract.digest:
+    late = {name: digest for name, digest in receipt.sha256.items() if name.startswith(LATE)}
+    if receipt.contract != contract.digest or late != digests(read_late(store, contract.dataset, contract.name, key)):
         return _read_delivery(contract, key, store) if landed else _read_held(contract, key, receipt, store)
     return SourceIngest(
         source=contract.name,
@@ -158,7 +196,8 @@ def _is_delivery_of(receipt: RawReceipt, contract: Contract, key: str, store: St
         manifest = _read_manifest(contract, key, store)
     except ValidationError:
         return False
-    return receipt.sha256 == {file.name: file.sha256 for file in manifest.files}
+    own = {name: digest for name, digest in receipt.sha256.items() if not name.startswith(LATE)}
+    return own == {file.name: file.sha256 for file in manifest.files}
 
 
 def _read_manifest(contract: Contract, key: str, store: Store) -> DeliveryManifest:
@@ -167,13 +206,14 @@ def _read_manifest(contract: Contract, key: str, store: Store) -> DeliveryManife
 
 def _read_held(contract: Contract, key: str, receipt: RawReceipt, store: Store) -> Delivery:
     """The held rows of a partition under a contract that has changed since they were written."""
-    held = store.read(contract.table, partitions=[key], version=receipt.version).drop(partition_column(key))
-    source = contract.source
-    held = held.rename({source.stored_name(name): name for name in source.columns}, strict=False)
-    names = [name for name in held.columns if name in source.columns or name == ROW_COLUMN]
-    rows, failures = contract.check_rows(held.select(names), key)
+    own = {name: digest for name, digest in receipt.sha256.items() if not name.startswith(LATE)}
+    if own == receipt.sha256:
+        held = store.read(contract.table, partitions=[key], version=receipt.version).drop(partition_column(key))
+    else:
+        held = read_own(store, contract.dataset, contract.name, key)
+    rows, failures = contract.recheck(held, key)
     hint = "; the contract has changed since this was ingested, and its files are gone: deliver it again"
-    return Delivery(contract, key, rows, [f"{failure}{hint}" for failure in failures], receipt.sha256)
+    return Delivery(contract, key, rows, [f"{failure}{hint}" for failure in failures], own)
 
 
 def _read_delivery(contract: Contract, key: str, store: Store) -> Delivery:
@@ -204,6 +244,24 @@ def _read_delivery(contract: Contract, key: str, store: Store) -> Delivery:
     return Delivery(contract, key, rows, [*failures, *faults, *broken], digests)
 
 
+def _with_late_rows(delivery: Delivery, store: Store) -> Delivery:
+    """Its rows of earlier partitions set apart, and those of its own that later deliveries brought added."""
+    contract, key = delivery.contract, delivery.partition
+    if delivery.failures or contract.source.cadence == "reference":
+        return delivery
+    late = rows_by_partition(delivery.rows, contract.source, contract.calendar, key)
+    own = late.pop(key)
+    files = read_late(store, contract.dataset, contract.name, key)
+    if not files:
+        return replace(delivery, rows=own, late=late)
+    parts = [own, *(pl.read_parquet(io.BytesIO(content)) for content in files.values())]
+    rows, failures = contract.recheck(pl.concat(parts, how="diagonal_relaxed"), key)
+    came_with = ", ".join(name.removeprefix(LATE) for name in files)
+    failures = [f"{failure}; with late rows that came with {came_with}" for failure in failures]
+    sha256 = delivery.sha256 | digests(files)
+    return replace(delivery, rows=rows, failures=failures, sha256=sha256, late=late, own=own)
+
+
 def _landed(contract: Contract, key: str, file: str, store: Store) -> bytes | None:
     path = contract.landing(key, file)
     return store.get(path) if store.exists(path) else None
@@ -221,6 +279,10 @@ def _failed_ingest(delivery: Delivery) -> SourceIngest:
 
 def _write_raw(delivery: Delivery, store: Store) -> SourceIngest:
     contract, key = delivery.contract, delivery.partition
+    if contract.source.cadence != "reference":
+        write_late(store, contract.dataset, contract.name, key, delivery.late)
+    if delivery.own is not None:
+        write_own(store, contract.dataset, contract.name, key, delivery.own)
     version = store.replace_partition(contract.table, key, delivery.rows)
     receipt = RawReceipt(rows=delivery.rows.height, sha256=delivery.sha256, version=version, contract=contract.digest)
     content = receipt.model_dump_json(by_alias=True).encode()
@@ -231,6 +293,7 @@ def _write_raw(delivery: Delivery, store: Store) -> SourceIngest:
         landed=key,
         rows=delivery.rows.height,
         sha256=delivery.sha256,
+        late={partition: rows.height for partition, rows in delivery.late.items()},
         table=contract.table,
         version=version,
     )

@@ -39,6 +39,7 @@ class ContractCheck(DatasetPractice):
             result, verdict = (None, refusal) if refusal else self.ingest(request, spec.runner)
             sources = {
                 source.source: {"partition": source.landed, "version": source.version, "sha256": source.sha256}
+                | ({"late": source.late} if source.late else {})
                 for source in (result.sources if result else [])
             }
             record_partition(verdict, key, context, subject=subject, name=self.dataset, sources=sources)

@@ -47,6 +47,7 @@ def faults(every: str = "day", **changes: Any) -> str:
             {"cadence": "reference", "event_time": None, "sql__window": "at"},
             "a reference copy is read whole; remove it",
         ),
+        ({"late": {"allow": "1d"}}, "sources.orders.late: a table is read by its own times; remove it"),
         ({"every": "once", "sql__window": "at"}, "a table without dates is read whole; remove it"),
     ],
 )

@@ -18,6 +18,8 @@ from pipelines.tables.column_types import stored_column_type
 from pipelines.tables.event_instants import event_instants
 from pipelines.tables.row_identity import ROW_COLUMN, row_names
 
+LINE_COLUMN, FILE_COLUMN = "__line", "__file"
+"""Where a row stands, while a delivery is checked; no source's own columns begin so."""
 MAX_EXAMPLES = 3
 MAX_FAILURES = 50
 """Of one delivery; more are counted."""
@@ -30,12 +32,14 @@ def read_delivery(
     *,
     timezone: str = "UTC",
     row_counts: Mapping[str, int] | None = None,
+    earliest: datetime | None = None,
 ) -> tuple[pl.DataFrame, list[str]]:
     """Rows of all files in the contract's columns and types, and every failure; with failures they are not to be used.
 
     Rows of another partition are failures, by the time of their event (``timezone``: of dates); ``partition`` None:
-    rows of any time are taken. A source's own column with the name of a partition column has its ``stored_name``. Rows
-    that no column tells apart have a name of their own (``ROW_COLUMN``). ``row_counts``: of each file, as its manifest
+    rows of any time are taken; ``earliest``: rows of earlier partitions since then are taken, too. A source's own
+    column with the name of a partition column has its ``stored_name``. Rows that no column tells apart have a name of
+    their own (``ROW_COLUMN``). ``row_counts``: of each file, as its manifest
     says.
     """
     parts: list[pl.DataFrame] = []
@@ -50,7 +54,7 @@ def read_delivery(
     if len(parts) < len(files):
         return pl.DataFrame(), limited(failures)
     table = pl.concat(parts, how="diagonal") if parts else _no_rows(source)
-    rows, faults = _check_table(table, source, partition, timezone)
+    rows, faults = _check_table(table, source, partition, timezone, earliest)
     return rows, limited([*failures, *faults])
 
 
@@ -67,7 +71,8 @@ def _read_part(name: str, content: bytes, source: SourceSpec) -> tuple[pl.DataFr
         missing = _column_faults(file.columns, list(source.columns)) if file.columns else []
         return None, [*file.failures, *missing]
     typed, faults = _check_columns(file.rows, source, file.lines)
-    return (typed.with_columns(row_names(content, file.lines)) if source.key == ROW_KEY else typed), faults
+    typed = typed.with_columns(row_names(content, file.lines)) if source.key == ROW_KEY else typed
+    return typed.with_columns(file.lines.alias(LINE_COLUMN), pl.lit(name).alias(FILE_COLUMN)), faults
 
 
 def limited(failures: list[str]) -> list[str]:
@@ -100,7 +105,11 @@ def _check_columns(
 
 
 def _check_table(
-    typed: pl.DataFrame, source: SourceSpec, partition: Partition | None, timezone: str
+    typed: pl.DataFrame,
+    source: SourceSpec,
+    partition: Partition | None,
+    timezone: str,
+    earliest: datetime | None = None,
 ) -> tuple[pl.DataFrame, list[str]]:
     """The rows as they are stored, and the faults that only all of them show: their number, keys and times."""
     failures = []
@@ -113,7 +122,8 @@ def _check_table(
         failures += _key_faults(typed, key, shown=not any(source.columns[name].pii for name in key))
     if partition is not None and row_time is not None and all(name in typed.columns for name in row_time.columns):
         shown = not any(source.columns[name].pii for name in row_time.columns)
-        failures += _event_faults(typed, row_time, partition, timezone, shown=shown)
+        failures += _event_faults(typed, row_time, partition, timezone, earliest or partition.begin, shown=shown)
+    typed = typed.drop(LINE_COLUMN, FILE_COLUMN, strict=False)
     return typed.rename({name: source.stored_name(name) for name in typed.columns}), failures
 
 
@@ -178,16 +188,28 @@ def _key_faults(rows: pl.DataFrame, key: list[str], *, shown: bool) -> list[str]
 
 
 def _event_faults(
-    rows: pl.DataFrame, row_time: EventTime, partition: Partition, timezone: str, *, shown: bool
+    rows: pl.DataFrame, row_time: EventTime, partition: Partition, timezone: str, earliest: datetime, *, shown: bool
 ) -> list[str]:
-    instants = event_instants(rows, row_time, timezone).drop_nulls()
-    other = instants.filter((instants < partition.begin) | (instants >= partition.end))
+    instants = event_instants(rows, row_time, timezone)
+    is_other = ((instants < earliest) | (instants >= partition.end)).fill_null(value=False)
+    other = instants.filter(is_other)
     if other.is_empty():
         return []
-    example = f", for example {other[0]:%Y-%m-%dT%H:%M:%SZ}" if shown else ""
+    place = _place(rows.filter(is_other))
+    example = f", for example {other[0]:%Y-%m-%dT%H:%M:%SZ}{place}" if shown else place
     noun = partition.noun
     way_on = (
         f"deliver each row with its own {noun}, or declare `event_time: none` if a delivery holds rows of any {noun}"
     )
     fault = f"{len(other)} of {rows.height} rows are of another {noun} than {partition.key} by {row_time} in {timezone}"
+    if earliest < partition.begin:
+        fault += f", and later than `late` allows (since {earliest:%Y-%m-%dT%H:%M:%SZ}) or not late"
     return [f"{fault}{example}; {way_on}"]
+
+
+def _place(rows: pl.DataFrame) -> str:
+    """The line of the first row, with its file if there are several; empty for rows that stand in no file."""
+    if LINE_COLUMN not in rows.columns:
+        return ""
+    file = f"{rows[FILE_COLUMN][0]}, " if rows[FILE_COLUMN].n_unique() > 1 else ""
+    return f" ({file}line {rows[LINE_COLUMN][0]})"

@@ -88,16 +88,25 @@ def _manifest(store: Store, spec: DatasetSpec, source: str, key: str) -> Deliver
 
 
 def delivery_digest(store: Store, spec: DatasetSpec, key: str, *, with_files: bool = False) -> str:
-    """sha256 over the manifests of a partition's sources, without copies; changes with every new delivery.
+    """sha256 over the manifests of a partition's sources and its late rows, without copies; changes with each new one.
 
     ``with_files`` covers the delivered files, too: it also changes when a file is replaced under the same manifest.
     """
     digest = hashlib.sha256()
     for source in sorted(spec.daily()):
         folder = store_paths.landing(spec.dataset, source, key)
-        for path in store.list(folder) if with_files else filter(store.exists, [f"{folder}{MANIFEST}"]):
+        paths = store.list(folder) if with_files else list(filter(store.exists, [f"{folder}{MANIFEST}"]))
+        for path in [*paths, *_late_files(store, spec, source, key)]:
             digest.update(path.encode() + b"\0" + hashlib.sha256(store.get(path)).digest())
     return digest.hexdigest()
+
+
+def _late_files(store: Store, spec: DatasetSpec, source: str, key: str = "") -> list[str]:
+    """Rows of the partition, or of any, that came with the delivery of a later one."""
+    if spec.sources[source].late is None:
+        return []
+    paths = store.list(store_paths.late(spec.dataset, source, key))
+    return [path for path in paths if path.split("/")[3] != path.rpartition("/")[2].removesuffix(".parquet")]
 
 
 def wait_end(spec: DatasetSpec, partition: Partition) -> datetime:
@@ -129,6 +138,7 @@ def late_partitions(store: Store, spec: DatasetSpec, now: datetime) -> dict[str,
         source: set(_paths_by_key(spec, stamps[source])) | held_partitions(store, spec, source)
         for source in spec.reference()
     }
+    _add_late(landed, stamps, store, spec)
     keys = sorted({key for paths in landed.values() for key in paths})
     partitions = [partition for key in keys if (partition := spec.partition_calendar.partition(key))]
     return {
@@ -145,6 +155,22 @@ def late_partitions(store: Store, spec: DatasetSpec, now: datetime) -> dict[str,
             for source in awaited_sources(spec, partition, now)
         )
     }
+
+
+def _add_late(
+    landed: dict[str, dict[str, list[str]]], stamps: dict[str, dict[str, str]], store: Store, spec: DatasetSpec
+) -> None:
+    """Partitions to which late rows came, also where their landed files are gone; a never delivered one is awaited."""
+    late = {source: paths for source in landed if (paths := _late_files(store, spec, source))}
+    keys = {path.split("/")[3] for paths in late.values() for path in paths}
+    for source in landed if late else ():
+        for key in keys & held_partitions(store, spec, source):
+            landed[source].setdefault(key, [])
+    for source, paths in late.items():
+        stamps[source] |= store.etags(store_paths.late(spec.dataset, source))
+        for path in paths:
+            if path.split("/")[3] in landed[source]:
+                landed[source][path.split("/")[3]].append(path)
 
 
 def _paths_by_key(spec: DatasetSpec, paths: Iterable[str]) -> dict[str, list[str]]:

@@ -109,7 +109,7 @@ def test_a_time_that_is_personal_is_not_shown_when_it_is_of_another_day() -> Non
     columns = {"id": {"type": "integer"}, "at": {"type": "timestamp", "pii": True}}
     text = b"id,at\n1,1984-01-05T10:00:00Z\n"
     [fault] = read_delivery(text, source(columns=columns), PARTITION)[1]
-    assert fault.startswith("1 of 1 rows are of another day than 2013-01-05 by at in UTC; ")
+    assert fault.startswith("1 of 1 rows are of another day than 2013-01-05 by at in UTC (line 2); ")
     assert "1984" not in fault
 
 
