@@ -48,10 +48,10 @@ def test_the_net_catches_addresses_and_numbers_of_people_and_leaves_the_rest(tex
 
 
 def test_the_net_is_quick_with_texts_made_to_slow_it_down() -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     for text in ("a@" * 2000, "1 " * 2000, "@" * 4000, "+" * 4000, "a" * 2000 + "@", "1-" * 2000 + "x"):
         PersonalDataMask()(text)
-    assert time.perf_counter() - started < 2
+    assert time.process_time() - started < 2
 
 
 @pytest.mark.parametrize(
