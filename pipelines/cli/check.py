@@ -57,14 +57,11 @@ def run(options: argparse.Namespace, ports: Ports) -> int:
 
 
 def _questions(files: list[str], catalog: Catalog, include: Path) -> list[tuple[str, str]]:
-    """File and question of the datasets without a fault."""
+    """File and question of the declarations without a fault."""
     questions: list[tuple[str, str]] = []
-    for name, dataset in catalog.datasets.items():
-        file = f"{FOLDERS['datasets']}/{name}.yaml"
-        if file in files:
-            texts = [f"{field}: is not declared; {question}" for field, question in dataset.questions()]
-            lines = with_lines((include / file).read_text(encoding="utf-8"), texts)
-            questions += [(file, line) for line in lines]
+    for file in files:
+        texts = [f"{field}: is not declared; {question}" for field, question in catalog.questions.get(file, [])]
+        questions += [(file, line) for line in with_lines((include / file).read_text(encoding="utf-8"), texts)]
     return questions
 
 
@@ -105,15 +102,32 @@ def _files_of(name: str | None, include: Path) -> list[str]:
     if not named:
         raise unknown_name(f"nothing is called {name}", sorted({Path(file).stem for file in every}))
     rests_on = set(named)
-    for kind, field, target in (("models", "view", "views"), ("views", "dataset", "datasets")):
-        declared = _declared_fields(rests_on, kind, include)
-        rests_on |= {f"{FOLDERS[target]}/{fields.get(field)}.yaml" for fields in declared}
+    rests_on |= {
+        f"{FOLDERS['views']}/{fields.get('view')}.yaml" for fields in _declared_fields(rests_on, "models", include)
+    }
+    for view in _declared_fields(rests_on, "views", include):
+        rests_on |= {f"{FOLDERS['datasets']}/{name}.yaml" for name in _datasets_of(view, every, include)}
     for fields in _declared_fields(rests_on, "datasets", include):
         sources = fields.get("sources")
         for source in sources.values() if isinstance(sources, dict) else ():
             if isinstance(source, dict):
                 rests_on.add(f"{FOLDERS['suites']}/{source.get('suite')}.yaml")
     return [file for file in every if file in rests_on]
+
+
+def _datasets_of(view: dict[str, Any], every: list[str], include: Path) -> list[str]:
+    """The dataset that the view names, or those that have the source of its rows."""
+    if isinstance(view.get("dataset"), str):
+        return [view["dataset"]]
+    rows = view.get("rows")
+    source = rows.get("per") if isinstance(rows, dict) else None
+    declared = {file: _declared_fields({file}, "datasets", include) for file in every}
+    return [
+        Path(file).stem
+        for file, contents in declared.items()
+        for fields in contents
+        if isinstance(sources := fields.get("sources"), dict) and source in sources
+    ]
 
 
 def _declared_fields(files: set[str], kind: str, include: Path) -> list[dict[str, Any]]:

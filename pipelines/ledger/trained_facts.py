@@ -64,10 +64,11 @@ class TrainedFacts(BaseModel):
     def target(self) -> Markup | None:
         """``classification of amount ≥ 15``."""
         target = self.declared.get("target") or {}
-        if not target.get("column"):
+        name = target.get("column") or target.get("expression")
+        if not name:
             return None
         bound = target.get("at_least")
-        named = f"{text(str(self.declared.get('problem')))} of {code(str(target['column']))}"
+        named = f"{text(str(self.declared.get('problem')))} of {code(str(name))}"
         return Markup(named + (f" ≥ {bound:g}" if bound is not None else ""))
 
 

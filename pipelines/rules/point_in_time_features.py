@@ -14,8 +14,7 @@ RULE = "point_in_time_features"
 def judge_features(built: BuiltPartition, view: FeatureView) -> Verdict:
     """FAIL on a broken constraint or another definition than the view's, UNKNOWN on a feature that was not measured.
 
-    A stale source produces nulls (an observation older than its ``max_age_hours`` is null), so ``max_null_share``
-    detects it.
+    A stale source produces nulls (an observation older than its ``max_age`` is null), so the share of nulls detects it.
     """
     if built.without_entities:
         no_rows: dict[str, object] = {"day": str(built.day), "rows": built.rows, "null_shares": {}}

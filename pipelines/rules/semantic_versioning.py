@@ -57,7 +57,7 @@ def version_facts(spec: ModelSpec, view: FeatureView) -> VersionFacts:
     training = spec.training
     return VersionFacts(
         problem=spec.problem,
-        target=spec.target.model_dump(),
+        target=spec.target.recorded(),
         output="probability" if spec.problem == "classification" else "value",
         inputs={name: view.features[name].type for name in names},
         feature_versions={name: view.features[name].version for name in names},

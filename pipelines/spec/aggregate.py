@@ -11,7 +11,7 @@ from pydantic import field_validator, model_validator
 from pipelines.spec.column import NUMERIC
 from pipelines.spec.dataset import DatasetSpec
 from pipelines.spec.declared import DeclarationBlock, Identifier
-from pipelines.spec.durations import Duration
+from pipelines.spec.durations import Duration, written_duration
 from pipelines.spec.row_expression import KINDS, Kind, columns_of, kind_of, parsed
 from pipelines.spec.source import SourceSpec
 
@@ -21,6 +21,11 @@ AggregateFunction = Literal[
 OF_NUMBERS = ("sum", "mean", "min", "max", "std")
 OF_ANY_VALUE = ("first", "last", "count_distinct")
 WITHOUT_COLUMN = ("share", "exists", "since_last")
+STORED: Mapping[str, tuple[str, ...]] = {
+    "numeric": (*NUMERIC, "boolean"),
+    "categorical": ("string", "integer", "boolean"),
+}
+"""Type of a feature to the types of columns whose values it can hold."""
 
 
 class Aggregate(DeclarationBlock):
@@ -31,26 +36,30 @@ class Aggregate(DeclarationBlock):
     an event counts once all columns that the aggregate reads are known, those of ``where`` and ``by`` included.
     """
 
-    type: Literal["aggregate"]
+    type: Literal["aggregate"] = "aggregate"
     function: AggregateFunction
     column: str | None = None
     """What is aggregated; of ``count`` none counts events, else the values that are there."""
-    of: Identifier | None = None
-    """The source of the events; none: the entities' own."""
+    of: Identifier
+    """The source of the events."""
     by: list[str]
     """Columns that an event shares with the row; ``[]``: all events."""
     where: str | None = None
     """A condition of one event, as SQL writes it; events where it is null are left out. ``share`` is the part of all
     visible events where it is true."""
-    window: Duration
+    window: Duration | None = None
+    """None: all that were known at ``t``."""
     clock: Literal["event", "known"] = "event"
+    max_delay: Duration | None = None
+    """With ``clock: known`` the longest time from an event to its known time that counts, which limits how many earlier
+    days the features of a day read. An event that was known a row's whole lead before it happened does not count."""
     unit: Literal["minutes", "hours", "days"] | None = None
     """Of ``since_last``."""
 
     @field_validator("window")
     @classmethod
-    def check_is_longer_than_nothing(cls, window: timedelta) -> timedelta:
-        if not window:
+    def check_is_longer_than_nothing(cls, window: timedelta | None) -> timedelta | None:
+        if window == timedelta():
             raise ValueError("must be longer than nothing; write 1m at least")
         return window
 
@@ -74,6 +83,10 @@ class Aggregate(DeclarationBlock):
             faults.append("since_last needs unit: minutes, hours or days")
         if self.unit is not None and self.function != "since_last":
             faults.append(f"unit is of since_last, not of {self.function}; remove unit")
+        if self.max_delay is not None and self.clock == "event":
+            faults.append("max_delay is of `clock: known`; remove it")
+        if self.max_delay is None and self.clock == "known":
+            faults.append("clock: known needs max_delay: the longest time from an event to its known time that counts")
         if faults:
             raise ValueError("; ".join(faults))
         return self
@@ -90,15 +103,17 @@ class Aggregate(DeclarationBlock):
 def aggregate_faults(how: Aggregate, kind: str, own: str, dataset: DatasetSpec) -> list[str]:
     """Columns that are missing, personal, or of the wrong type, and clocks that do not suit. ``kind``: the feature's.
 
-    ``own``: the source of the view's entities.
+    ``own``: the source of the view's rows.
     """
-    name = how.of or own
+    name = how.of
     if name not in dataset.sources:
-        return [f"of: {name!r} is not a source of {dataset.dataset}"]
+        return [f"of: {name!r} is not a source of {dataset.dataset}; it has {', '.join(dataset.sources)}"]
     source = dataset.sources[name]
     theirs, rows = source.stored_columns(), dataset.sources[own].stored_columns()
     faults = []
-    used = [("column", [how.column] if how.column else []), ("by", how.by), ("where", how.condition_columns())]
+    used = [
+        ("aggregate", [how.column] if how.column else []), ("by", how.by), ("where", how.condition_columns())
+    ]  # fmt: skip
     if source.cadence == "reference":
         faults.append(f"of: {name!r} is a reference source: copies, not events")
     elif source.row_time is None:
@@ -124,17 +139,23 @@ def aggregate_faults(how: Aggregate, kind: str, own: str, dataset: DatasetSpec) 
     return faults + _type_faults(how, kind, name, source) + _clock_faults(how, name, dataset)
 
 
+def aggregate_kind(how: Aggregate, dataset: DatasetSpec) -> Literal["categorical", "numeric"]:
+    """The type of a feature that is this aggregate: that of the column for ``first`` and ``last``, else a number."""
+    source = dataset.sources.get(how.of)
+    column = source.stored_columns().get(how.column or "") if source else None
+    is_text = how.function in ("first", "last") and column is not None and column.type == "string"
+    return "categorical" if is_text else "numeric"
+
+
 def _type_faults(how: Aggregate, kind: str, name: str, source: SourceSpec) -> list[str]:
     columns, faults = source.stored_columns(), []
     if how.column and how.function in OF_NUMBERS and columns[how.column].type not in NUMERIC:
         types = f"{how.column!r} of {name} is {columns[how.column].type}"
-        faults.append(f"column: {types}; {how.function} needs {' or '.join(NUMERIC)}")
-    textual = how.function in ("first", "last") and how.column and columns[how.column].type not in NUMERIC
-    if textual and kind == "numeric":
-        text = f"{how.column!r} of {name} is {columns[str(how.column)].type}"
-        faults.append(f"column: {text}; declare the feature categorical")
+        faults.append(f"aggregate: {types}; {how.function} needs {' or '.join(NUMERIC)}")
+    if how.function in ("first", "last") and how.column and columns[how.column].type not in STORED[kind]:
+        faults.append(f"aggregate: {how.column!r} of {name} is {columns[how.column].type}, and the feature {kind}")
     if how.function not in ("first", "last") and kind == "categorical":
-        faults.append(f"function: {how.function} is a number; declare the feature numeric")
+        faults.append(f"type: {how.function} is a number; declare the feature numeric")
     if how.where:
         kinds: Mapping[str, Kind] = {column: KINDS[spec.type] for column, spec in columns.items() if spec.type in KINDS}
         try:
@@ -146,10 +167,18 @@ def _type_faults(how: Aggregate, kind: str, name: str, source: SourceSpec) -> li
 
 
 def _clock_faults(how: Aggregate, name: str, dataset: DatasetSpec) -> list[str]:
-    """With the clock ``known`` one of the columns must become known at the event or later, or nothing would count."""
+    """With the clock ``known`` an event must be able to become known at the event or later, within ``max_delay``."""
     if how.clock == "event":
         return []
     known = [dataset.known_time(name, column) for column in how.columns_read()]
     if known and all(time.anchor == "event" and not time.minutes and time.offset < timedelta() for time in known):
         return [f"clock: all that is read of {name} is known before its event; write clock: event"]
+    late = [
+        time.offset
+        for time in known
+        if time.anchor != "partition_start" and time.offset > (how.max_delay or timedelta())
+    ]
+    if late:
+        longest = written_duration(max(late))
+        return [f"max_delay: what is read of {name} is known {longest} after its event at the earliest; nothing counts"]
     return []

@@ -8,12 +8,13 @@ from typing import Literal, get_args, get_origin
 from pydantic import BaseModel
 
 EXAMPLES: Mapping[str, Mapping[str, str]] = {
-    "Aggregate": {"by": "[customer_id]", "window": "90d"},
+    "AggregateForm": {"aggregate": "mean(amount)"},
     "AlertRule": {"when": "partition_late"},
     "ApiKey": {"id": "shop", "sha256": f"{'0' * 64}"},
     "Approver": {"role": "ml_lead", "users": "[ada]"},
     "ArrivalQueue": {"queue": "https://sqs.eu-central-1.amazonaws.com/1/arrivals"},
     "AtMost": {"max": "0.05"},
+    "CalendarForm": {"calendar": "weekday"},
     "ComparisonSpec": {"metric": "roc_auc"},
     "CrossValidation": {"folds": "5"},
     "DatasetSpec": {
@@ -26,58 +27,19 @@ EXAMPLES: Mapping[str, Mapping[str, str]] = {
         "suite": "orders",
         "expectations": "[{type: expect_column_values_to_be_unique, kwargs: {column: order_id}, reason: order twice}]",
     },
-    "DirectColumn": {"column": "amount"},
-    "Evaluation": {"minimum_metrics": "{roc_auc: {min: 0.7}}", "comparison": "{metric: roc_auc}"},
-    "Feature": {
-        "version": "1",
-        "description": "Amount of the order in euros.",
-        "source_columns": "[orders.amount]",
-        "transformation": "{type: column, column: amount}",
-    },
-    "FeatureView": {
-        "view": "order_returns",
-        "description": "What is known of an order when it is sent.",
-        "owner": "shop-team",
-        "dataset": "orders",
-        "entity_source": "orders",
-        "key": "[order_id]",
-        "event_hour_column": "ordered_at",
-        "event_minute_column": "minute",
-        "delay_column": "delay_minutes",
-        "lead_hours": "2",
-        "label": "{name: returned, column: returned, at_least: 1}",
-        "features": (
-            "{amount: {version: 1, description: Amount of the order in euros., type: numeric, "
-            "source_columns: [orders.amount], transformation: {type: column, column: amount}}}"
-        ),
-    },
+    "ExpressionForm": {"expression": "amount / items"},
     "HttpRoute": {"gateway": "public", "image": "registry.example/airworthy:0.1.0"},
     "Jwt": {"audience": "airworthy", "issuer": "https://login.example"},
-    "Label": {"name": "returned", "column": "returned", "at_least": "1"},
-    "LastValue": {"by": "[customer_id]", "column": "amount", "window_hours": "24"},
-    "LatestObservation": {
-        "source": "weather",
-        "by": "[station]",
-        "time_column": "observed_at",
-        "column": "temperature",
-        "max_age_hours": "6",
-    },
+    "Label": {"name": "returned", "expression": "days_until_return <= 30"},
+    "LatestForm": {"latest": "weather", "by": "station", "max_age": "6h"},
     "LoadTestSpec": {"assertions": "{p95_latency: {max: 100}}"},
-    "Lookup": {"source": "customers", "on": "[customer_id]", "column": "country"},
+    "LookupForm": {"lookup": "customers.country"},
     "MetricSpec": {"name": "error_rate"},
-    "ModelSpec": {
-        "model": "order_returns",
-        "description": "Probability that an order is returned.",
-        "owner": "shop-team",
-        "view": "order_returns",
-        "target": "{column: returned, at_least: 1}",
-        "evaluation": "{minimum_metrics: {roc_auc: {min: 0.7}}, comparison: {metric: roc_auc}}",
-        "monitoring": "{performance: {metric: roc_auc, max_drop: 0.05}}",
-    },
-    "Monitoring": {"performance": "{metric: roc_auc, max_drop: 0.05}"},
+    "ModelDeclaration": {"model": "order_returns", "view": "order_returns", "target": "returned"},
+    "OwnForm": {"own": "true"},
+    "PerEvent": {"per": "orders"},
     "Performance": {"metric": "roc_auc", "max_drop": "0.05"},
     "Rate": {"per_minute": "600", "burst": "100"},
-    "RowExpression": {"expression": "amount / items"},
     "SageMaker": {
         "role_arn": "arn:aws:iam::123456789012:role/serving",
         "image": "123456789012.dkr.ecr.eu-central-1.amazonaws.com/airworthy:0.1.0",
@@ -92,10 +54,15 @@ EXAMPLES: Mapping[str, Mapping[str, str]] = {
         "key": "[order_id]",
         "columns": "{order_id: string, amount: number or null}",
     },
-    "Target": {"column": "returned"},
+    "SqlTable": {"connection": "shop"},
     "Tls": {"certificate": "/etc/airworthy/tls.crt", "key": "/etc/airworthy/tls.key"},
+    "ViewDeclaration": {
+        "view": "order_returns",
+        "entity": "[order_id]",
+        "rows": "{per: orders}",
+        "features": "{amount: own}",
+    },
     "Volume": {"name": "scratch", "mount_path": "/scratch"},
-    "WindowMean": {"by": "[customer_id]", "column": "amount", "window_hours": "24"},
 }
 """Block to field to its value as YAML; of a field that takes one of few words the words are the example."""
 

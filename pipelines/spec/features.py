@@ -1,92 +1,91 @@
-"""A feature is declared by name, version and transformation, so that a change of its definition is detected."""
+"""A view as it is built: its rows, its label, and each feature with the one meaning that its version stands for."""
 
 from __future__ import annotations
 
 import hashlib
 import math
-import re
 from collections.abc import Mapping
-from graphlib import CycleError, TopologicalSorter
+from datetime import timedelta
+from graphlib import TopologicalSorter
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from pipelines.spec.aggregate import Aggregate
 from pipelines.spec.declared import DeclarationBlock, Identifier
+from pipelines.spec.durations import Duration
+from pipelines.spec.event_time import EventTime
+from pipelines.spec.label import Label
 from pipelines.spec.row_expression import columns_of, parsed
 
-VAGUE_NAME_PATTERN = re.compile(r"^(f|x|v|col|feat|feature|var|variable|tmp|temp|test|data|value|field|input)_?\d*$")
-WINDOW_SUFFIX = re.compile(r"_(\d+)(m|h|d)$")
-HOURS_PER_UNIT = {"m": 1 / 60, "h": 1.0, "d": 24.0}
-RESERVED_COLUMNS = ("prediction_time", "day", "label_time", "target", "label", "part", "prediction", "entity_id")
-"""Columns that the feature table, a snapshot, its profile and a join with the prediction log have of their own."""
+EVENT, MOMENT = "event", "t"
+"""What a calendar part is of besides a column: the row's event, and the moment as of which it is known."""
+TICK = timedelta(microseconds=1)
 
 
 class DirectColumn(DeclarationBlock):
-    """A column of the entity's own row."""
+    """A column of the row's own source."""
 
-    type: Literal["column"]
+    type: Literal["column"] = "column"
     column: str
 
 
 class CalendarPart(DeclarationBlock):
-    """A part of the scheduled local time."""
+    """A part of a time as the clocks of the dataset's zone show it. ``weekday``: Monday is 1, Sunday is 7."""
 
-    type: Literal["calendar"]
-    part: Literal["hour_local", "day_of_week"]
-    """``day_of_week``: Monday is 1, Sunday is 7."""
+    type: Literal["calendar"] = "calendar"
+    part: str
+    of: str = EVENT
+    """``event``, ``t``, or a column of the row's own source."""
 
 
 class Lookup(DeclarationBlock):
-    """A column of a reference source, joined by key. ``age_years``: the entity's year minus the column."""
+    """A column of the newest copy of a reference source that was known at ``t``, in the row with this key."""
 
-    type: Literal["lookup"]
+    type: Literal["lookup"] = "lookup"
     source: Identifier
-    on: list[str] = Field(min_length=1)
+    on: list[str | Lookup] = Field(min_length=1)
+    """What equals the key's columns, in their order: columns of the row, or what was looked up for it."""
     column: str
-    as_: Literal["value", "age_years"] = Field(default="value", alias="as")
+
+    def whole(self) -> list[Lookup]:
+        """It and those that it rests on."""
+        return [self, *(other for value in self.on if isinstance(value, Lookup) for other in value.whole())]
+
+    def own_columns(self) -> list[str]:
+        """The columns of the row that it reads."""
+        return [name for lookup in self.whole() for name in lookup.on if isinstance(name, str)]
 
 
 class LatestObservation(DeclarationBlock):
-    """The newest observation with ``time_column <= t``, null when older than ``max_age_hours``.
+    """``column`` of the newest event of the same group that was known at ``t``, with an age of at most ``max_age``.
 
-    If the latest observation has no ``column`` the feature is null; an older value is not used.
+    If the newest event has no ``column`` the feature is null; an older value is not used.
     """
 
-    type: Literal["latest_observation"]
+    type: Literal["latest"] = "latest"
     source: Identifier
     by: list[str]
-    time_column: str
     column: str
-    max_age_hours: float = Field(gt=0)
+    max_age: Duration
 
-
-class WindowMean(DeclarationBlock):
-    """Mean of ``column`` over rows of the same group known in ``(t - window_hours, t]``; null when none."""
-
-    type: Literal["window_mean"]
-    by: list[str] = Field(min_length=1)
-    column: str
-    window_hours: float = Field(gt=0)
-
-
-class LastValue(DeclarationBlock):
-    """``column`` of the newest row of the same group known in ``(t - window_hours, t]``; null when none."""
-
-    type: Literal["last_value"]
-    by: list[str] = Field(min_length=1)
-    column: str
-    window_hours: float = Field(gt=0)
+    @property
+    def aggregate(self) -> Aggregate:
+        """The same as the last value of a window: ``(t - max_age - 1 µs, t]`` holds an age of ``max_age``, too."""
+        window = self.max_age + TICK
+        return Aggregate(function="last", column=self.column, of=self.source, by=self.by, window=window)
 
 
 class RowExpression(DeclarationBlock):
-    """A value computed from other features, and columns of the entity's own row, as SQL writes it.
+    """A value computed row by row from features, columns of the row, looked-up columns and ``t``, as SQL writes it.
 
     A name is a feature's, else a column's; the feature's own name is the column's.
     """
 
-    type: Literal["expression"]
+    type: Literal["expression"] = "expression"
     expression: str
+    lookups: dict[str, Lookup] = {}
+    """What each ``<source>.<column>`` in it stands for."""
 
     @field_validator("expression")
     @classmethod
@@ -95,49 +94,53 @@ class RowExpression(DeclarationBlock):
         return expression
 
     def names(self) -> list[str]:
-        """The features and columns that it reads."""
+        """All that it reads, as written."""
         return columns_of(parsed(self.expression))
 
 
 Transformation = Annotated[
-    DirectColumn | CalendarPart | Lookup | LatestObservation | WindowMean | LastValue | Aggregate | RowExpression,
-    Field(discriminator="type"),
+    DirectColumn | CalendarPart | Lookup | LatestObservation | Aggregate | RowExpression, Field(discriminator="type")
 ]
 
 
 class Constraints(DeclarationBlock):
-    """Constraints of the published feature, checked every day. ``minimum`` and ``maximum`` are inclusive."""
+    """Constraints of the published feature, checked every day. ``min`` and ``max`` are inclusive."""
 
-    minimum: float | None = None
-    maximum: float | None = None
-    max_null_share: float = Field(default=1.0, ge=0, le=1)
+    minimum: float | None = Field(default=None, alias="min")
+    maximum: float | None = Field(default=None, alias="max")
+    max_null_share: float = Field(default=1.0, ge=0, le=1, alias="nulls")
+    """The largest share of rows without a value."""
 
     @model_validator(mode="after")
     def check_a_value_can_satisfy_both(self) -> Self:
-        limits = {name: value for name in ("minimum", "maximum") if (value := getattr(self, name)) is not None}
-        if not all(map(math.isfinite, limits.values())):
-            raise ValueError(f"{' and '.join(limits)} must be finite numbers; leave out a limit that there is not")
-        if len(limits) == 2 and limits["minimum"] > limits["maximum"]:
-            raise ValueError(f"minimum {self.minimum:g} is above maximum {self.maximum:g}; no value satisfies both")
+        limits = {"min": self.minimum, "max": self.maximum}
+        declared = {name: value for name, value in limits.items() if value is not None}
+        if not all(map(math.isfinite, declared.values())):
+            raise ValueError(f"{' and '.join(declared)} must be finite numbers; leave out a limit that there is not")
+        if len(declared) == 2 and declared["min"] > declared["max"]:
+            raise ValueError(f"min {self.minimum:g} is above max {self.maximum:g}; no value satisfies both")
         return self
 
 
 class Feature(DeclarationBlock):
-    """One feature. A change of ``type`` or ``transformation`` needs a higher ``version``."""
+    """One feature. A change of its meaning needs a higher ``version``."""
 
     version: int = Field(ge=1)
-    description: str = Field(min_length=10)
+    description: str = ""
     type: Literal["categorical", "numeric"]
-    source_columns: list[str] = Field(min_length=1)
     transformation: Transformation
     constraints: Constraints = Constraints()
+    source_columns: list[str] = []
+    """``<source>.<column>`` of all that it reads, other features aside."""
+    times: list[str] = []
+    """Digests of the event and known times by which it reads what it reads: they are part of its meaning."""
 
-    @model_validator(mode="after")
-    def check_limits_are_for_numbers(self) -> Self:
-        limits = [name for name in ("minimum", "maximum") if getattr(self.constraints, name) is not None]
-        if limits and self.type != "numeric":
-            raise ValueError(f"constraints: {' and '.join(limits)} limit numeric features, not categories; remove them")
-        return self
+    def lookups(self) -> list[Lookup]:
+        """All that is looked up for it."""
+        how = self.transformation
+        if isinstance(how, RowExpression):
+            return [other for lookup in how.lookups.values() for other in lookup.whole()]
+        return how.whole() if isinstance(how, Lookup) else []
 
     def is_column(self, name: str) -> bool:
         """Whether its values, as text, are those of this column of the entity's own row."""
@@ -145,111 +148,45 @@ class Feature(DeclarationBlock):
         return isinstance(how, DirectColumn) and how.column == name and self.type == "categorical"
 
     def definition_digest(self) -> str:
-        """sha256 of the feature's definition, 64 hex digits."""
-        meaning = f"{self.type}|{self.transformation.model_dump_json(by_alias=True)}"
-        return hashlib.sha256(meaning.encode()).hexdigest()
-
-
-def _window_hours(how: Transformation) -> float | None:
-    """Length of the window; None of what has none."""
-    if isinstance(how, Aggregate):
-        return how.window.total_seconds() / 3600
-    return how.window_hours if isinstance(how, WindowMean | LastValue) else None
+        """sha256 of the feature's definition, 64 hex digits; that of an expression without what it reads."""
+        meaning = [self.type, self.transformation.model_dump_json(), *self.times]
+        return hashlib.sha256("|".join(meaning).encode()).hexdigest()
 
 
 class FeatureView(DeclarationBlock):
-    """``include/features/<view>.yaml``: one row per entity, as known ``lead_hours`` before the event.
+    """One row per entity, as known at its moment ``t``: the time of its event minus ``lead``."""
 
-    ``known_at`` of a row's facts is its actual event time: scheduled time plus ``delay_column`` minutes.
-    """
-
-    schema_: Literal[1] = Field(alias="schema")
     view: Identifier
-    description: str = Field(min_length=1)
-    owner: str = Field(min_length=1)
+    description: str
+    owner: str
     dataset: Identifier
     entity_source: Identifier
+    """The source whose rows the view's rows are."""
     key: list[str] = Field(min_length=1)
-    event_hour_column: str
-    """Timestamp (UTC) of the hour of the scheduled event."""
-    event_minute_column: str
-    delay_column: str
-    """Minutes by which the actual event was late; a row's own facts are known after it."""
-    lead_hours: float = Field(gt=0)
-    max_delay_hours: float = Field(default=24, gt=0)
-    """Rows whose delay lies outside ``(-lead_hours, max_delay_hours]`` contribute to no window, which limits how many
-    earlier days the features of a day depend on."""
-    outcome_columns: list[str] = []
-    """Columns of the entity's own row that are unknown at prediction time: no feature of that row may read them."""
-    label: Label
+    """The columns that name an entity."""
+    key_times: list[str] = []
+    """Those of the key that are timestamps."""
+    event_time: EventTime
+    lead: timedelta
+    warm_up: timedelta | None = None
+    label: Label | None = None
     features: dict[str, Feature] = Field(min_length=1)
+    former_digests: dict[str, str] = {}
+    """Feature to the digest under which version 0.1 recorded the same meaning, where it could say it."""
 
-    @field_validator("features")
-    @classmethod
-    def check_names(cls, features: dict[str, Feature]) -> dict[str, Feature]:
-        problems = []
-        for name, feature in features.items():
-            if not re.fullmatch(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", name):
-                problems.append(f"feature name {name!r} is not lower_snake_case")
-            elif VAGUE_NAME_PATTERN.match(name) and name != getattr(feature.transformation, "column", None):
-                problems.append(
-                    f"feature name {name!r} is too vague; name entity, measure and window, as in city_delay_mean_24h"
-                )
-            suffix, hours = WINDOW_SUFFIX.search(name), _window_hours(feature.transformation)
-            if hours is not None and not suffix:
-                problems.append(f"feature name {name!r} must end with its window, as in _24h")
-            elif hours and suffix and abs(int(suffix[1]) * HOURS_PER_UNIT[suffix[2]] - hours) > 1e-9:
-                problems.append(f"feature name {name!r} must end with its window of {hours:g} hours")
-        if problems:
-            raise ValueError("; ".join(problems))
-        return features
-
-    @model_validator(mode="after")
-    def check_reserved_names(self) -> Self:
-        reserved = {*RESERVED_COLUMNS, self.label.name} & set(self.features)
-        if reserved:
-            raise ValueError(f"features {sorted(reserved)} have reserved names; rename them")
-        if self.label.name in RESERVED_COLUMNS:
-            raise ValueError(f"label {self.label.name!r} has a reserved name; rename it")
-        others = {name for name, feature in self.features.items() if not feature.is_column(name)}
-        taken = sorted(set(self.key) & {*RESERVED_COLUMNS, self.label.name, *others})
-        if taken:
-            raise ValueError(
-                f"key columns {taken} share their name with another column of the feature table or of a snapshot: "
-                "of its time, day, part, label or answer, or a feature; rename the feature or the label, or have the "
-                "source rename the column"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def check_no_future_leakage(self) -> Self:
-        outcomes = {self.delay_column, self.label.column, *self.label.known_after_columns, *self.outcome_columns}
-        problems = []
+    def aggregates(self) -> dict[str, Aggregate]:
+        """The features that are aggregates of events; a latest value is the last of a window."""
+        aggregates = {}
         for name, feature in self.features.items():
             how = feature.transformation
-            own = [*getattr(how, "by", []), *getattr(how, "on", [])]
-            if isinstance(how, DirectColumn):
-                own.append(how.column)
-            if isinstance(how, WindowMean | LastValue) and how.column != self.delay_column:
-                own.append(how.column)
-            if isinstance(how, RowExpression):
-                own += [column for column in how.names() if column == name or column not in self.features]
-            problems += [f"feature {name!r} reads {column!r}, an outcome" for column in own if column in outcomes]
-        if problems:
-            raise ValueError("; ".join(problems) + ", which is unknown at prediction time")
-        return self
-
-    @model_validator(mode="after")
-    def check_expressions_have_an_order(self) -> Self:
-        try:
-            self.expressions_in_order()
-        except CycleError as error:
-            cycle = " -> ".join(reversed(error.args[1]))
-            raise ValueError(f"expressions read each other in a circle: {cycle}; break it") from error
-        return self
+            if isinstance(how, LatestObservation):
+                aggregates[name] = how.aggregate
+            elif isinstance(how, Aggregate):
+                aggregates[name] = how
+        return aggregates
 
     def expressions_in_order(self) -> list[str]:
-        """The features that are expressions, each after those that it reads."""
+        """The features that are expressions, each after those that it reads. Raises ``CycleError``."""
         reads = {
             name: {other for other in how.names() if other in self.features and other != name}
             for name, feature in self.features.items()
@@ -258,18 +195,8 @@ class FeatureView(DeclarationBlock):
         return [name for name in TopologicalSorter(reads).static_order() if name in reads]
 
     def definition_digests(self) -> dict[str, str]:
-        """Feature to the sha256 of its definition.
-
-        Features as of ``t`` include the view's definition of ``t``, expressions the definitions of what they read.
-        """
-        moment = "|".join(
-            [self.entity_source, self.event_hour_column, self.event_minute_column, self.delay_column]
-            + [f"{self.lead_hours:g}", f"{self.max_delay_hours:g}"]
-        )
+        """Feature to the sha256 of its definition; of an expression with the definitions of what it reads."""
         digests = {name: feature.definition_digest() for name, feature in self.features.items()}
-        for name, feature in self.features.items():
-            if isinstance(feature.transformation, LatestObservation | WindowMean | LastValue | Aggregate):
-                digests[name] = hashlib.sha256(f"{digests[name]}|{moment}".encode()).hexdigest()
         for name in self.expressions_in_order():
             how = self.features[name].transformation
             assert isinstance(how, RowExpression)
@@ -285,21 +212,6 @@ class FeatureView(DeclarationBlock):
             version = self.features[name].version
             if version < known_version:
                 faults.append(f"feature {name!r} has version {version} < {known_version} built before; raise it")
-            elif digest != known_digest and version == known_version:
+            elif known_digest not in (digest, self.former_digests.get(name)) and version == known_version:
                 faults.append(f"feature {name!r} changed but is still version {version}; raise it to {version + 1}")
         return faults
-
-
-class Label(DeclarationBlock):
-    """The label, known later: ``column >= at_least`` of the entity's own row; null where the column is null."""
-
-    name: Identifier
-    column: str
-    at_least: float
-    known_after_columns: list[str] = []
-    """Columns of minutes; the label is known their sum after the scheduled event. Null: not known yet."""
-    known_after_minutes: float = Field(default=0, ge=0)
-    """Additional minutes until the label is in the tables."""
-
-
-FeatureView.model_rebuild()

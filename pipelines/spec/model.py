@@ -7,15 +7,19 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from pipelines.spec.alerts import AlertRule
+from pipelines.spec.dataset import NO_OWNER
 from pipelines.spec.declared import DeclarationBlock, Identifier
 from pipelines.spec.deployment import Deployment
 from pipelines.spec.live_inputs import LiveInputs
 from pipelines.spec.retraining import Retraining
 from pipelines.spec.runner import STAGES, StageRunner
+from pipelines.spec.search import Search
 from pipelines.spec.serving_objective import ServingObjective
+from pipelines.spec.target import Target
 
 CLASSIFICATION_METRICS = ("accuracy", "precision", "recall", "f1", "roc_auc", "pr_auc", "log_loss", "brier")
 REGRESSION_METRICS = ("mae", "rmse", "r2", "mape")
+Problem = Literal["classification", "regression"]
 Stage = Annotated[str, Field(pattern=f"^({'|'.join(STAGES)})$")]
 LARGEST_SEED = 2**31 - 1
 """XGBoost and scikit-learn take a seed of 31 bits alike."""
@@ -25,13 +29,6 @@ WITHOUT_SCALE = ("log_loss", "mae", "rmse")
 DEFAULT_MARGIN = 0.02
 MINIMUM_UNITS, WANTED_UNITS = 20, 40
 """Days or entities below which the interval of a gain is not believed, and from which it decides well enough."""
-
-
-class Target(DeclarationBlock):
-    """The column to predict; ``at_least`` makes it a yes/no question. Rows whose column is null have no label."""
-
-    column: str
-    at_least: float | None = None
 
 
 class SplitSpec(DeclarationBlock):
@@ -79,29 +76,6 @@ class Checkpointing(DeclarationBlock):
 class CrossValidation(DeclarationBlock):
     folds: int = Field(ge=2, le=20)
     strategy: Literal["forward_chaining", "k_fold", "stratified"] = "forward_chaining"
-
-
-class SearchRange(DeclarationBlock):
-    """One searched parameter: a range (``low``, ``high``, optionally ``log``) or ``choices``."""
-
-    low: float | None = None
-    high: float | None = None
-    integer: bool = False
-    log: bool = False
-    choices: list[Any] | None = None
-
-    @model_validator(mode="after")
-    def check_range_or_choices(self) -> Self:
-        ranged = self.low is not None and self.high is not None
-        if ranged == (self.choices is not None):
-            raise ValueError("give either low and high, or choices")
-        return self
-
-
-class Search(DeclarationBlock):
-    trials: int = Field(ge=1)
-    space: dict[str, SearchRange] = Field(min_length=1)
-    timeout_minutes: float | None = Field(default=None, gt=0)
 
 
 class Estimator(DeclarationBlock):
@@ -261,12 +235,15 @@ class Slices(DeclarationBlock):
     """How often a candidate that loses on no slice may be refused, all slices together."""
 
 
-class Evaluation(DeclarationBlock):
+class EvaluationFields(DeclarationBlock):
     threshold: float = Field(default=0.5, gt=0, lt=1)
     """Probability from which a classification is positive."""
+    slices: Slices | None = None
+
+
+class Evaluation(EvaluationFields):
     minimum_metrics: dict[str, Bound] = Field(min_length=1)
     comparison: ComparisonSpec
-    slices: Slices | None = None
 
 
 class Drift(DeclarationBlock):
@@ -299,11 +276,10 @@ class Performance(DeclarationBlock):
     minimum_labels: int = Field(default=500, ge=1)
 
 
-class Monitoring(DeclarationBlock):
+class MonitoringFields(DeclarationBlock):
     drift: Drift = Drift()
     live_inputs: LiveInputs = LiveInputs()
     """Limits of what callers send."""
-    performance: Performance
     serving: ServingObjective = ServingObjective()
     """Limits of errors and latency, from which `airworthy alert-rules` writes rules for Prometheus."""
     retraining: Retraining = Retraining()
@@ -313,32 +289,36 @@ class Monitoring(DeclarationBlock):
     """For how many data days a check may have too few rows or labels; then its task fails instead of being skipped."""
 
 
-class ModelSpec(DeclarationBlock):
-    """``include/models/<model>.yaml``."""
+class Monitoring(MonitoringFields):
+    performance: Performance
 
-    schema_: Literal[1] = Field(alias="schema")
+
+class ModelFields(DeclarationBlock):
     model: Identifier
-    description: str = Field(min_length=1)
-    owner: str = Field(min_length=1)
+    description: str = ""
+    owner: str = Field(default=NO_OWNER, min_length=1)
     tags: list[str] = []
     view: Identifier
     """The feature view it is trained and served on."""
-    problem: Literal["classification", "regression"]
-    target: Target
     training: Training = Training()
-    evaluation: Evaluation
-    monitoring: Monitoring
     alerts: list[AlertRule] = []
     """Who hears of which incident; none: the installation's ``default_channels`` hear of all."""
     deployment: Deployment = Deployment()
     runner: dict[Stage, StageRunner] = {}
     """The runner of each stage; a stage that is not named uses the installation's runner."""
 
+
+class ModelSpec(ModelFields):
+    """A model with its problem, its target, and what it is judged by."""
+
+    problem: Problem
+    target: Target
+    evaluation: Evaluation
+    monitoring: Monitoring
+
     @model_validator(mode="after")
     def check_problem(self) -> Self:
         problems = []
-        if (self.problem == "classification") != (self.target.at_least is not None):
-            problems.append("target.at_least is needed for a classification and for nothing else")
         known = CLASSIFICATION_METRICS if self.problem == "classification" else REGRESSION_METRICS
         named = {f"evaluation.minimum_metrics.{name}": name for name in self.evaluation.minimum_metrics}
         named["evaluation.comparison.metric"] = self.evaluation.comparison.metric

@@ -23,15 +23,23 @@ KINDS: Mapping[str, Kind] = {
 }
 """Type of a declared column to its kind in an expression."""
 TOKEN = re.compile(
-    r"\s*(?:(?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)|(?P<text>'(?:[^']|'')*')|(?P<word>[A-Za-z_]\w*)"
+    r"\s*(?:(?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)|(?P<text>'(?:[^']|'')*')"
+    r"|(?P<word>[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)?)"
     r'|(?P<column>"[^"]+")|(?P<sign><=|>=|<>|!=|[-=<>+*/(),]))'
 )
 KEYWORDS = frozenset({"and", "or", "not", "in", "is", "null", "between", "true", "false"})
+CALENDAR_PARTS = ("year", "quarter", "month", "week", "day_of_month", "day_of_year", "weekday", "hour", "minute")
+"""Parts of a date, or of a time as the clocks of the dataset's zone show it. ``week`` is that of ISO 8601, ``weekday``
+is 1 on Monday and 7 on Sunday."""
+PARTS_OF_A_TIME = ("hour", "minute")
+"""Those that a date does not have."""
 FUNCTIONS: Mapping[str, tuple[int, int]] = {
     "abs": (1, 1), "ln": (1, 1), "exp": (1, 1), "sqrt": (1, 1), "floor": (1, 1), "ceil": (1, 1),
     "coalesce": (2, 9), "least": (2, 9), "greatest": (2, 9),
+    **dict.fromkeys(CALENDAR_PARTS, (1, 1)),
 }  # fmt: skip
-"""Name of a function to the least and most arguments that it takes; all but ``coalesce`` take numbers."""
+"""Name of a function to the least and most arguments that it takes: numbers, but for ``coalesce`` and the parts of the
+calendar."""
 MAX_LENGTH, MAX_DEPTH = 1000, 40
 
 
@@ -90,13 +98,16 @@ def kind_of(node: Node, kinds: Mapping[str, Kind]) -> Kind:
                 f"{node.name!r} compares {' with '.join(dict.fromkeys(operands))}; give values of one kind"
             )
         return operands[0] if node.name == "coalesce" else "boolean"
+    if node.name in CALENDAR_PARTS:
+        _need(node.name, operands, *(("timestamp",) if node.name in PARTS_OF_A_TIME else ("date", "timestamp")))
+        return "number"
     _need(node.name, operands, "number")
     return "number"
 
 
-def _need(name: str, operands: list[Kind], kind: Kind) -> None:
-    if wrong := [operand for operand in operands if operand != kind]:
-        raise ValueError(f"{name!r} takes a {kind}, not a {wrong[0]}")
+def _need(name: str, operands: list[Kind], *kinds: Kind) -> None:
+    if wrong := [operand for operand in operands if operand not in kinds]:
+        raise ValueError(f"{name!r} takes a {' or a '.join(kinds)}, not a {wrong[0]}")
 
 
 class _Reader:

@@ -12,14 +12,14 @@ from pydantic import BaseModel
 
 from pipelines.spec.alerts import AlertsSpec
 from pipelines.spec.dataset import DatasetSpec
-from pipelines.spec.features import FeatureView
 from pipelines.spec.gateway import GatewaySpec
-from pipelines.spec.model import ModelSpec
+from pipelines.spec.model_declaration import ModelDeclaration
+from pipelines.spec.view import ViewDeclaration
 
 SCHEMAS: dict[str, type[BaseModel]] = {
-    "model": ModelSpec,
+    "model": ModelDeclaration,
     "dataset": DatasetSpec,
-    "features": FeatureView,
+    "features": ViewDeclaration,
     "gateway": GatewaySpec,
     "alerts": AlertsSpec,
 }

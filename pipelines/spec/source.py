@@ -203,6 +203,17 @@ class SourceSpec(DeclarationBlock):
         return self.sql.window or (self.row_time.column if self.row_time is not None else None)
 
     @property
+    def stored_time(self) -> EventTime | None:
+        """``row_time`` by the names that its columns have in the tables."""
+        time = self.row_time
+        return time and EventTime(self.stored_name(time.column), tuple(map(self.stored_name, time.minutes)))
+
+    @property
+    def stored_key(self) -> list[str]:
+        """``key_columns`` by their names in the tables."""
+        return [self.stored_name(name) for name in self.key_columns]
+
+    @property
     def may_land_no_file(self) -> bool:
         """Whether a delivery without a file is one without rows: its files are any number, and it may be empty."""
         return self.empty == "allowed" and "*" in self.files.name

@@ -18,7 +18,7 @@ from pipelines.messages.release import BundleRequest, BundleResult
 from pipelines.ports import Ports, VersionInfo
 from pipelines.spec.aggregate import Aggregate
 from pipelines.spec.dataset import DatasetSpec
-from pipelines.spec.features import DirectColumn, FeatureView, LastValue, LatestObservation, Lookup, Transformation
+from pipelines.spec.features import DirectColumn, FeatureView, LatestObservation, Lookup, Transformation
 from pipelines.steps.bundling.conversion import NotConvertible, booster_score, onnx_score, to_onnx
 from pipelines.steps.bundling.parity import Array, Parity, compare
 from pipelines.steps.bundling.reference_rows import reference_rows
@@ -165,10 +165,10 @@ def _columns(model: LoadedModel, view: FeatureView | None, dataset: DatasetSpec 
 
 def allowed_categories(transformation: Transformation, view: FeatureView, dataset: DatasetSpec) -> list[str] | None:
     """The categories that the contract of a feature's source column lists; None where it lists none."""
-    if isinstance(transformation, DirectColumn | LastValue):
+    if isinstance(transformation, DirectColumn):
         source = dataset.sources.get(view.entity_source)
     elif isinstance(transformation, Aggregate):
-        source = dataset.sources.get(transformation.of or view.entity_source)
+        source = dataset.sources.get(transformation.of)
     elif isinstance(transformation, Lookup | LatestObservation):
         source = dataset.sources.get(transformation.source)
     else:

@@ -14,6 +14,7 @@ from pipelines.ports import Ports
 from pipelines.spec.model import CLASSIFICATION_METRICS, LOWER_IS_BETTER, REGRESSION_METRICS, ModelSpec
 from pipelines.statistics.day_comparison import difference_of_days, sum_of_losses, yearly_error
 from pipelines.steps.evaluation.metrics import measure
+from pipelines.steps.labels.row_labels import row_labels
 from pipelines.steps.monitoring.day_values import day_values
 from pipelines.steps.monitoring.prediction_log import flush_log, read_answers
 from pipelines.tables.entity_id import entity_id, names_its_time, with_former_ids
@@ -84,11 +85,10 @@ def _with_labels(spec: ModelSpec, ports: Ports, first: date, last: date, notes: 
     present = [day for day in days if day in published]
     if not present:
         return answers.with_columns(label=pl.lit(None, pl.Float64)).filter(pl.col("day").is_between(first, last))
-    columns = list(dict.fromkeys([*view.key, spec.target.column]))
-    value = pl.col(spec.target.column)
-    label = value if spec.target.at_least is None else value >= spec.target.at_least
+    columns = list(dict.fromkeys([*view.key, *spec.target.columns]))
     rows = ports.store.read(table, days=present, columns=columns)
-    labels = rows.select(entity_id(view), label.cast(pl.Float64).alias("label"), "day", own_day="day")
+    label = row_labels(rows, spec.target.expression, ports.catalog.dataset(view.dataset))
+    labels = rows.select(entity_id(view), label, "day", own_day="day")
     same = ["entity_id"] if names_its_time(view) else ["entity_id", "day"]
     labels = with_former_ids(labels).select(*same, "label", "own_day")
     return (

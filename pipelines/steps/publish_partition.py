@@ -12,7 +12,9 @@ from pipelines import store_paths
 from pipelines.errors import Conflict, Refused
 from pipelines.messages.validation import PublishRequest, PublishResult, SourceAudit
 from pipelines.ports import Ports, Store
+from pipelines.spec.row_expression import parsed
 from pipelines.spec.source import SourceSpec
+from pipelines.steps.features.row_expression import row_expression
 from pipelines.tables.partition import partition_column
 from pipelines.tables.profile import profile_frame
 from pipelines.tables.row_identity import ROW_COLUMN
@@ -71,7 +73,7 @@ def _write_profile(table: str, source: SourceAudit, rows: pl.DataFrame, dataset:
     spec = ports.catalog.dataset(dataset).sources[source.source]
     while True:
         version = store.input_version(table, key)
-        labelled = rows.with_columns(**_label_expressions(source.source, dataset, ports))
+        labelled = _with_labels(rows, source.source, dataset, ports)
         profile = profile_frame(labelled, **_profiled_columns(spec, labelled))
         uri = store.put(store_paths.profile(table, key), profile.model_dump_json().encode())
         if store.input_version(table, key) == version:
@@ -102,10 +104,13 @@ def _delete_superseded(request: PublishRequest, source: SourceAudit, store: Stor
             store.delete(path)
 
 
-def _label_expressions(source: str, dataset: str, ports: Ports) -> dict[str, pl.Expr]:
-    """The label of each feature view whose entities are this source's rows: the profile then holds class balance."""
-    views = [view for view in ports.catalog.views_of(dataset) if view.entity_source == source]
-    return {view.label.name: pl.col(view.label.column) >= view.label.at_least for view in views}
+def _with_labels(rows: pl.DataFrame, source: str, dataset: str, ports: Ports) -> pl.DataFrame:
+    """With the label of each view whose rows are this source's: the profile then holds class balance."""
+    zone = ports.catalog.dataset(dataset).partition.timezone
+    labels = [view.label for view in ports.catalog.views_of(dataset) if view.entity_source == source and view.label]
+    return rows.with_columns(
+        row_expression(parsed(label.expression), rows.schema, zone).alias(label.name) for label in labels
+    )
 
 
 def _profiled_columns(source: SourceSpec, rows: pl.DataFrame) -> dict[str, list[str]]:

@@ -14,14 +14,16 @@ from pipelines import store_paths
 from pipelines.errors import Refused, Unavailable
 from pipelines.messages.training import SnapshotRequest, SnapshotResult, SplitPart
 from pipelines.ports import Ports, Store
+from pipelines.spec.dataset import DatasetSpec
 from pipelines.spec.features import FeatureView
 from pipelines.spec.model import ModelSpec
 from pipelines.steps.features.staleness import feature_records, stale_days
+from pipelines.steps.labels.row_labels import label_times, row_labels
 from pipelines.steps.snapshot.files import FILE_LIST_NAME, open_files
 from pipelines.steps.snapshot.split import PARTS, assign_parts
 from pipelines.steps.snapshot.spool import spool, temporary_folder
 from pipelines.steps.snapshot.table_digest import table_digest
-from pipelines.tables.entity_id import entity_id, label_time
+from pipelines.tables.entity_id import entity_id
 
 DATA_FILE, RECORD_FILE = "data.parquet", "snapshot.json"
 
@@ -44,6 +46,7 @@ def run(request: SnapshotRequest, ports: Ports) -> SnapshotResult:
         history_days = min(request.recent_days, spec.training.history_days or request.recent_days)
         training = spec.training.model_copy(update={"history_days": history_days})
         spec = spec.model_copy(update={"training": training})
+    dataset = ports.catalog.dataset(view.dataset)
     features = [name for name in view.features if name in (spec.training.features or view.features)]
     tables = [store_paths.features(view.view), store_paths.validated(view.dataset, view.entity_source)]
     versions = {table: _table_version(ports.store, table) for table in tables}
@@ -58,10 +61,10 @@ def run(request: SnapshotRequest, ports: Ports) -> SnapshotResult:
     _check_fresh(ports, spec, view, as_of)
     if spec.training.out_of_core:
         days = _history_days(ports.store, spec, as_of, versions)
-        frames = (_labelled_rows(ports.store, spec, view, features, as_of, versions, [day]) for day in days)
+        frames = (_labelled_rows(ports.store, spec, view, dataset, features, as_of, versions, [day]) for day in days)
         return _store_snapshot_in_batches(ports.store, spec, frames, spec.training.out_of_core.batch_rows, facts)
     history = _history_days(ports.store, spec, as_of, versions) if spec.training.history_days else None
-    frame = _labelled_rows(ports.store, spec, view, features, as_of, versions, history)
+    frame = _labelled_rows(ports.store, spec, view, dataset, features, as_of, versions, history)
     frame = frame.with_columns(_assign_parts(frame.with_columns(entity_id(view)), spec))
     digest = table_digest(frame)
     result = SnapshotResult(
@@ -151,6 +154,7 @@ def _labelled_rows(
     store: Store,
     spec: ModelSpec,
     view: FeatureView,
+    dataset: DatasetSpec,
     features: list[str],
     as_of: datetime,
     versions: dict[str, int],
@@ -161,9 +165,12 @@ def _labelled_rows(
     read_columns = list(dict.fromkeys([*view.key, "prediction_time", *features]))
     known = store.read(table, days=days, columns=[*read_columns, "day"], version=versions[table])
     outcomes = store.read(entities, days=days, version=versions[entities])
-    value = pl.col(spec.target.column)
-    target = value if spec.target.at_least is None else value >= spec.target.at_least
-    labels = outcomes.select(*view.key, "day", label_time(view), target.cast(pl.Float64).alias("target"))
+    labels = outcomes.select(
+        *view.key,
+        "day",
+        label_times(outcomes, spec.target.expression, view, dataset),
+        row_labels(outcomes, spec.target.expression, dataset).alias("target"),
+    )
     labels = labels.drop_nulls(["label_time", "target"]).filter(pl.col("label_time") <= as_of)
     frame = known.join(labels, on=["day", *view.key], how="inner", validate="1:1")
     if (earliest := _history_start(spec, as_of)) is not None:

@@ -1,4 +1,4 @@
-"""Builds an entity's id, one text for one key in predictions, labels and features, and the time its label is known."""
+"""Builds an entity's id, one text for one key in predictions, labels and features."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def entity_id(view: FeatureView) -> pl.Expr:
     """
     parts = [
         pl.col(name).dt.convert_time_zone("UTC").dt.strftime(MOMENT_FORMAT)
-        if name == view.event_hour_column
+        if name in view.key_times
         else pl.col(name).cast(pl.String)
         for name in view.key
     ]
@@ -30,7 +30,7 @@ def entity_id(view: FeatureView) -> pl.Expr:
 
 def names_its_time(view: FeatureView) -> bool:
     """Whether the key holds the time of the event: without it, each day may have an entity of the same id."""
-    return view.event_hour_column in view.key
+    return view.event_time.column in view.key
 
 
 def with_former_ids(rows: pl.DataFrame) -> pl.DataFrame:
@@ -44,22 +44,3 @@ def with_former_ids(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 _FORMER = pl.col("entity_id").str.replace_all(r"\\([\\|])", "$1")
-
-
-def scheduled_time(view: FeatureView) -> pl.Expr:
-    """Scheduled time of the event (UTC, microseconds): its hour plus its minute."""
-    minute = pl.duration(minutes=pl.col(view.event_minute_column))
-    return (pl.col(view.event_hour_column) + minute).cast(pl.Datetime("us", "UTC")).alias("scheduled")
-
-
-def label_time(view: FeatureView) -> pl.Expr:
-    """When a row's label is known (UTC): the declared minutes after the scheduled event; null if they are unknown."""
-    minutes = pl.lit(view.label.known_after_minutes)
-    for column in view.label.known_after_columns:
-        minutes = minutes + pl.col(column).cast(pl.Float64)
-    return (scheduled_time(view) + duration_of(minutes)).alias("label_time")
-
-
-def duration_of(minutes: pl.Expr) -> pl.Expr:
-    """Minutes, whole or not, as a duration in microseconds."""
-    return (minutes.cast(pl.Float64) * 60_000_000).round().cast(pl.Int64).cast(pl.Duration("us"))

@@ -7,7 +7,6 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator
 from datetime import date
-from pathlib import Path
 from time import perf_counter
 from typing import Any
 
@@ -16,13 +15,12 @@ import polars as pl
 
 from pipelines.messages.monitoring import DriftResult
 from pipelines.rules.drift_check import judge_drift
-from pipelines.spec.catalog import read_declaration
-from pipelines.spec.model import ModelSpec
 from pipelines.steps.drift.compare import compare
 from pipelines.tables.profile import TableProfile, merge_profiles, profile_frame
 from pipelines.verdict import Verdict
+from tests.declared import shipped_model
 
-SPEC = read_declaration(Path(__file__).parents[2] / "include" / "models" / "flight_delay.yaml", ModelSpec)
+SPEC = shipped_model()
 DAY = date(2013, 3, 7)
 NUMERIC = [f"number_{n:02d}" for n in range(20)]
 CATEGORICAL = [f"category_{n}" for n in range(5)]

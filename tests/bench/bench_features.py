@@ -19,8 +19,8 @@ import polars as pl
 
 from pipelines.spec.catalog import read_declaration
 from pipelines.spec.dataset import DatasetSpec
-from pipelines.spec.features import FeatureView
 from pipelines.steps.features.compute import compute_features
+from tests.declared import shipped_view
 
 INCLUDE = Path(__file__).parents[2] / "include"
 TARGET_SECONDS, TARGET_GIB = 3.0, 1.5
@@ -53,7 +53,7 @@ def peak_gib() -> float:
 
 def main() -> int:
     frames = year()
-    view = read_declaration(INCLUDE / "features" / "flight_delay.yaml", FeatureView)
+    view = shipped_view()
     dataset = read_declaration(INCLUDE / "datasets" / "flights.yaml", DatasetSpec)
     days = frames["flights"]["day"].unique().sort().to_list()
     before = peak_gib()

@@ -25,9 +25,10 @@ from pipelines.adapters.store.delta import DeltaStore
 from pipelines.messages.training import SnapshotRequest, TrainRequest
 from pipelines.settings import REPOSITORY, Settings
 from pipelines.spec.catalog import Catalog
-from pipelines.spec.features import FeatureView
+from pipelines.spec.dataset import DatasetSpec
 from pipelines.spec.model import ModelSpec
 from pipelines.testing.ports import FakePorts
+from tests.declared import feature_view
 from tests.steps.registered_models import digests
 
 ROWS, WHOLE_ROWS, FULL_ROWS, FULL_WHOLE_ROWS, ROUNDS, SEED = 1_000_000, 500_000, 30_000_000, 5_000_000, 10, 5
@@ -66,39 +67,34 @@ def drawn(day: date, number: int, rows: int) -> tuple[pl.DataFrame, pl.DataFrame
 
 
 def catalog(out_of_core: bool, rounds: int) -> Catalog:
-    kinds = {"carrier": "categorical", "origin": "categorical", **dict.fromkeys(NUMERIC, "numeric")}
-    view = {
-        "schema": 1,
-        "view": "drawn",
-        "description": "rows drawn by a seed",
-        "owner": "bench",
-        "dataset": "drawn",
-        "entity_source": "drawn",
+    columns = {"carrier": "string", "origin": "string", **dict.fromkeys(NUMERIC, "number or null")}
+    source = {
+        "files": "{source}/{partition}/drawn.csv",
         "key": ["time_hour", "carrier", "flight"],
-        "event_hour_column": "time_hour",
-        "event_minute_column": "minute",
-        "delay_column": "arr_delay",
-        "lead_hours": 2,
-        "label": {"name": "late", "column": "arr_delay", "at_least": 15},
-        "features": {
-            name: {
-                "version": 1,
-                "description": f"the {name} of the row",
-                "type": kind,
-                "source_columns": [f"drawn.{name}"],
-                "transformation": {"type": "column", "column": name},
-            }
-            for name, kind in kinds.items()
-        },
+        "known": {"before": "1d"},
+        "known_columns": {"arr_delay": {"after": "4h"}},
+        "columns": {"time_hour": "timestamp", "flight": "integer", "arr_delay": "number or null", **columns},
+    }
+    dataset = {
+        "schema": 2,
+        "dataset": "drawn",
+        "partition": {"every": "day", "start": f"{FIRST}"},
+        "sources": {"drawn": source},
+    }
+    view = {
+        "schema": 2,
+        "view": "drawn",
+        "entity": ["time_hour", "carrier", "flight"],
+        "rows": {"per": "drawn", "lead": "2h"},
+        "features": {", ".join(columns): "own"},
     }
     model = {
-        "schema": 1,
         "model": "drawn_late",
         "description": "whether it is late",
         "owner": "bench",
         "view": "drawn",
         "problem": "classification",
-        "target": {"column": "arr_delay", "at_least": 15},
+        "target": {"expression": "arr_delay >= 15"},
         "training": {
             "estimator": {"rounds": rounds, "parameters": {"max_depth": 6}},
             "checkpointing": {"frequency": 5},
@@ -107,8 +103,11 @@ def catalog(out_of_core: bool, rounds: int) -> Catalog:
         "evaluation": {"minimum_metrics": {"roc_auc": {"min": 0.5}}, "comparison": {"metric": "roc_auc"}},
         "monitoring": {"performance": {"metric": "roc_auc", "max_drop": 0.1}},
     }
+    declared = DatasetSpec.model_validate(dataset)
     return Catalog(
-        views={"drawn": FeatureView.model_validate(view)}, models={"drawn_late": ModelSpec.model_validate(model)}
+        datasets={"drawn": declared},
+        views={"drawn": feature_view(view, declared)},
+        models={"drawn_late": ModelSpec.model_validate(model)},
     )
 
 
@@ -126,7 +125,7 @@ def stage(name: str, home: Path, rows: int, rounds: int, out_of_core: bool, snap
             day = FIRST + timedelta(days=number)
             features, truth = drawn(day, number, rows // DAYS)
             store.replace_partition("features/drawn", day, features)
-            store.replace_partition("validated/drawn", day, truth)
+            store.replace_partition("validated/drawn.drawn", day, truth)
         return {}
     if name == "snapshot":
         from pipelines.steps import take_snapshot

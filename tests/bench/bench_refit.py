@@ -26,11 +26,12 @@ from pipelines.spec.catalog import Catalog
 from pipelines.spec.model import LOWER_IS_BETTER
 from pipelines.steps.evaluation.metrics import measure
 from pipelines.steps.features.compute import compute_features
+from pipelines.steps.labels.row_labels import label_times, row_labels
 from pipelines.steps.snapshot.split import assign_parts
 from pipelines.steps.training.plan import execute_plan, plan_training
 from pipelines.steps.training.snapshot import Snapshot
 from pipelines.tables.encoding import encode
-from pipelines.tables.entity_id import entity_id, label_time
+from pipelines.tables.entity_id import entity_id
 from pipelines.testing.ports import FakePorts
 from tests.bench.bench_features import INCLUDE, year
 
@@ -42,9 +43,13 @@ AFTER = timedelta(days=28)
 def labelled(model: str, catalog: Catalog, frames: dict[str, pl.DataFrame], features: pl.DataFrame) -> pl.DataFrame:
     """One row per flight with a label: key, times, features and ``target``, in order of prediction time."""
     view, target = catalog.view_of(model), catalog.model(model).target
-    value = pl.col(target.column)
-    answer = value if target.at_least is None else value >= target.at_least
-    truth = frames["flights"].select(*view.key, "day", label_time(view), answer.cast(pl.Float64).alias("target"))
+    flights, dataset = frames["flights"], catalog.dataset_of(model)
+    truth = flights.select(
+        *view.key,
+        "day",
+        label_times(flights, target.expression, view, dataset),
+        row_labels(flights, target.expression, dataset).alias("target"),
+    )
     rows = features.join(truth.drop_nulls(["label_time", "target"]), on=[*view.key, "day"], how="inner")
     return rows.sort("prediction_time", *view.key).with_columns(entity_id(view))
 

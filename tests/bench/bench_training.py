@@ -31,6 +31,7 @@ from pipelines.settings import Settings
 from pipelines.spec.catalog import Catalog
 from pipelines.steps import train_model
 from pipelines.steps.features.compute import compute_features
+from pipelines.steps.labels.row_labels import row_labels
 from pipelines.steps.snapshot.table_digest import table_digest
 from pipelines.steps.training.boosting import boost, matrix
 from pipelines.steps.training.boosting_plan import plan_boosting
@@ -53,8 +54,8 @@ def labelled_rows() -> pl.DataFrame:
     days = [day for day in frames["flights"]["day"].unique().sort().to_list() if day <= LAST_DAY]
     table = compute_features(view, frames, days, catalog.dataset_of("flight_delay"))
     truth = frames["flights"].select(*view.key, "day", "arr_delay").drop_nulls("arr_delay")
-    late = (pl.col("arr_delay") >= model.target.at_least).cast(pl.Float64).alias("target")
-    rows = table.join(truth.with_columns(late), on=[*view.key, "day"], how="inner")
+    late = row_labels(truth, model.target.expression, catalog.dataset_of("flight_delay"))
+    rows = table.join(truth.with_columns(late.alias("target")), on=[*view.key, "day"], how="inner")
     rows = rows.sort("prediction_time", *view.key).with_columns(pl.col("prediction_time").alias("label_time"))
     place = pl.int_range(pl.len()) / pl.len()
     part = pl.when(place < 0.7).then(pl.lit("train")).when(place < 0.85).then(pl.lit("validation"))

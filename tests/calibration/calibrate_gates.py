@@ -31,13 +31,12 @@ TWIN_SLICES = 15
 def spec(**comparison: Any) -> ModelSpec:
     return ModelSpec.model_validate(
         {
-            "schema": 1,
             "model": "late",
             "description": "late or not",
             "owner": "tests",
             "view": "flights",
             "problem": "classification",
-            "target": {"column": "delay", "at_least": 15},
+            "target": {"expression": "delay >= 15"},
             "evaluation": {
                 "minimum_metrics": {"roc_auc": {"min": 0.5}},
                 "comparison": {"metric": "roc_auc", **comparison},

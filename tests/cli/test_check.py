@@ -68,7 +68,7 @@ def test_owners_and_columns_that_may_be_personal_are_asked_about_and_are_no_faul
     path = include / "datasets" / "flights.yaml"
     replace(path, "owner: data-platform\n", "")
     more = "      pilotEmail: string\n      crew_phone: {type: string, pii: false}\n"
-    line = replace(path, "      dest: string\n", f"      dest: string\n{more}")
+    line = replace(path, "      air_time: integer or null\n", f"      air_time: integer or null\n{more}")
     assert check(tmp_path, include, "flights") == 0
     owner, personal, counted = capsys.readouterr().out.splitlines()
     assert owner == f"{path}: owner: is not declared; name who answers for the data"
@@ -83,14 +83,14 @@ def test_every_fault_of_every_file_is_printed_with_its_line(tmp_path: Path, incl
     suite, view = include / "expectations" / "planes.yaml", include / "features" / "flight_delay.yaml"
     unknown = replace(suite, "expect_column_values_to_match_regex", "expect_column_values_to_be_lucky")
     argument = replace(suite, "column: seats, min_value", "colum: seats, min_value")
-    owner = replace(view, "lead_hours: 2", "lead_hours: soon")
+    owner = replace(view, "lead: 2h", "lead: soon")
     (include / "models" / "odd.yaml").write_text("schema: [1\n")
     assert check(tmp_path, include) == 65
     lines = capsys.readouterr().out.splitlines()
     expected = [
         f"{suite}:{unknown}: expectations.0: (expect_column_values_to_be_lucky): Great Expectations has none",
         f"{suite}:{argument - 1}: expectations.2: (expect_column_values_to_be_between): kwargs.colum: unknown argument",
-        f"{view}:{owner}: lead_hours: must be a number (got 'soon')",
+        f"{view}:{owner}: rows.lead: is no duration; write",
         f"{include}/models/odd.yaml:2: ",
     ]
     for start in expected:

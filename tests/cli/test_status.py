@@ -23,15 +23,15 @@ from pipelines.errors import Refused, Unavailable
 from pipelines.messages.release import LiveState
 from pipelines.messages.rollout import RolloutState
 from pipelines.ports import LedgerEntry, VersionInfo
-from pipelines.spec.catalog import Catalog, read_declaration
+from pipelines.spec.catalog import Catalog
 from pipelines.spec.features import Constraints
-from pipelines.spec.model import ModelSpec
 from pipelines.spec.partitions import PartitionCalendar
 from pipelines.testing.ports import FakePorts, MemoryStore, NoIncidents
+from tests.declared import shipped_model
 from tests.steps.built_features import build_view
 from tests.steps.flights_by_hand import catalog, limited, random_days
 
-MODEL = read_declaration(Path(__file__).parents[2] / "include" / "models" / "flight_delay.yaml", ModelSpec)
+MODEL = shipped_model()
 FIRST, SECOND = date(2013, 1, 1), date(2013, 1, 2)
 
 
@@ -464,7 +464,7 @@ def test_what_does_not_fit_a_line_goes_on_below_it_indented_more_and_loses_no_wo
 def test_features_that_are_stale_refused_or_not_built_are_told_with_why(tmp_path: Path) -> None:
     days = [date(2013, 6, 3) + timedelta(number) for number in range(4)]
     frames = random_days(4, days[0], days=4, per_day=5)
-    made = FakePorts.make(tmp_path, catalog=catalog(view=limited(distance=Constraints(minimum=1))))
+    made = FakePorts.make(tmp_path, catalog=catalog(view=limited(distance=Constraints(min=1))))
 
     def publish(day: date, distance: int) -> None:
         rows = frames["flights"].filter(day=day).drop("day").with_columns(distance=pl.lit(distance))

@@ -30,14 +30,14 @@ from airflow.utils.types import DagRunTriggeredByType, DagRunType  # noqa: E402
 from sqlalchemy import select  # noqa: E402
 
 import gpu_pool  # noqa: E402
-from pipelines.settings import REPOSITORY  # noqa: E402
-from pipelines.spec.catalog import Catalog, read_declaration  # noqa: E402
+from pipelines.spec.catalog import Catalog  # noqa: E402
 from pipelines.spec.model import ModelSpec  # noqa: E402
 from practices._operators.defaults import gpu_slots  # noqa: E402
 from practices.reproducible_training import ReproducibleTraining  # noqa: E402
+from tests.declared import shipped_model  # noqa: E402
 
 NOW = datetime(2026, 11, 2, 7, tzinfo=UTC)
-declared = read_declaration(REPOSITORY / "include" / "models" / "flight_delay.yaml", ModelSpec)
+declared = shipped_model()
 spec = ModelSpec.model_validate({**declared.model_dump(by_alias=True), "runner": {"train": {"gpus": 1}}})
 told: dict[str, Any] = {}
 

@@ -150,11 +150,11 @@ def test_a_faulty_declaration_is_told_fault_by_fault_and_hides_no_good_one(
     parse: Parse, tmp_path: Path, include: Path
 ) -> None:
     path = include / "models" / "flight_delay.yaml"
-    path.write_text(path.read_text().replace("owner:", "ownr:").replace("threshold: 0.35", "threshold: 35"))
+    path.write_text(path.read_text().replace("\nview:", "\nveiw:").replace("threshold: 0.35", "threshold: 35"))
     found = parse(tmp_path, include=include)
     assert list(found["errors"]) == ["declarations.py"]
     told = found["errors"]["declarations.py"]
-    assert all(word in told for word in ("include/models/flight_delay.yaml", "ownr", "owner", "threshold"))
+    assert all(word in told for word in ("include/models/flight_delay.yaml", "veiw", "view: is required", "threshold"))
     assert "arrival_delay_minutes__train" in found["dags"]
     assert "flights__ingest" in found["dags"]
     assert not [name for name in found["dags"] if name.startswith("flight_delay__")]

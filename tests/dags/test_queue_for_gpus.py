@@ -13,9 +13,10 @@ import pytest
 
 import gpu_pool
 from pipelines.settings import REPOSITORY
-from pipelines.spec.catalog import Catalog, read_declaration
+from pipelines.spec.catalog import Catalog
 from pipelines.spec.model import ModelSpec
 from practices._operators.defaults import gpu_slots
+from tests.declared import shipped_model
 
 Parse = Callable[..., dict[str, Any]]
 DECLARED = REPOSITORY / "include" / "models" / "flight_delay.yaml"
@@ -66,7 +67,7 @@ def test_pods_are_reaped_where_a_stage_runs_in_pods_and_nowhere_else(
 
 
 def spec_with(**train: Any) -> ModelSpec:
-    spec = read_declaration(DECLARED, ModelSpec)
+    spec = shipped_model()
     return ModelSpec.model_validate({**spec.model_dump(by_alias=True), "runner": {"train": train}})
 
 

@@ -19,13 +19,11 @@ from pipelines.ledger.approval_form import FormFacts, form
 from pipelines.ledger.trained_facts import TrainedFacts
 from pipelines.messages.rollout import RolloutTicket
 from pipelines.ports import VersionInfo
-from pipelines.settings import REPOSITORY
-from pipelines.spec.catalog import read_declaration
-from pipelines.spec.model import ModelSpec
 from pipelines.steps.models.model_card import training_card
 from pipelines.steps.reporting.verdict_section import verdict_section
 from pipelines.testing.ports import MemoryLedger
 from pipelines.verdict import Outcome, Verdict
+from tests.declared import shipped_model
 
 PAYLOADS = [
     "<script>alert(1)</script>",
@@ -42,7 +40,7 @@ PAYLOADS = [
     "&lt;script&gt;&#60;b&#62;",
     "\u202eevorppa",
 ]
-SPEC = read_declaration(REPOSITORY / "include" / "models" / "flight_delay.yaml", ModelSpec)
+SPEC = shipped_model()
 MARKUP = {
     "html_inline",
     "html_block",

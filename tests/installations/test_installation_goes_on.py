@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import date, datetime
@@ -98,7 +99,12 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InFlight]
     named = {"AIRWORTHY_HOME": str(kept.home), "AIRWORTHY_INCLUDE": str(kept.home / "include")}
     dataset = yaml.safe_load((REPOSITORY / "include" / "datasets" / f"{DATASET}.yaml").read_text())
     dataset["partition"]["wait"] = f"{MAX_DAYS}d"
-    (kept.home / "include" / "datasets" / f"{DATASET}.yaml").write_text(yaml.safe_dump(dataset, sort_keys=False))
+    include = kept.home / "include"
+    (include / "datasets" / f"{DATASET}.yaml").write_text(yaml.safe_dump(dataset, sort_keys=False))
+    shutil.copy(REPOSITORY / "include" / "features" / f"{MODEL}.yaml", include / "features")
+    model = yaml.safe_load((include / "models" / f"{MODEL}.yaml").read_text())
+    rewritten = {**model, "schema": 2, "target": "late"}
+    (include / "models" / f"{MODEL}.yaml").write_text(yaml.safe_dump(rewritten, sort_keys=False))
     made = InFlight(Settings.from_environment(named))
     made.told = kept.facts
     try:

@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 import tarfile
-from datetime import date
+from datetime import date, timedelta
 from importlib import import_module
 from importlib.metadata import entry_points
 from io import BytesIO
@@ -18,6 +18,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from pydantic import BaseModel
 
 from pipelines.adapters.kubernetes.http_route_target import HttpRouteTarget, read_template
 from pipelines.adapters.kubernetes.kserve_target import KServeTarget
@@ -33,6 +34,7 @@ from pipelines.ledger.required_evidence import REQUIRED_GATES
 from pipelines.ledger.rows import to_row
 from pipelines.ledger.version_state import ROLLBACK_KINDS, lines_about, read_versions
 from pipelines.messages.evaluation import EvaluateResult
+from pipelines.messages.features import FeatureDefinitions
 from pipelines.messages.rollout import RolloutState, RolloutTicket
 from pipelines.messages.training import ModelDigests, SnapshotResult
 from pipelines.ports import LedgerEntry, VersionInfo
@@ -43,6 +45,8 @@ from pipelines.settings import REPOSITORY, Settings
 from pipelines.spec.catalog import Catalog, read_declaration
 from pipelines.spec.dataset import DatasetSpec
 from pipelines.spec.deployment import Deployment
+from pipelines.spec.model_declaration import ModelDeclaration
+from pipelines.spec.view import ViewDeclaration
 from pipelines.steps.drift.ks import ks_test
 from pipelines.steps.drift.sketch import QuantileSketch
 from pipelines.steps.models.registered_model import _verify, read_model_folder
@@ -198,10 +202,20 @@ def test_a_variable_of_the_environment_sets_what_it_set(variable: str, field: st
     assert str(found) == {"no": "False"}.get(value, value)
 
 
-def test_its_dataset_is_refused_with_what_to_write_in_each_line_that_is_written_otherwise_now() -> None:
-    with pytest.raises(Refused, match="is written for schema 1; rewrite 64 line") as error:
-        read_declaration(TEXTS / "flights_schema_1.yaml", DatasetSpec)
-    lines = (TEXTS / "flights_schema_1.yaml").read_text(encoding="utf-8").splitlines()
+@pytest.mark.parametrize(
+    ("name", "kind", "count"),
+    [
+        ("flights_schema_1.yaml", DatasetSpec, 64),
+        ("view_schema_1.yaml", ViewDeclaration, 97),
+        ("model_schema_1.yaml", ModelDeclaration, 3),
+    ],
+)
+def test_a_declaration_is_refused_with_what_to_write_in_each_line_that_is_written_otherwise_now(
+    name: str, kind: type[BaseModel], count: int
+) -> None:
+    with pytest.raises(Refused, match=f"is written for schema 1; rewrite {count} line") as error:
+        read_declaration(TEXTS / name, kind)
+    lines = (TEXTS / name).read_text(encoding="utf-8").splitlines()
     for reason in error.value.reasons:
         place, _, line = (
             reason.removesuffix(")").partition(": ")[0],
@@ -210,7 +224,21 @@ def test_its_dataset_is_refused_with_what_to_write_in_each_line_that_is_written_
         assert place.rpartition(".")[2] in lines[int(line) - 1]
 
 
-def test_declarations_written_for_it_are_all_read_once_its_dataset_is_rewritten() -> None:
+def test_its_stored_features_are_those_of_the_rewritten_view() -> None:
+    with tarfile.open(ARCHIVE) as archive:
+        content = archive.extractfile("store/features/flight_delay/definitions.json")
+        assert content is not None
+        stored = FeatureDefinitions.model_validate_json(content.read()).features
+    view = Catalog.read(TEXTS / "include").view("flight_delay")
+    assert set(stored) == set(view.features)
+    assert view.definition_faults(stored) == []
+    how = view.features["temp"].transformation.model_copy(update={"max_age": timedelta(hours=5)})
+    other = view.features["temp"].model_copy(update={"transformation": how})
+    changed = view.model_copy(update={"features": view.features | {"temp": other}, "former_digests": {}})
+    assert "feature 'temp' changed but is still version 1; raise it to 2" in changed.definition_faults(stored)
+
+
+def test_declarations_written_for_it_are_all_read_once_they_are_rewritten() -> None:
     catalog = Catalog.read(TEXTS / "include")
     assert catalog.refused == {}
     deployed = {dag.removesuffix("__deploy") for dag in read("dags.json")["dags"] if dag.endswith("__deploy")}

@@ -258,16 +258,15 @@ def declare_small(include: Path, pod: dict[str, Any], runner: dict[str, Any] | N
         _write(include / "expectations" / suite.name, yaml.safe_load(suite.read_text()))
     _write(include / "features" / "small.yaml", _view())
     spec = small_training.spec(**training)
-    content = spec.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+    content = spec.model_dump(mode="json", by_alias=True, exclude_defaults=True, exclude={"problem"})
+    content |= {"schema": 2, "target": spec.target.expression}
     _write(include / "models" / "small_delay.yaml", {**content, **({"runner": {"train": runner}} if runner else {})})
 
 
 def _view() -> dict[str, Any]:
     """The small view, the hour in place of the wind, since flights have no wind (the snapshots are written by hand)."""
-    declared = small_training.view().model_dump(mode="json", by_alias=True)
-    declared["features"]["wind_speed"]["source_columns"] = ["flights.hour"]
-    declared["features"]["wind_speed"]["transformation"]["column"] = "hour"
-    return declared
+    features = {"carrier, distance": "own", "wind_speed": {"own": "hour"}}
+    return {**small_training.VIEW_FIELDS, "dataset": "flights", "features": features}
 
 
 def template(home: Path | None = None) -> dict[str, Any]:

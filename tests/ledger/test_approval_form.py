@@ -13,14 +13,12 @@ from pipelines.ledger.trained_facts import TrainedFacts
 from pipelines.messages.rollout import RolloutTicket
 from pipelines.messages.training import SnapshotResult, SplitPart
 from pipelines.ports import VersionInfo
-from pipelines.settings import REPOSITORY
-from pipelines.spec.catalog import read_declaration
 from pipelines.spec.deployment import Deployment
-from pipelines.spec.model import ModelSpec
 from pipelines.testing.ports import MemoryLedger
+from tests.declared import shipped_model
 
 MODEL = "flight_delay"
-SPEC = read_declaration(REPOSITORY / "include" / "models" / f"{MODEL}.yaml", ModelSpec)
+SPEC = shipped_model(MODEL)
 TICKET = RolloutTicket(
     model=MODEL, version="3", rollout_id="r", champion="2", bundle="b", sha256="b" * 64, model_digest="a" * 64
 )

@@ -7,12 +7,10 @@ from typing import Any
 import pytest
 
 from pipelines.ledger.required_evidence import REQUIRED_GATES, analysis_stage_name, is_about_model, required_stages
-from pipelines.settings import REPOSITORY
-from pipelines.spec.catalog import read_declaration
 from pipelines.spec.deployment import Deployment
-from pipelines.spec.model import ModelSpec
+from tests.declared import shipped_model
 
-SPEC = read_declaration(REPOSITORY / "include" / "models" / "flight_delay.yaml", ModelSpec)
+SPEC = shipped_model()
 PEOPLE: dict[str, Any] = {"approval": {"approvers": [{"role": "lead", "users": ["ada"]}]}}
 LOAD: dict[str, Any] = {"load_test": {"target_rps": 10, "duration": 60, "assertions": {"p99_latency": {"max": 100}}}}
 KEY: dict[str, Any] = {"routing": {"key": "field:ids"}}

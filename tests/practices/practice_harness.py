@@ -19,11 +19,10 @@ from pipelines.messages.release import LiveState
 from pipelines.messages.rollout import RolloutTicket
 from pipelines.messages.training import SnapshotResult
 from pipelines.ports import VersionInfo
-from pipelines.settings import REPOSITORY, Settings
-from pipelines.spec.catalog import Catalog, read_declaration
+from pipelines.settings import Settings
+from pipelines.spec.catalog import Catalog
 from pipelines.spec.dataset import DatasetSpec
 from pipelines.spec.deployment import Deployment
-from pipelines.spec.features import FeatureView
 from pipelines.spec.model import ModelSpec
 from pipelines.testing.ports import FakeEndpoint, FixedClock, MemoryLedger, MemoryRegistry, MemoryStore
 from pipelines.testing.rollout_target import FakeTarget
@@ -31,6 +30,7 @@ from practices._connections import installation
 from practices._operators import step_runner
 from practices._operators.defaults import asset
 from practices._operators.recorded_results import result_digest
+from tests.declared import shipped_model, shipped_view
 
 MODEL = "flight_delay"
 FORM = ("version", "as_of", "day", "hypothesis", "seed", "recent_days")
@@ -189,7 +189,7 @@ def emitted(context: Any, state: str) -> dict[str, Any]:
 
 
 def _catalog() -> Catalog:
-    spec = read_declaration(REPOSITORY / "include" / "models" / f"{MODEL}.yaml", ModelSpec)
+    spec = shipped_model(MODEL)
     spec = spec.model_copy(update={"deployment": Deployment()})
     dataset = DatasetSpec.model_validate(
         {
@@ -207,5 +207,5 @@ def _catalog() -> Catalog:
             },
         }
     )
-    view = read_declaration(REPOSITORY / "include" / "features" / "flight_delay.yaml", FeatureView)
+    view = shipped_view()
     return Catalog({"flights": dataset}, {view.view: view}, {MODEL: spec}, {})

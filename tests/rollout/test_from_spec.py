@@ -22,12 +22,10 @@ from pipelines.rollout.from_spec import (
 from pipelines.rollout.plan import RolloutPlan
 from pipelines.rules.shadow_comparison import judge_shadow
 from pipelines.serving.control_plane.guard import evidence_threshold
-from pipelines.settings import REPOSITORY
-from pipelines.spec.catalog import read_declaration
 from pipelines.spec.deployment import Deployment
-from pipelines.spec.model import ModelSpec
+from tests.declared import shipped_model
 
-SPEC = read_declaration(REPOSITORY / "include" / "models" / "flight_delay.yaml", ModelSpec)
+SPEC = shipped_model()
 AB: dict[str, Any] = {"strategy": "ab", "routing": {"key": "field:ids"}}
 SHADOWED = ShadowMeasure(
     model="m",

@@ -26,13 +26,12 @@ def _spec(*, split: str = "time_ordered", **evaluation: Any) -> ModelSpec:
     }
     return ModelSpec.model_validate(
         {
-            "schema": 1,
             "model": "flight_delay",
             "description": "late or not",
             "owner": "flight-operations",
             "view": "flight_delay",
             "problem": "classification",
-            "target": {"column": "arr_delay", "at_least": 15},
+            "target": {"expression": "arr_delay >= 15"},
             "training": {"split": {"strategy": split}},
             "evaluation": declared,
             "monitoring": {"performance": {"metric": "roc_auc", "max_drop": 0.1}},

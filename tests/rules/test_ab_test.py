@@ -8,18 +8,17 @@ import pytest
 from pipelines.messages.comparison import ExperimentMeasure, MetricInterval
 from pipelines.messages.rollout import RolloutTicket
 from pipelines.rules.ab_test import judge_experiment, plan_faults
-from pipelines.settings import REPOSITORY
-from pipelines.spec.catalog import read_declaration
 from pipelines.spec.deployment import Deployment, RoutingSpec
 from pipelines.spec.model import ModelSpec
 from pipelines.spec.strategy import AbTestSpec
 from pipelines.verdict import Outcome
+from tests.declared import shipped_model
 
 DECLARED = AbTestSpec(metrics=["accuracy", "latency"], margin=0.05, minimum_sample_size=1000)
 NEEDED = math.log(1000)
 OVER = DECLARED.max_duration
 WAIT = "Keep version 4 until there is more evidence:"
-SPEC = read_declaration(REPOSITORY / "include" / "models" / "flight_delay.yaml", ModelSpec)
+SPEC = shipped_model()
 TICKET = RolloutTicket(
     model="flight_delay", version="5", rollout_id="r1", champion="4", bundle="b", sha256="s", model_digest="d"
 )

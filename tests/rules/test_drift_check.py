@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import date
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,12 +10,11 @@ import pytest
 from pipelines.messages.monitoring import ColumnFinding, DriftMeasure, DriftResult
 from pipelines.rules.drift_check import judge_drift
 from pipelines.rules.drift_findings import ACT_FROM
-from pipelines.spec.catalog import read_declaration
-from pipelines.spec.model import ModelSpec
 from pipelines.verdict import Outcome
+from tests.declared import shipped_model
 
 DAY = date(2013, 5, 7)
-SPEC = read_declaration(Path(__file__).parents[2] / "include" / "models" / "flight_delay.yaml", ModelSpec)
+SPEC = shipped_model()
 
 
 def measure(name: str, p_value: float | None = 0.5, psi: float | None = 0.01) -> DriftMeasure:

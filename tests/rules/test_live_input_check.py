@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import date
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,13 +10,12 @@ import pytest
 from pipelines.messages.live_inputs import InputMeasure, LiveInputsResult
 from pipelines.messages.monitoring import ColumnFinding, DriftMeasure
 from pipelines.rules.live_input_check import judge_live_inputs
-from pipelines.spec.catalog import read_declaration
 from pipelines.spec.live_inputs import LiveInputs
-from pipelines.spec.model import ModelSpec
 from pipelines.verdict import Outcome
+from tests.declared import shipped_model
 
 DAY = date(2013, 5, 7)
-SPEC = read_declaration(Path(__file__).parents[2] / "include" / "models" / "flight_delay.yaml", ModelSpec)
+SPEC = shipped_model()
 LIMITS = LiveInputs()
 
 

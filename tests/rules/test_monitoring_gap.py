@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import date, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,13 +10,12 @@ import pytest
 from pipelines.rules.drift_check import judge_drift
 from pipelines.rules.monitoring_gap import TOO_LITTLE_DATA, judge_gap, unmeasured_since
 from pipelines.rules.performance_check import judge_performance
-from pipelines.spec.catalog import read_declaration
-from pipelines.spec.model import ModelSpec
 from pipelines.verdict import Outcome, Verdict
+from tests.declared import shipped_model
 from tests.rules import test_drift_check as drift
 from tests.rules import test_performance_check as performance
 
-SPEC = read_declaration(Path(__file__).parents[2] / "include" / "models" / "flight_delay.yaml", ModelSpec)
+SPEC = shipped_model()
 LIMIT = SPEC.monitoring.max_unmeasured_days
 DAY = date(2013, 5, 20)
 

@@ -10,13 +10,12 @@ import pytest
 
 from pipelines.messages.monitoring import DayComparison, PerformanceResult
 from pipelines.rules.performance_check import judge_performance
-from pipelines.spec.catalog import read_declaration
-from pipelines.spec.model import ModelSpec
 from pipelines.verdict import Outcome
+from tests.declared import shipped_model
 
 MODELS = Path(__file__).parents[2] / "include" / "models"
-CLASSIFIER = read_declaration(MODELS / "flight_delay.yaml", ModelSpec)
-REGRESSOR = read_declaration(MODELS / "arrival_delay_minutes.yaml", ModelSpec)
+CLASSIFIER = shipped_model()
+REGRESSOR = shipped_model("arrival_delay_minutes")
 
 
 def result(metric: str, value: float | None, reference: float | None, **changes: Any) -> PerformanceResult:

@@ -16,11 +16,10 @@ from pipelines.messages.release import (
     StageDesign,
 )
 from pipelines.rules.preflight_checklist import judge_checklist
-from pipelines.settings import REPOSITORY
-from pipelines.spec.catalog import read_declaration
 from pipelines.spec.deployment import Deployment
 from pipelines.spec.model import ModelSpec
 from pipelines.verdict import Outcome, Verdict
+from tests.declared import shipped_model
 
 DIGEST, OTHER = "a" * 64, "b" * 64
 GATES = ("minimum_metrics_gate", "slice_gate")
@@ -63,7 +62,7 @@ def standing(**changes: Any) -> ReleaseFacts:
 
 
 def spec(**deployment: Any) -> ModelSpec:
-    declared = read_declaration(REPOSITORY / "include" / "models" / "flight_delay.yaml", ModelSpec)
+    declared = shipped_model()
     wanted = Deployment.model_validate({"strategy": "canary"} | deployment)
     return declared.model_copy(update={"deployment": wanted})
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,12 +10,12 @@ import pytest
 from pipelines.messages.retraining import AgeGain, TrainedRows, TrainingHistory
 from pipelines.rules.detections import Detection, Kind, Request, read_detections, read_requests
 from pipelines.rules.retrain_request import judge_retraining
-from pipelines.spec.catalog import read_declaration
 from pipelines.spec.model import ModelSpec
 from pipelines.spec.retraining import Retraining
 from pipelines.verdict import Outcome, Verdict
+from tests.declared import shipped_model
 
-SHIPPED = read_declaration(Path(__file__).parents[2] / "include" / "models" / "flight_delay.yaml", ModelSpec)
+SHIPPED = shipped_model()
 FIRST = date(2013, 5, 1)
 NOW = datetime(2026, 11, 2, 7, tzinfo=UTC)
 OUTCOMES = {"F": Outcome.FAIL, "P": Outcome.PASS, "?": Outcome.UNKNOWN}

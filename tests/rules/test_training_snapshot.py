@@ -11,13 +11,12 @@ import pytest
 from pipelines.messages.evaluation import HistoryComparison, Interval
 from pipelines.messages.training import SnapshotResult, SplitPart
 from pipelines.rules.training_snapshot import judge_recent_history, judge_snapshot
-from pipelines.spec.catalog import read_declaration
-from pipelines.spec.model import ModelSpec
 from pipelines.verdict import Outcome
+from tests.declared import shipped_model
 
 MODELS = Path(__file__).parents[2] / "include" / "models"
-CLASSIFIER = read_declaration(MODELS / "flight_delay.yaml", ModelSpec)
-REGRESSOR = read_declaration(MODELS / "arrival_delay_minutes.yaml", ModelSpec)
+CLASSIFIER = shipped_model()
+REGRESSOR = shipped_model("arrival_delay_minutes")
 START = datetime(2013, 3, 1, 5, tzinfo=UTC)
 AS_OF = START + timedelta(days=30)
 

@@ -17,11 +17,11 @@ from pipelines.errors import Refused
 from pipelines.spec.catalog import Catalog
 from pipelines.spec.column import ColumnSpec
 from pipelines.spec.dataset import DatasetSpec
-from pipelines.spec.features import FeatureView
-from pipelines.spec.model import ModelSpec
+from pipelines.spec.model_declaration import ModelDeclaration
 from pipelines.spec.plain_yaml import load
 from pipelines.spec.source import SourceSpec
 from pipelines.spec.suite import DeclaredSuite
+from pipelines.spec.view import ViewDeclaration
 from tests.steps.flights_by_hand import INCLUDE
 
 RAW_WORDINGS = (
@@ -48,7 +48,8 @@ def include_with(tmp_path: Path, **files: dict[str, Any]) -> Path:
 def trips(name: str = "trips", **source: Any) -> dict[str, Any]:
     columns = {"hour": {"type": "timestamp"}, "minute": {"type": "integer"}, "trip": {"type": "integer"}}
     columns |= {"carrier": {"type": "string"}, "delay": {"type": "integer", "nullable": True}}
-    declared = {"files": "{source}/{partition}/trips.csv", "key": ["hour", "trip"], "columns": columns, **source}
+    declared = {"files": "{source}/{partition}/trips.csv", "key": ["hour", "trip"], "columns": columns}
+    declared |= {"known": {"before": "1d"}, "known_columns": {"delay": {"after": "delay"}}, **source}
     return {
         "schema": 2,
         "dataset": name,
@@ -60,26 +61,15 @@ def trips(name: str = "trips", **source: Any) -> dict[str, Any]:
 
 
 def view(**changes: Any) -> dict[str, Any]:
-    carrier = {
-        "version": 1,
-        "description": "Who carries it.",
-        "type": "categorical",
-        "source_columns": ["trips.carrier"],
-    }
     return {
-        "schema": 1,
+        "schema": 2,
         "view": "trip_delay",
         "description": "Delays",
         "owner": "data",
-        "dataset": "trips",
-        "entity_source": "trips",
-        "key": ["hour", "trip"],
-        "event_hour_column": "hour",
-        "event_minute_column": "minute",
-        "delay_column": "delay",
-        "lead_hours": 1,
-        "label": {"name": "late", "column": "delay", "at_least": 15},
-        "features": {"carrier": carrier | {"transformation": {"type": "column", "column": "carrier"}}},
+        "entity": ["hour", "trip"],
+        "rows": {"per": "trips", "lead": "1h"},
+        "label": {"late": "delay >= 15"},
+        "features": {"carrier": "own"},
         **changes,
     }
 
@@ -94,7 +84,7 @@ def test_a_suite_that_is_missing_is_found_when_the_dataset_is_read(tmp_path: Pat
     catalog = Catalog.read(include_with(tmp_path, datasets__trips=trips(suite="no_such_suite")))
     [reason] = catalog.refused["datasets/trips.yaml"].reasons
     assert reason.startswith("sources.trips.suite: 'no_such_suite' is not declared")
-    assert reason.endswith(" (line 26)")
+    assert reason.endswith(" (line 31)")
     assert "write include/expectations/no_such_suite.yaml" in reason
 
 
@@ -125,34 +115,38 @@ def with_columns(**changes: dict[str, Any]) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("dataset", "changes", "reason"),
     [
-        (trips(cadence="reference"), {}, "entity_source: 'trips' is a reference source"),
+        (
+            trips(cadence="reference", known="partition_start", known_columns={}),
+            {},
+            "rows.per: 'trips' is a reference source",
+        ),
         (
             with_columns(driver={"type": "string", "pii": True}),
-            {"key": ["hour", "driver"]},
-            "key: 'driver' of trips is personal data, and the key is in every id, log and report",
+            {"entity": ["hour", "trip", "driver"]},
+            "entity: 'driver' of trips is personal data, and the entity is in every id, log and report",
         ),
-        (with_columns(minute={"type": "string"}), {}, "event_minute_column: 'minute' of trips is string; it must be"),
-        (trips(), {"event_hour_column": "trip"}, "event_hour_column: 'trip' of trips is integer; it must be timestamp"),
         (
             with_columns(gate={"type": "string"}),
-            {"label": {"name": "late", "column": "gate", "at_least": 1}},
-            "label.column: 'gate' of trips is string; it must be integer or number or decimal",
+            {"label": {"late": "gate"}},
+            "label.late: 'gate' is a text, and a label is a condition or a number",
         ),
-        (trips(), {"key": ["hour", "train"]}, "key: 'train' is not a column of trips"),
+        (trips(), {"entity": ["hour", "trip", "train"]}, "entity: 'train' is not a column of trips"),
+        (trips(), {"dataset": "trip"}, "dataset: 'trip' is not declared, or was refused"),
+        (trips(), {"rows": {"per": "buses"}}, "rows.per: no dataset has a source 'buses', or it was refused"),
         (
-            trips(known_columns={"carrier": {"after": "0m"}}),
+            trips(known_columns={"carrier": {"after": "0m"}, "delay": {"after": "delay"}}),
             {},
-            "features.carrier: 'carrier' of trips is known 0m after the event, and the view predicts 1 h before",
+            "features.carrier: carrier reads 'carrier' of trips, which is known 0m after the event, and t is 1h before",
         ),
         (
             trips(known={"before": "30m"}),
             {},
-            "features.carrier: 'carrier' of trips is known 30m before the event, and the view predicts 1 h before",
+            "features.carrier: carrier reads 'carrier' of trips, which is known 30m before the event, and t is 1h",
         ),
         (
-            trips(known={"before": "1d"}, known_columns={"delay, carrier": {"after": "delay + 60"}}),
+            trips(known_columns={"delay, carrier": {"after": "delay + 60"}}),
             {},
-            "features.carrier: 'carrier' of trips is known delay + 1h after the event",
+            "features.carrier: carrier reads 'carrier' of trips, which is known delay + 1h after the event",
         ),
     ],
 )
@@ -164,21 +158,23 @@ def test_a_view_that_its_sources_cannot_serve_is_refused_with_the_line(
     assert any(reason in text and " (line " in text for text in reasons), reasons
 
 
+def test_a_view_names_its_dataset_where_several_have_the_source_of_its_rows(tmp_path: Path) -> None:
+    files = {"datasets__trips": trips(), "datasets__other": trips("other"), "features__trip_delay": view()}
+    [reason] = Catalog.read(include_with(tmp_path / "several", **files)).refused["features/trip_delay.yaml"].reasons
+    assert reason == "rows.per: other and trips have a source 'trips'; declare the view's dataset (line 9)"
+    files["features__trip_delay"] = view(dataset="other")
+    assert Catalog.read(include_with(tmp_path / "named", **files)).view("trip_delay").dataset == "other"
+
+
 def test_a_view_of_a_source_with_its_own_column_day_names_it_as_it_is_stored(tmp_path: Path) -> None:
     def catalog_with(column: str, folder: str) -> Catalog:
-        weekday = {
-            "version": 1,
-            "description": "The day's name.",
-            "type": "categorical",
-            "source_columns": ["trips.day"],
-        }
-        features = {"weekday_name": weekday | {"transformation": {"type": "column", "column": column}}}
         dataset = with_columns(day={"type": "string"})
+        features = {"weekday_name": {"own": column}}
         files = {"datasets__trips": dataset, "features__trip_delay": view(features=features)}
         return Catalog.read(include_with(tmp_path / folder, **files))
 
     assert catalog_with("source_day", "stored").refused == {}
-    assert "'day' is not in trips" in str(catalog_with("day", "delivered").refused["features/trip_delay.yaml"])
+    assert "'day' is not a column of trips" in str(catalog_with("day", "delivered").refused["features/trip_delay.yaml"])
 
 
 @pytest.mark.parametrize(
@@ -299,24 +295,25 @@ def test_a_column_is_read_from_its_short_form_with_its_limits_in_its_type(
 )
 def test_a_source_that_cannot_be_stored_is_refused(changes: dict[str, Any], reason: str) -> None:
     with pytest.raises(ValidationError) as refused:
-        SourceSpec.model_validate(trips()["sources"]["trips"] | changes)
+        SourceSpec.model_validate(trips(known=None, known_columns={})["sources"]["trips"] | changes)
     assert reason in str(refused.value)
 
 
 def test_a_view_may_read_what_is_known_before_it_predicts(tmp_path: Path) -> None:
-    dataset = trips(known={"before": "1h"}, known_columns={"delay": {"after": "delay"}})
+    dataset = trips(known={"before": "1h"})
     assert Catalog.read(include_with(tmp_path, datasets__trips=dataset, features__trip_delay=view())).refused == {}
 
 
 def test_of_several_times_the_one_of_the_event_must_be_named_unless_the_table_has_no_dates(tmp_path: Path) -> None:
     columns = {"hour": "timestamp", "day": "date", "trip": "integer"}
-    dataset = trips(columns=columns, key=["trip"])
+    untold = {"columns": columns, "key": ["trip"], "known": "partition_start", "known_columns": {}}
+    dataset = trips(**untold)
     [reason] = Catalog.read(include_with(tmp_path, datasets__trips=dataset)).refused["datasets/trips.yaml"].reasons
     assert reason.startswith("sources.trips: hour, day are times; write `event_time: hour` or `event_time: day`, or")
     assert "(line " in reason
     for event_time in ("hour", "day", "none"):
-        DatasetSpec.model_validate(trips(columns=columns, key=["trip"], event_time=event_time))
-    DatasetSpec.model_validate(trips(columns=columns, key=["hour", "trip"]))
+        DatasetSpec.model_validate(trips(**untold, event_time=event_time))
+    DatasetSpec.model_validate(trips(**untold | {"key": ["hour", "trip"]}))
 
 
 def places(fields: Any, place: tuple[int | str, ...] = ()) -> list[tuple[int | str, ...]]:
@@ -338,8 +335,8 @@ def changed(fields: Any, place: tuple[int | str, ...], value: Any) -> Any:
     [
         ("datasets/flights.yaml", DatasetSpec),
         ("expectations/weather.yaml", DeclaredSuite),
-        ("features/flight_delay.yaml", FeatureView),
-        ("models/flight_delay.yaml", ModelSpec),
+        ("features/flight_delay.yaml", ViewDeclaration),
+        ("models/flight_delay.yaml", ModelDeclaration),
     ],
 )
 def test_whatever_is_written_in_place_of_a_field_is_taken_or_refused_in_plain_words(file: str, kind: Any) -> None:

@@ -16,22 +16,22 @@ from pipelines.spec.alerts import AlertsSpec
 from pipelines.spec.catalog import read_declaration
 from pipelines.spec.dataset import DatasetSpec
 from pipelines.spec.examples import EXAMPLES, example_of
-from pipelines.spec.features import FeatureView
 from pipelines.spec.gateway import GatewaySpec
-from pipelines.spec.model import ModelSpec
+from pipelines.spec.model_declaration import ModelDeclaration
 from pipelines.spec.plain_yaml import load
 from pipelines.spec.suite import DeclaredSuite
+from pipelines.spec.view import ViewDeclaration
 from tests.steps.flights_by_hand import INCLUDE
 
 DECLARATIONS: tuple[type[BaseModel], ...] = (
     AlertsSpec,
     DatasetSpec,
     DeclaredSuite,
-    FeatureView,
+    ViewDeclaration,
     GatewaySpec,
-    ModelSpec,
+    ModelDeclaration,
 )
-FILES: dict[type[BaseModel], str] = {DatasetSpec: "datasets/flights.yaml", ModelSpec: "models/flight_delay.yaml"}
+FILES: dict[type[BaseModel], str] = {DatasetSpec: "datasets/flights.yaml", ModelDeclaration: "models/flight_delay.yaml"}
 ORDERS: dict[str, Any] = {
     "schema": 2,
     "dataset": "orders",
@@ -113,8 +113,8 @@ def test_a_missing_field_is_refused_with_an_example(tmp_path: Path, place: str, 
 
 
 def test_a_transformation_or_target_without_a_type_is_refused_with_the_types_that_there_are(tmp_path: Path) -> None:
-    model = load((INCLUDE / FILES[ModelSpec]).read_text())
-    faults = reasons(tmp_path, ModelSpec, changed(model, deployment__target={"namespace": "serving"}))
+    model = load((INCLUDE / FILES[ModelDeclaration]).read_text())
+    faults = reasons(tmp_path, ModelDeclaration, changed(model, deployment__target={"namespace": "serving"}))
     assert any(
         "needs 'kind'; add it: write `kind: embedded`, or http_route, kserve, sagemaker" in text for text in faults
     )

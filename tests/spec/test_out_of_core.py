@@ -7,9 +7,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from pipelines.settings import REPOSITORY
 from pipelines.spec.model import ModelSpec, OutOfCore, Training
-from pipelines.spec.plain_yaml import load
+from tests.declared import shipped_model
 
 BLOCK = {"out_of_core": {"batch_rows": 1000}}
 SKLEARN = {"kind": "sklearn", "class_path": "sklearn.linear_model.LinearRegression"}
@@ -57,12 +56,7 @@ def test_boosting_on_quantised_rows_split_by_time_is_accepted(method: str) -> No
 
 @pytest.mark.parametrize("runner", [{"gpus": 1}, {"workers": 2}])
 def test_gpus_and_further_workers_are_refused_beside_it(runner: dict[str, int]) -> None:
-    declared = _flight_delay()
+    declared = shipped_model().model_dump(exclude_unset=True)
     ModelSpec.model_validate(declared | {"training": BLOCK})
     with pytest.raises(ValidationError, match="out_of_core needs one worker on its CPU"):
         ModelSpec.model_validate(declared | {"training": BLOCK, "runner": {"train": runner}})
-
-
-def _flight_delay() -> dict[str, Any]:
-    declared: dict[str, Any] = load((REPOSITORY / "include" / "models" / "flight_delay.yaml").read_text())
-    return declared

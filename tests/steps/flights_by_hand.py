@@ -11,14 +11,15 @@ from zoneinfo import ZoneInfo
 
 import polars as pl
 
-from pipelines.spec.catalog import Catalog, read_declaration
+from pipelines.spec.catalog import Catalog
 from pipelines.spec.dataset import DatasetSpec
 from pipelines.spec.features import Constraints, FeatureView
 from pipelines.spec.model import ModelSpec
+from tests.declared import shipped_model, shipped_view
 
 NEW_YORK = "America/New_York"
 INCLUDE = Path(__file__).parents[2] / "include"
-VIEW = read_declaration(INCLUDE / "features" / "flight_delay.yaml", FeatureView)
+VIEW = shipped_view()
 LEAD = timedelta(hours=2)
 
 
@@ -158,7 +159,8 @@ def by_hand(frames: dict[str, pl.DataFrame], row: Row) -> Row:
     ]
     newest = max(seen, key=lambda other: other["time_hour"]) if seen else None
     fresh = newest if newest and t - newest["time_hour"] <= timedelta(hours=6) else None
-    copies = [copy for copy in set(frames["planes"]["day"]) if copy <= row["day"]]
+    zone = ZoneInfo(NEW_YORK)
+    copies = [copy for copy in set(frames["planes"]["day"]) if datetime(*copy.timetuple()[:3], tzinfo=zone) <= t]
     plane: Row = {}
     for other in frames["planes"].iter_rows(named=True):
         if copies and other["day"] == max(copies) and other["tailnum"] == row["tailnum"]:
@@ -171,7 +173,7 @@ def by_hand(frames: dict[str, pl.DataFrame], row: Row) -> Row:
         "sched_hour_local": local.hour,
         "day_of_week": local.isoweekday(),
         "distance": row["distance"],
-        "plane_age_years": local.year - plane["year"] if plane else None,
+        "plane_age_years": t.astimezone(zone).year - plane["year"] if plane else None,
         "plane_seats": plane.get("seats"),
         **{name: fresh[name] if fresh else None for name in WEATHER},
         "origin_departure_delay_mean_3h": mean(3, "origin"),
@@ -184,7 +186,10 @@ def by_hand(frames: dict[str, pl.DataFrame], row: Row) -> Row:
 
 def _column(dtype: Any, name: str) -> dict[str, Any]:
     kinds = {pl.Int64: "integer", pl.Float64: "number", pl.String: "string"}
-    return {"type": kinds.get(dtype, "timestamp"), "nullable": name not in ("time_hour", "carrier", "flight", "origin")}
+    return {
+        "type": kinds.get(dtype, "timestamp"),
+        "nullable": name not in ("time_hour", "minute", "carrier", "flight", "origin"),
+    }
 
 
 def _source(schema: dict[str, Any], key: list[str], cadence: str) -> dict[str, Any]:
@@ -194,6 +199,15 @@ def _source(schema: dict[str, Any], key: list[str], cadence: str) -> dict[str, A
     return {"files": "{source}/{partition}/rows.csv", "cadence": cadence, "key": key, "columns": columns}
 
 
+FLIGHT_TIMES: dict[str, Any] = {
+    "event_time": "time_hour + minute",
+    "known": {"before": "1d"},
+    "known_columns": {
+        "dep_delay": {"after": "dep_delay"},
+        "arr_delay, air_time": {"after": "dep_delay + air_time + 60"},
+    },
+}
+"""A schedule is known a day ahead, a delay when the plane has left, the rest when it has arrived."""
 DATASET = DatasetSpec.model_validate(
     {
         "schema": 2,
@@ -202,9 +216,9 @@ DATASET = DatasetSpec.model_validate(
         "owner": "tests",
         "partition": {"every": "day", "start": "2013-01-01", "timezone": NEW_YORK},
         "sources": {
-            "flights": _source(FLIGHT_SCHEMA, ["time_hour", "carrier", "flight"], "partition"),
-            "weather": _source(WEATHER_SCHEMA, ["origin", "time_hour"], "partition"),
-            "planes": _source(PLANE_SCHEMA, ["tailnum"], "reference"),
+            "flights": _source(FLIGHT_SCHEMA, ["time_hour", "carrier", "flight"], "partition") | FLIGHT_TIMES,
+            "weather": _source(WEATHER_SCHEMA, ["origin", "time_hour"], "partition") | {"known": {"after": "0m"}},
+            "planes": _source(PLANE_SCHEMA, ["tailnum"], "reference") | {"known": "partition_start"},
         },
     }
 )
@@ -212,7 +226,7 @@ DATASET = DatasetSpec.model_validate(
 
 def model(name: str = "flight_delay", **training: Any) -> ModelSpec:
     """The repository's own model, with other training settings."""
-    spec = read_declaration(INCLUDE / "models" / f"{name}.yaml", ModelSpec)
+    spec = shipped_model(name)
     return spec.model_copy(update={"training": spec.training.model_copy(update=training)})
 
 

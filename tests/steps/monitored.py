@@ -14,10 +14,10 @@ import polars as pl
 from pipelines import store_paths
 from pipelines.errors import Refused, Unavailable
 from pipelines.ports import VersionInfo
-from pipelines.spec.catalog import Catalog, read_declaration
+from pipelines.spec.catalog import Catalog
 from pipelines.spec.dataset import DatasetSpec
-from pipelines.spec.features import FeatureView
 from pipelines.spec.model import ModelSpec
+from tests.declared import feature_view, shipped_model
 
 MODELS = Path(__file__).parents[2] / "include" / "models"
 DAY = date(2013, 3, 7)
@@ -98,53 +98,36 @@ class Flushed:
 
 def catalog(**monitoring: Any) -> Catalog:
     """The shipped model over a small view; ``monitoring`` replaces fields of its blocks (``drift={...}``)."""
-    spec = read_declaration(MODELS / f"{MODEL}.yaml", ModelSpec)
+    spec = shipped_model(MODEL)
     content = spec.model_dump(by_alias=True)
     for block, fields in monitoring.items():
         content["monitoring"][block].update(fields)
-    column = {"type": "string"}
+    columns = {**dict.fromkeys(CATEGORICAL, "string"), **dict.fromkeys(NUMERIC, "number or null")}
+    source = {
+        "files": "{source}/{partition}/flights.csv",
+        "key": ["time_hour", "carrier", "flight"],
+        "event_time": "time_hour",
+        "known": {"before": "1d"},
+        "known_columns": {"arr_delay": {"after": "4h"}},
+        "columns": {"time_hour": "timestamp", "flight": "integer", "arr_delay": "number or null", **columns},
+    }
     dataset = DatasetSpec.model_validate(
         {
             "schema": 2,
             "dataset": "flights",
-            "description": "flights",
-            "owner": "test",
             "partition": {"every": "day", "start": "2013-01-01", "timezone": "America/New_York"},
-            "sources": {
-                "flights": {
-                    "files": "{source}/{partition}/flights.csv",
-                    "key": ["carrier"],
-                    "columns": {"carrier": column},
-                }
-            },
+            "sources": {"flights": source},
         }
     )
-    view = FeatureView.model_validate(
-        {
-            "schema": 1,
-            "view": MODEL,
-            "description": "flights",
-            "owner": "test",
-            "dataset": "flights",
-            "entity_source": "flights",
-            "key": ["time_hour", "carrier", "flight"],
-            "event_hour_column": "time_hour",
-            "event_minute_column": "minute",
-            "delay_column": "dep_delay",
-            "lead_hours": 2,
-            "label": {"name": "late", "column": "arr_delay", "at_least": 15},
-            "features": {
-                name: {
-                    "version": 1,
-                    "description": f"the column {name} of the flight",
-                    "type": "numeric" if name in NUMERIC else "categorical",
-                    "source_columns": [f"flights.{name}"],
-                    "transformation": {"type": "column", "column": name},
-                }
-                for name in (*CATEGORICAL, *NUMERIC)
-            },
-        }
-    )
+    fields = {
+        "schema": 2,
+        "view": MODEL,
+        "entity": ["time_hour", "carrier", "flight"],
+        "rows": {"per": "flights", "lead": "2h"},
+        "label": {"late": "arr_delay >= 15"},
+        "features": {", ".join((*CATEGORICAL, *NUMERIC)): "own"},
+    }
+    view = feature_view(fields, dataset)
     model = ModelSpec.model_validate(content)
     return Catalog(datasets={"flights": dataset}, views={MODEL: view}, models={MODEL: model})
 

@@ -20,15 +20,27 @@ from pipelines.messages.training import SnapshotResult, SplitPart, TrainRequest
 from pipelines.mlflow_client import open_client
 from pipelines.settings import Settings
 from pipelines.spec.catalog import Catalog
+from pipelines.spec.dataset import DatasetSpec
 from pipelines.spec.features import FeatureView
 from pipelines.spec.model import ModelSpec
 from pipelines.spec.partitioning import Partitioning
 from pipelines.steps.snapshot.table_digest import table_digest
 from pipelines.testing.ports import FakePorts, MemoryStore
+from tests.declared import feature_view
 
 START = datetime(2013, 1, 1, 10, tzinfo=UTC)
 ROWS = 1200
 FEATURES = ["carrier", "distance", "wind_speed"]
+VIEW_FIELDS: dict[str, Any] = {
+    "schema": 2,
+    "view": "small",
+    "description": "flights in small",
+    "owner": "tests",
+    "entity": ["time_hour", "carrier", "flight"],
+    "rows": {"per": "flights", "lead": "2h"},
+    "label": {"late": "arr_delay >= 15"},
+    "features": {"carrier, distance, wind_speed": "own"},
+}
 
 
 @dataclass
@@ -71,36 +83,21 @@ class FolderStore(MemoryStore):
 
 
 def view() -> FeatureView:
-    def feature(kind: str, column: str) -> dict[str, Any]:
-        return {
-            "version": 1,
-            "description": f"the {column} of the flight",
-            "type": kind,
-            "source_columns": [f"flights.{column}"],
-            "transformation": {"type": "column", "column": column},
-        }
-
-    return FeatureView.model_validate(
-        {
-            "schema": 1,
-            "view": "small",
-            "description": "flights in small",
-            "owner": "tests",
-            "dataset": "flights",
-            "entity_source": "flights",
-            "key": ["time_hour", "carrier", "flight"],
-            "event_hour_column": "time_hour",
-            "event_minute_column": "minute",
-            "delay_column": "dep_delay",
-            "lead_hours": 2,
-            "label": {"name": "late", "column": "arr_delay", "at_least": 15},
-            "features": {
-                "carrier": feature("categorical", "carrier"),
-                "distance": feature("numeric", "distance"),
-                "wind_speed": feature("numeric", "wind_speed"),
-            },
-        }
-    )
+    columns = {"arr_delay": "number or null", "carrier": "string", "distance": "number", "wind_speed": "number or null"}
+    source = {
+        "files": "{source}/{partition}/flights.csv",
+        "key": ["time_hour", "carrier", "flight"],
+        "known": {"before": "1d"},
+        "known_columns": {"arr_delay": {"after": "4h"}},
+        "columns": {"time_hour": "timestamp", "flight": "integer", **columns},
+    }
+    declared = {
+        "schema": 2,
+        "dataset": "flights",
+        "partition": {"every": "day", "start": START.date()},
+        "sources": {"flights": source},
+    }
+    return feature_view(VIEW_FIELDS, DatasetSpec.model_validate(declared))
 
 
 def spec(problem: str = "classification", **training: Any) -> ModelSpec:
@@ -119,13 +116,12 @@ def spec(problem: str = "classification", **training: Any) -> ModelSpec:
     }
     return ModelSpec.model_validate(
         {
-            "schema": 1,
             "model": "small_delay",
             "description": "whether it is late",
             "owner": "tests",
             "view": "small",
             "problem": problem,
-            "target": {"column": "arr_delay", **({"at_least": 15} if classifies else {})},
+            "target": {"expression": "arr_delay >= 15" if classifies else "arr_delay"},
             "training": {**declared, **training},
             "evaluation": {"minimum_metrics": {metric: {"min": 0.0}}, "comparison": {"metric": metric}},
             "monitoring": {"performance": {"metric": metric, "max_drop": 0.1}},

@@ -17,22 +17,21 @@ from pipelines.rules.preflight_items import MINIMUM_PARITY_ROWS
 from pipelines.serving.models import bundle as served
 from pipelines.serving.models.predictor import known_categories, load
 from pipelines.settings import REPOSITORY
-from pipelines.spec.catalog import Catalog, read_declaration
+from pipelines.spec.catalog import Catalog
 from pipelines.spec.deployment import PARITY_LIMIT
-from pipelines.spec.model import ModelSpec
 from pipelines.steps import build_bundle
 from pipelines.steps.bundling.parity import compare
 from pipelines.steps.bundling.reference_rows import reference_rows
 from pipelines.tables.encoding import learn_inputs
 from pipelines.testing.ports import FakePorts
+from tests.declared import shipped_model
 from tests.steps.registered_models import TYPES, digests, fetched, register, snapshot
 
 
 @pytest.fixture
 def ports(tmp_path: Path) -> FakePorts:
     names = ("flight_delay", "arrival_delay_minutes")
-    folder = REPOSITORY / "include" / "models"
-    models = {name: read_declaration(folder / f"{name}.yaml", ModelSpec) for name in names}
+    models = {name: shipped_model(name) for name in names}
     return FakePorts.make(tmp_path, catalog=Catalog(models=models))
 
 

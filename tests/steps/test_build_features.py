@@ -213,7 +213,7 @@ def test_a_day_that_is_not_validated_is_refused(tmp_path: Path) -> None:
 
 def changed_view(version: int) -> FeatureView:
     feature = VIEW.features["temp"]
-    how = feature.transformation.model_copy(update={"max_age_hours": 1.0})
+    how = feature.transformation.model_copy(update={"max_age": timedelta(hours=1)})
     other = feature.model_copy(update={"version": version, "transformation": how})
     return VIEW.model_copy(update={"features": VIEW.features | {"temp": other}})
 

@@ -20,6 +20,7 @@ from pipelines.ports import VersionInfo
 from pipelines.settings import Settings
 from pipelines.spec.catalog import Catalog
 from pipelines.spec.partitioning import Partitioning
+from pipelines.spec.plain_yaml import load
 from pipelines.steps import evaluate_model
 from pipelines.steps.snapshot.table_digest import table_digest
 from pipelines.testing.ports import MemoryStore
@@ -126,13 +127,12 @@ class World:
 
 
 MODEL = """
-schema: 1
 model: late
 description: late or not
 owner: flight-operations
 view: flights
 problem: classification
-target: {column: arr_delay, at_least: 15}
+target: {expression: "arr_delay >= 15"}
 evaluation:
   threshold: 0.5
   minimum_metrics: {roc_auc: {min: 0.6}}
@@ -153,19 +153,17 @@ def tracking(tmp_path_factory: pytest.TempPathFactory) -> tuple[MlflowClient, st
 @pytest.fixture
 def world(tracking: tuple[MlflowClient, str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     client, uri, experiment = tracking
-    spec = Catalog(models={"late": _model_spec(tmp_path)}, views={"flights": _view()}, datasets={"flights": _dataset()})
+    spec = Catalog(models={"late": _model_spec()}, views={"flights": _view()}, datasets={"flights": _dataset()})
     settings = Settings.from_environment({"AIRWORTHY_HOME": str(tmp_path), "MLFLOW_TRACKING_URI": uri})
     world = World(settings, spec, client, experiment)
     monkeypatch.setattr(evaluate_model, "load_model", lambda info, ports, digests, part: ports.models[info.version])
     return world
 
 
-def _model_spec(folder: Path) -> Any:
-    from pipelines.spec.catalog import read_declaration
+def _model_spec() -> Any:
     from pipelines.spec.model import ModelSpec
 
-    (folder / "late.yaml").write_text(MODEL)
-    return read_declaration(folder / "late.yaml", ModelSpec)
+    return ModelSpec.model_validate(load(MODEL))
 
 
 def _view() -> Any:
@@ -174,8 +172,8 @@ def _view() -> Any:
         view: str = "flights"
         dataset: str = "flights"
         key: tuple[str, ...] = tuple(KEY)
-        event_hour_column: str = "time_hour"
-        lead_hours: float = 2
+        key_times: tuple[str, ...] = ("time_hour",)
+        lead: timedelta = timedelta(hours=2)
 
     return View()
 

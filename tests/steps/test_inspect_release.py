@@ -26,12 +26,11 @@ from pipelines.messages.release import (
     ReleaseFacts,
 )
 from pipelines.rules.preflight_checklist import judge_checklist
-from pipelines.settings import REPOSITORY
-from pipelines.spec.catalog import Catalog, read_declaration
-from pipelines.spec.model import ModelSpec
+from pipelines.spec.catalog import Catalog
 from pipelines.steps import build_bundle, inspect_release
 from pipelines.steps.rollouts import design
 from pipelines.testing.ports import FakePorts
+from tests.declared import shipped_model
 from tests.steps.registered_models import digests, register
 
 MODEL = "flight_delay"
@@ -41,8 +40,7 @@ LINEAR = {"kind": "sklearn", "class_path": "sklearn.linear_model.LogisticRegress
 @pytest.fixture
 def ports(tmp_path: Path) -> FakePorts:
     names = (MODEL, "arrival_delay_minutes")
-    folder = REPOSITORY / "include" / "models"
-    models = {name: read_declaration(folder / f"{name}.yaml", ModelSpec) for name in names}
+    models = {name: shipped_model(name) for name in names}
     return FakePorts.make(tmp_path, catalog=Catalog(models=models))
 
 

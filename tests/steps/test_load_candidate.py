@@ -17,15 +17,15 @@ from pipelines.adapters.gateway.rollouts import GatewayRollouts
 from pipelines.errors import Refused
 from pipelines.messages.release import LoadTestRequest, LoadTestResult
 from pipelines.rules.load_test import judge_load_test
-from pipelines.settings import REPOSITORY, Settings
-from pipelines.spec.catalog import Catalog, read_declaration
+from pipelines.settings import Settings
+from pipelines.spec.catalog import Catalog
 from pipelines.spec.deployment import Deployment
-from pipelines.spec.model import ModelSpec
 from pipelines.steps import load_candidate
 from pipelines.steps.load_testing.candidate_endpoint import endpoint_fault, find_endpoint
 from pipelines.testing.ports import FakePorts
 from pipelines.testing.rollout_target import FakeTarget
 from pipelines.verdict import Outcome, Verdict
+from tests.declared import shipped_model
 from tests.serving.candidates import TRIGGER, Fault, write_candidate
 from tests.serving.front_gateways import KEYS, front, keys
 from tests.serving.gateway_process import Gateway
@@ -73,7 +73,7 @@ def put_bundle(ports: FakePorts, version: str, hour: float) -> None:
 
 
 def surroundings(rollout: Rollout, tmp_path: Path, load_test: Any) -> FakePorts:
-    spec = read_declaration(REPOSITORY / "include" / "models" / f"{MODEL}.yaml", ModelSpec)
+    spec = shipped_model(MODEL)
     deployment = Deployment.model_validate({"strategy": "canary", "load_test": load_test})
     catalog = Catalog(models={MODEL: spec.model_copy(update={"deployment": deployment})})
     gateway = rollout.gateway

@@ -36,6 +36,8 @@ DATASET: dict[str, Any] = {
         "trips": {
             "files": "{source}/{partition}/trips.csv",
             "key": ["hour", "trip"],
+            "known": {"before": "1d"},
+            "known_columns": {"delay": {"after": "delay"}},
             "empty": "allowed",
             "suite": "trips",
             "columns": {
@@ -66,26 +68,15 @@ SUITE = {
         },
     ],
 }
-FEATURE = {"version": 1, "description": "Where the trip ends.", "type": "categorical"}
 VIEW = {
-    "schema": 1,
+    "schema": 2,
     "view": "trip_delay",
     "description": "Trips an hour before they begin.",
     "owner": "mobility",
-    "dataset": "city",
-    "entity_source": "trips",
-    "key": ["hour", "trip"],
-    "event_hour_column": "hour",
-    "event_minute_column": "minute",
-    "delay_column": "delay",
-    "lead_hours": 1,
-    "label": {"name": "late", "column": "delay", "at_least": 15},
-    "features": {
-        "country": FEATURE
-        | {"source_columns": ["trips.country"], "transformation": {"type": "column", "column": "country"}},
-        "weekday_name": FEATURE
-        | {"source_columns": ["trips.day"], "transformation": {"type": "column", "column": "source_day"}},
-    },
+    "entity": ["hour", "trip"],
+    "rows": {"per": "trips", "lead": "1h"},
+    "label": {"late": "delay >= 15"},
+    "features": {"country": "own", "weekday_name": {"own": "source_day"}},
 }
 HEADER = "hour,minute,trip,country,delay,day,reasons,driver"
 

@@ -31,7 +31,7 @@ DAYS = [DAY + timedelta(days=number) for number in range(3)]
 TABLE = "features/flight_delay"
 GOOD = random_days(4, DAY, days=3, per_day=30)
 BAD_TEMPERATURE = -9999.0
-LIMITED = limited(temp=Constraints(minimum=-100))
+LIMITED = limited(temp=Constraints(min=-100))
 
 
 def bad(*days: date) -> dict[str, pl.DataFrame]:

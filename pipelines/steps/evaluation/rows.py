@@ -112,7 +112,7 @@ def event_days(rows: pl.DataFrame, model: str, ports: Ports) -> pl.Series:
     """The local day of each row's event."""
     view, dataset = ports.catalog.view_of(model), ports.catalog.dataset_of(model)
     zone = ZoneInfo(dataset.partition.timezone).key
-    event = pl.col("prediction_time") + timedelta(hours=view.lead_hours)
+    event = pl.col("prediction_time") + view.lead
     return rows.select(event.dt.convert_time_zone(zone).dt.date()).to_series()
 
 

@@ -18,7 +18,7 @@ from pipelines.tables.event_instants import event_instants
 from pipelines.tables.known_instants import known_instants
 
 MICROSECONDS = {"minutes": 60e6, "hours": 3_600e6, "days": 86_400e6}
-Group = tuple[str, tuple[str, ...], str, tuple[object, ...]]
+Group = tuple[str, tuple[str, ...], str, timedelta | None, tuple[object, ...]]
 
 
 def aggregate_features(
@@ -28,19 +28,17 @@ def aggregate_features(
 
     Aggregates of one source, group, clock and known time are computed together.
     """
-    specs = {name: feature.transformation for name, feature in view.features.items()}
     groups: dict[Group, dict[str, Aggregate]] = {}
-    for name, how in specs.items():
-        if isinstance(how, Aggregate):
-            source = how.of or view.entity_source
-            known = dict.fromkeys(dataset.known_time(source, column) for column in how.columns_read())
-            groups.setdefault((source, tuple(how.by), how.clock, tuple(known)), {})[name] = how
+    for name, how in view.aggregates().items():
+        known = dict.fromkeys(dataset.known_time(how.of, column) for column in how.columns_read())
+        groups.setdefault((how.of, tuple(how.by), how.clock, how.max_delay, tuple(known)), {})[name] = how
     columns: dict[str, pl.Series] = {}
-    for (source, by, clock, _), members in groups.items():
-        events = _events(view, source, next(iter(members.values())), frames[source], dataset)
+    for (source, by, clock, _, _), members in groups.items():
+        events = _events(view, next(iter(members.values())), frames[source], dataset)
         conditions = {how.where: f"__where_{number}" for number, how in enumerate(members.values()) if how.where}
+        zone = dataset.partition.timezone
         events = events.with_columns(
-            row_expression(parsed(where), events.schema).alias(name) for where, name in conditions.items()
+            row_expression(parsed(where), events.schema, zone).alias(name) for where, name in conditions.items()
         )
         items = [
             Aggregation(name, how.function, how.column, how.window, conditions.get(how.where) if how.where else None)
@@ -48,28 +46,27 @@ def aggregate_features(
         ]
         own = [pl.col(ROW)] if source == view.entity_source else []
         questions = rows.select(*by, pl.col("prediction_time").alias(TIME), *own)
-        ties = dataset.sources[source].key_columns
+        ties = dataset.sources[source].stored_key
         answers = aggregate(questions, events, by, items, clock="known" if clock == "known" else "event", ties=ties)
         columns |= {name: _in_unit(answers[name], how) for name, how in members.items()}
     return columns
 
 
-def _events(view: FeatureView, source: str, how: Aggregate, frame: pl.DataFrame, dataset: DatasetSpec) -> pl.DataFrame:
+def _events(view: FeatureView, how: Aggregate, frame: pl.DataFrame, dataset: DatasetSpec) -> pl.DataFrame:
     """The rows of a source with both of their times.
 
-    With the clock ``known`` those that are known ``lead_hours`` or more before their event, or more than
-    ``max_delay_hours`` after it, are left out: they would lie in days that no window reaches.
+    With the clock ``known`` those that are known the row's lead or more before their event, or more than ``max_delay``
+    after it, are left out: they would lie in days that no window reaches.
     """
-    row_time, timezone = dataset.sources[source].row_time, dataset.partition.timezone
-    assert row_time is not None, "a source without event time is refused when the view is read"
-    event = event_instants(frame, row_time, timezone)
-    known = [dataset.known_time(source, column) for column in how.columns_read()]
+    event_time, timezone = dataset.sources[how.of].stored_time, dataset.partition.timezone
+    assert event_time is not None, "a source without event time is refused when the view is read"
+    event = event_instants(frame, event_time, timezone)
+    known = [dataset.known_time(how.of, column) for column in how.columns_read()]
     events = frame.with_columns(event.alias(EVENT), known_instants(frame, known, event, timezone).alias(KNOWN))
     if how.clock == "event":
         return events
     delay = pl.col(KNOWN) - pl.col(EVENT)
-    least, most = -timedelta(hours=view.lead_hours), timedelta(hours=view.max_delay_hours)
-    return events.filter((delay > least) & (delay <= most))
+    return events.filter((delay > -view.lead) & (delay <= how.max_delay))
 
 
 def _in_unit(answers: pl.Series, how: Aggregate) -> pl.Series:

@@ -24,7 +24,6 @@ class ViewInputs:
     def __init__(self, store: Store, view: FeatureView, dataset: DatasetSpec) -> None:
         self._store, self._view, self._dataset = store, view, dataset
         self._sources = sources_of(view)
-        self._zone = dataset.partition.timezone
 
     def versions(self) -> Versions:
         """Newest version per source; None where nothing is validated yet."""
@@ -50,7 +49,9 @@ class ViewInputs:
             later
             for later in sorted(candidates)
             if later > day
-            and any(day in days_read(self._view, source, later, published[source], self._zone) for source in published)
+            and any(
+                day in days_read(self._view, source, later, published[source], self._dataset) for source in published
+            )
         ]
 
     def days_changed_since(self, versions: Versions, built: Iterable[date]) -> list[date]:
@@ -65,7 +66,7 @@ class ViewInputs:
             day
             for day in sorted(built)
             if any(
-                is_affected(self._view, source, day, other, published[source], self._zone)
+                is_affected(self._view, source, day, other, published[source], self._dataset)
                 for source, others in changed.items()
                 for other in others
             )
@@ -79,7 +80,7 @@ class ViewInputs:
 
     def _needed_days(self, source: str, days: Sequence[date]) -> dict[date, list[date]]:
         present = self._days(source)
-        return {day: days_read(self._view, source, day, present, self._zone) for day in days}
+        return {day: days_read(self._view, source, day, present, self._dataset) for day in days}
 
     def _read(self, source: str, needed: dict[date, list[date]]) -> pl.DataFrame:
         days = sorted({other for others in needed.values() for other in others})

@@ -8,7 +8,7 @@ from functools import reduce
 
 import polars as pl
 
-from pipelines.spec.row_expression import ColumnName, Constant, Node
+from pipelines.spec.row_expression import Call, ColumnName, Constant, Node
 
 ARITHMETIC: Mapping[str, Callable[..., pl.Expr]] = {
     "+": operator.add,
@@ -36,16 +36,34 @@ LOGIC: Mapping[str, Callable[..., pl.Expr]] = {
 }
 
 
-def row_expression(node: Node, schema: pl.Schema) -> pl.Expr:
-    """The polars expression of a tree; ``schema``: the types of the columns that it reads."""
+PARTS: Mapping[str, Callable[[pl.Expr], pl.Expr]] = {
+    "year": lambda moment: moment.dt.year(),
+    "quarter": lambda moment: moment.dt.quarter(),
+    "month": lambda moment: moment.dt.month(),
+    "week": lambda moment: moment.dt.week(),
+    "day_of_month": lambda moment: moment.dt.day(),
+    "day_of_year": lambda moment: moment.dt.ordinal_day(),
+    "weekday": lambda moment: moment.dt.weekday(),
+    "hour": lambda moment: moment.dt.hour(),
+    "minute": lambda moment: moment.dt.minute(),
+}
+
+
+def row_expression(node: Node, schema: pl.Schema, timezone: str) -> pl.Expr:
+    """The polars expression of a tree; ``schema``: the types of the columns that it reads.
+
+    Parts of the calendar are those of ``timezone``.
+    """
     if isinstance(node, Constant):
         return pl.lit(node.value)
     if isinstance(node, ColumnName):
         column = pl.col(node.name)
         return _finite(column) if schema[node.name].is_float() else column
-    operands = [row_expression(operand, schema) for operand in node.operands]
+    operands = [row_expression(operand, schema, timezone) for operand in node.operands]
     if node.name in ARITHMETIC:
         return _finite(ARITHMETIC[node.name](*(operand.cast(pl.Float64) for operand in operands)))
+    if node.name in PARTS:
+        return calendar_part(node.name, operands[0], None if _is_date(node.operands[0], schema) else timezone)
     if node.name == "in":
         return reduce(operator.or_, (operands[0] == value for value in operands[1:]))
     if node.name in ("least", "greatest"):
@@ -53,6 +71,17 @@ def row_expression(node: Node, schema: pl.Schema) -> pl.Expr:
     if node.name == "coalesce":
         return pl.coalesce(operands)
     return LOGIC[node.name](*operands)
+
+
+def calendar_part(part: str, moment: pl.Expr, timezone: str | None) -> pl.Expr:
+    """A part of a time as the clocks of ``timezone`` show it; None: ``moment`` is a date."""
+    return PARTS[part](moment if timezone is None else moment.dt.convert_time_zone(timezone)).cast(pl.Int64)
+
+
+def _is_date(node: Node, schema: pl.Schema) -> bool:
+    if isinstance(node, ColumnName):
+        return schema[node.name] == pl.Date
+    return isinstance(node, Call) and _is_date(node.operands[0], schema)
 
 
 def _finite(expression: pl.Expr) -> pl.Expr:

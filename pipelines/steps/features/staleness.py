@@ -52,7 +52,6 @@ def stale_days(store: Store, view: FeatureView, dataset: DatasetSpec) -> dict[da
     table = store_paths.features(view.view)
     records = sorted(feature_records(store, table).items())
     stale = _days_of_former_definitions(view, dict(records), store.days(table))
-    zone = dataset.partition.timezone
     for source in sources_of(view):
         entities = store_paths.validated(view.dataset, source)
         written = {date.fromisoformat(key): commit.version for key, commit in store.partition_records(entities).items()}
@@ -63,7 +62,7 @@ def stale_days(store: Store, view: FeatureView, dataset: DatasetSpec) -> dict[da
                 read = None  # the table was made anew since
             replaced = {other for other, version in written.items() if read is None or version > read}
             if replaced and replaced.intersection(
-                [*days_read(view, source, day, present, zone), *days_read(view, source, day, written, zone)]
+                [*days_read(view, source, day, present, dataset), *days_read(view, source, day, written, dataset)]
             ):
                 stale.setdefault(day, []).append(entities)
     return dict(sorted(stale.items()))
@@ -77,7 +76,7 @@ def _days_of_former_definitions(
     stale = {}
     for day in {*records, *stored}:
         built = records[day].definition_digests if day in records else {name: digests[name] for name in first}
-        names = [name for name, digest in digests.items() if built.get(name) != digest]
+        names = [name for name in digests if built.get(name) not in (digests[name], view.former_digests.get(name))]
         if names:
             stale[day] = [f"{name}@{view.features[name].version}" for name in names]
     return stale

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from zoneinfo import ZoneInfo
 
 import polars as pl
@@ -47,7 +46,7 @@ def day_values(answers: pl.DataFrame, spec: ModelSpec) -> list[DayValue]:
 def with_local_day(frame: pl.DataFrame, model: str, ports: Ports) -> pl.DataFrame:
     """``frame`` with ``day``: the local date of ``prediction_time`` plus the view's lead."""
     zone = ZoneInfo(ports.catalog.dataset_of(model).partition.timezone)
-    lead = timedelta(hours=ports.catalog.view_of(model).lead_hours)
+    lead = ports.catalog.view_of(model).lead
     return frame.with_columns(day=(pl.col("prediction_time") + lead).dt.convert_time_zone(zone.key).dt.date())
 
 

@@ -47,7 +47,7 @@ def read_answers(ports: Ports, model: str, first: date, last: date) -> pl.DataFr
     neighbouring days may be among them, since a local day lies in several UTC dates: filter by ``day``.
     """
     view, dataset = ports.catalog.view_of(model), ports.catalog.dataset_of(model)
-    zone, lead = ZoneInfo(dataset.partition.timezone), timedelta(hours=view.lead_hours)
+    zone, lead = ZoneInfo(dataset.partition.timezone), view.lead
     log = read_log(ports.store, model, dates_about(ports, model, first, last)).sort("logged_at", maintain_order=True)
     named = pl.col("entity_id").is_not_null()
     answered = pl.struct("entity_id", "version", *(() if names_its_time(view) else ("day",)))
@@ -61,7 +61,7 @@ def read_answers(ports: Ports, model: str, first: date, last: date) -> pl.DataFr
 def dates_about(ports: Ports, model: str, first: date, last: date) -> list[date]:
     """UTC dates of the log in which answers about events of these local days may be."""
     zone = ZoneInfo(ports.catalog.dataset_of(model).partition.timezone)
-    return utc_dates(first, last, zone, timedelta(hours=ports.catalog.view_of(model).lead_hours))
+    return utc_dates(first, last, zone, ports.catalog.view_of(model).lead)
 
 
 def utc_dates(first: date, last: date, zone: ZoneInfo, lead: timedelta) -> list[date]:

@@ -12,6 +12,7 @@ from pipelines import store_paths
 from pipelines.errors import Refused
 from pipelines.ports import Ports, Store
 from pipelines.spec.model import ModelSpec
+from pipelines.steps.labels.row_labels import row_labels
 from pipelines.tables.entity_id import entity_id, with_former_ids
 
 SCHEMA = pl.Schema(
@@ -90,30 +91,28 @@ def with_outcomes(frame: pl.DataFrame, ports: Ports, spec: ModelSpec, columns: S
         frame.filter(pl.col("entity_id").is_not_null()),
     )
     named = {name: f"{OUTCOME_PREFIX}{name}" for name in columns}
-    days = _event_days(with_entity, ports.store.days(table), view.lead_hours)
+    days = _event_days(with_entity, ports.store.days(table), view.lead)
     if not days:
         return frame.with_columns(pl.lit(None, pl.Float64).alias(name) for name in ("label", *named.values()))
-    read = ports.store.read(table, days=days, columns=list(dict.fromkeys([*view.key, spec.target.column, *columns])))
+    read = ports.store.read(table, days=days, columns=list(dict.fromkeys([*view.key, *spec.target.columns, *columns])))
     if faults := [f"{name} is {read[name].dtype}, not a number" for name in columns if not _is_number(read[name])]:
         raise Refused(f"{table} does not have these outcomes", faults)
-    value = pl.col(spec.target.column)
-    label = value if spec.target.at_least is None else value >= spec.target.at_least
     outcomes = read.select(
         entity_id(view),
-        label.cast(pl.Float64).alias("label"),
+        row_labels(read, spec.target.expression, ports.catalog.dataset(view.dataset)),
         *(pl.col(name).cast(pl.Float64).alias(alias) for name, alias in named.items()),
     )
     outcomes = with_former_ids(outcomes.unique("entity_id", keep="last"))
     return frame.join(outcomes, on="entity_id", how="left", maintain_order="left")
 
 
-def _event_days(rows: pl.DataFrame, published: Sequence[date], lead_hours: float) -> list[date]:
+def _event_days(rows: pl.DataFrame, published: Sequence[date], lead: timedelta) -> list[date]:
     """Published days that may hold the events of these rows."""
     if rows.is_empty():
         return []
     dates = rows["prediction_time"].dt.date()
     first, last = dates.min(), dates.max()
-    reach = timedelta(days=2, hours=lead_hours)
+    reach = timedelta(days=2) + lead
     return [day for day in published if first - timedelta(days=1) <= day <= last + reach]  # type: ignore[operator]
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipelines.errors import Refused
+from pipelines.spec.estimator_faults import RESERVED_PARAMETERS
 from pipelines.spec.model import Checkpointing, EarlyStopping, LearningRate, Training
 from pipelines.steps.training.device import Device
 from pipelines.steps.training.scores import Mode, mode_of
@@ -16,21 +17,6 @@ THREADS = 2
 round differently, and the same request must give the same model on every machine."""
 DEFAULT_OBJECTIVES = {"classification": "binary:logistic", "regression": "reg:squarederror"}
 METRICS = {"classification": ["logloss", "auc"], "regression": ["rmse", "mae"]}
-RESERVED_PARAMETERS = {
-    "seed": "declare it as training.seed",
-    "random_state": "declare it as training.seed",
-    "seed_per_iteration": "it is always on",
-    "eta": "declare it as training.learning_rate.initial",
-    "learning_rate": "declare it as training.learning_rate.initial",
-    "eval_metric": "declare it as training.early_stopping.metric",
-    "num_boost_round": "declare it as training.estimator.rounds",
-    "n_estimators": "declare it as training.estimator.rounds",
-    "n_jobs": "declare it as nthread",
-    "early_stopping_rounds": "declare it as training.early_stopping.patience",
-    "num_class": "only two classes are supported",
-    "device": "declare it as runner.train.gpus",
-}
-"""Parameters that have a place of their own in the declaration."""
 
 
 @dataclass(frozen=True)

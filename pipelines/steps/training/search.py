@@ -9,7 +9,8 @@ import optuna
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from pipelines.errors import Refused
-from pipelines.spec.model import Search, SearchRange, Training
+from pipelines.spec.model import Training
+from pipelines.spec.search import Search, SearchRange
 
 Score = Callable[[Training], float]
 

@@ -11,10 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal, assert_series_equal
 
-from pipelines.spec.features import FeatureView, WindowMean
+from pipelines.spec.dataset import DatasetSpec
+from pipelines.spec.features import FeatureView
 from pipelines.steps.features.compute import compute_features
 from pipelines.steps.features.source_days import days_read, first_day_read
-from pipelines.tables.entity_id import entity_id, label_time
+from pipelines.steps.labels.row_labels import label_times
+from pipelines.tables.entity_id import entity_id
+from tests.declared import feature_view, view_fields
 from tests.steps.flights_by_hand import DATASET, NEW_YORK, VIEW, by_hand, flight, observation, random_days, tables, utc
 
 SPRING_FORWARD, FALL_BACK = date(2013, 3, 10), date(2013, 11, 3)
@@ -145,7 +148,7 @@ def test_the_latest_observation_counts_even_where_it_left_a_value_empty() -> Non
     assert (found["temp"], found["humid"]) == (None, 1.0)
 
 
-def test_the_newest_copy_of_a_reference_on_or_before_the_day_is_looked_up() -> None:
+def test_the_newest_copy_of_a_reference_that_was_known_is_looked_up() -> None:
     copies = [
         {"day": date(2013, 3, day), "tailnum": "N1", "year": 2000, "seats": seats}
         for day, seats in ((2, 100), (4, 200))
@@ -153,6 +156,31 @@ def test_the_newest_copy_of_a_reference_on_or_before_the_day_is_looked_up() -> N
     rows = [flight(f"2013-03-0{day} 15:00", day) for day in (1, 2, 3, 4, 5)]
     table = compute(tables(rows, planes=copies))
     assert table.sort("flight")["plane_seats"].to_list() == [None, 100, 100, 200, 200]
+
+
+@pytest.mark.parametrize(
+    ("known", "seats"),
+    [
+        ({}, {"2013-03-03 11:00": 0, "2013-03-04 10:59": 0, "2013-03-04 11:00": 1}),
+        ({"known": "partition_start"}, {"2013-03-03 04:59": 0, "2013-03-03 05:00": 1, "2013-03-03 11:00": 1}),
+    ],
+    ids=["by default when its partition is due", "from the start of its partition"],
+)
+def test_a_copy_is_seen_once_it_was_known_and_not_from_its_day_on(known: dict[str, str], seats: dict[str, int]) -> None:
+    fields = DATASET.model_dump(mode="json", by_alias=True, exclude_unset=True)
+    del fields["sources"]["planes"]["known"]
+    fields["sources"]["planes"] |= known
+    dataset = DatasetSpec.model_validate(fields)
+    view = feature_view(view_fields() | {"rows": {"per": "flights", "lead": 0}}, dataset)
+    copies = [{"day": date(2013, 3, day), "tailnum": "N1", "year": 2000, "seats": day - 2} for day in (2, 3)]
+    frames = tables([flight(moment, number) for number, moment in enumerate(seats)], planes=copies)
+    days = sorted(set(frames["flights"]["day"]))
+    table = compute_features(view, frames, days, dataset).sort("flight")
+    assert table["plane_seats"].to_list() == list(seats.values())
+    for day in days:
+        read = days_read(view, "planes", day, set(frames["planes"]["day"]), dataset)
+        alone = frames | {"planes": frames["planes"].filter(pl.col("day").is_in(read))}
+        assert_frame_equal(compute_features(view, alone, [day], dataset), table.filter(day=day), check_row_order=False)
 
 
 @pytest.mark.parametrize(
@@ -179,7 +207,7 @@ def test_a_day_alone_with_the_days_it_reaches_gives_the_same_as_all_days_togethe
     whole = compute(frames)
     for day in sorted(set(frames["flights"]["day"])):
         reached = {
-            source: frame.filter(pl.col("day").is_in(days_read(VIEW, source, day, set(frame["day"]), NEW_YORK)))
+            source: frame.filter(pl.col("day").is_in(days_read(VIEW, source, day, set(frame["day"]), DATASET)))
             for source, frame in frames.items()
         }
         assert_frame_equal(compute(reached, [day]), whole.filter(day=day), check_exact=True)
@@ -200,9 +228,10 @@ def test_the_order_of_the_rows_given_does_not_matter() -> None:
 
 def mean_distance(frames: dict[str, pl.DataFrame], distance: pl.Expr, days: list[date]) -> pl.Series:
     """Mean distance of the origin's departures of 3 hours, a column that is no integer."""
-    how = WindowMean(type="window_mean", by=["origin"], column="distance", window_hours=3)
-    feature = VIEW.features[MEAN_3H].model_copy(update={"transformation": how})
-    view = VIEW.model_copy(update={"features": {"origin_distance_mean_3h": feature}})
+    feature = VIEW.features[MEAN_3H]
+    how = feature.transformation.model_copy(update={"column": "distance", "clock": "event", "max_delay": None})
+    changed = feature.model_copy(update={"transformation": how})
+    view = VIEW.model_copy(update={"features": {"origin_distance_mean_3h": changed}})
     return compute(frames | {"flights": frames["flights"].with_columns(distance=distance)}, days, view).to_series(4)
 
 
@@ -243,5 +272,5 @@ def test_entities_that_differ_by_a_fraction_of_a_second_have_ids_of_their_own() 
 
 def test_a_label_is_known_after_the_delay_the_flight_and_an_hour_and_never_for_a_cancelled_flight() -> None:
     rows = [flight("2013-03-01 10:15", 1, delay=30, air_time=60), flight("2013-03-01 10:15", 2, delay=None)]
-    known = tables(rows)["flights"].select(label_time(VIEW)).to_series().to_list()
-    assert known == [utc("2013-03-01 12:45"), None]
+    known = label_times(tables(rows)["flights"], "arr_delay >= 15", VIEW, DATASET)
+    assert known.to_list() == [utc("2013-03-01 12:45"), None]

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pipelines.ledger.required_evidence import REQUIRED_GATES
 from pipelines.messages.evaluation import EvaluateResult, Interval
-from pipelines.spec.catalog import read_declaration
-from pipelines.spec.model import ModelSpec
 from pipelines.steps.models.model_card import (
     GAIN_TAG,
     MAX_TAGS,
@@ -20,8 +17,9 @@ from pipelines.steps.models.model_card import (
     training_card,
     training_tags,
 )
+from tests.declared import shipped_model
 
-SPEC = read_declaration(Path(__file__).parents[3] / "include" / "models" / "flight_delay.yaml", ModelSpec)
+SPEC = shipped_model()
 FACTS = {
     "airworthy.requested_by": "ann",
     "airworthy.snapshot": "ab12" * 16,

@@ -13,15 +13,13 @@ from pipelines.rollout.analysis import AnalysisPlan, ArmEvents, StageCounts
 from pipelines.rollout.evidence import compute_evidence
 from pipelines.rollout.from_spec import analysis_plan, plan_faults
 from pipelines.rules.rollout_verdict import judge_evidence
-from pipelines.settings import REPOSITORY
-from pipelines.spec.catalog import read_declaration
 from pipelines.spec.deployment import Deployment
-from pipelines.spec.model import ModelSpec
 from pipelines.spec.sizing import LoadTestSpec
 from pipelines.statistics.e_values import log_e_value
 from pipelines.steps.load_testing.evidence import requests_needed as load_test_needs
 from pipelines.steps.rollouts.design import requests_to_show, rollout_design
 from pipelines.verdict import Outcome
+from tests.declared import shipped_model
 
 STICKY = {"routing": {"key": "header:x-user-id"}}
 
@@ -158,6 +156,6 @@ def test_a_load_test_needs_so_many_requests_even_of_a_faultless_candidate() -> N
     ],
 )
 def test_a_plan_that_cannot_be_decided_is_known_before_it_begins(declared: dict[str, Any], fault: str) -> None:
-    spec = read_declaration(REPOSITORY / "include" / "models" / "flight_delay.yaml", ModelSpec)
+    spec = shipped_model()
     found = plan_faults(spec.model_copy(update={"deployment": Deployment.model_validate(declared)}))
     assert [fault in each for each in found] == [True] * bool(fault)

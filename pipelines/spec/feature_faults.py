@@ -1,0 +1,64 @@
+"""Says which names of a view's features are vague, taken, or do not say their window."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+from pipelines.spec.aggregate import Aggregate
+from pipelines.spec.features import DirectColumn, Feature, LatestObservation, Lookup, Transformation
+from pipelines.spec.label import Label
+
+VAGUE_NAME_PATTERN = re.compile(r"^(f|x|v|col|feat|feature|var|variable|tmp|temp|test|data|value|field|input)_?\d*$")
+SNAKE_CASE = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
+COLUMN_NAME = re.compile(r"[A-Za-z]\w*")
+WINDOW_SUFFIX = re.compile(r"_(\d+)(m|h|d)$")
+SECONDS = {"m": 60, "h": 3_600, "d": 86_400}
+RESERVED_COLUMNS = ("prediction_time", "day", "label_time", "target", "label", "part", "prediction", "entity_id")
+"""Columns that the feature table, a snapshot, its profile and a join with the prediction log have of their own."""
+
+
+def name_faults(
+    entity: Sequence[str], label: Label | None, places: Mapping[str, str], features: Mapping[str, Feature]
+) -> list[str]:
+    """``places``: each feature's name to the name under which it is declared."""
+    taken = {*RESERVED_COLUMNS, *([label.name] if label else [])}
+    faults = []
+    for name, place in places.items():
+        how = features[name].transformation if name in features else None
+        texts = _name_texts(name, how)
+        if name in taken:
+            texts.append(f"{name!r} is a reserved name; rename the feature")
+        faults += [f"features.{place}: {text}" for text in texts]
+    if label and label.name in RESERVED_COLUMNS:
+        faults.append(f"label: {label.name!r} is a reserved name; rename the label")
+    others = {name for name, feature in features.items() if not feature.is_column(name)}
+    if shared := sorted(set(entity) & {*taken, *others}):
+        faults.append(
+            f"entity: {', '.join(shared)}: the columns share their name with another column of the feature table or of "
+            "a snapshot: of its time, day, part, label or answer, or a feature; rename the feature or the label, or "
+            "have the source rename the column"
+        )
+    return faults
+
+
+def _name_texts(name: str, how: Transformation | None) -> list[str]:
+    if name == _column(how) and COLUMN_NAME.fullmatch(name):
+        return []
+    if not SNAKE_CASE.fullmatch(name):
+        return [f"feature name {name!r} is not lower_snake_case"]
+    if VAGUE_NAME_PATTERN.match(name):
+        return [f"feature name {name!r} is too vague; name entity, measure and window, as in city_delay_mean_24h"]
+    if not isinstance(how, Aggregate) or how.window is None:
+        return []
+    suffix, seconds = WINDOW_SUFFIX.search(name), how.window.total_seconds()
+    if suffix is None:
+        return [f"feature name {name!r} must end with its window, as in _24h"]
+    if int(suffix[1]) * SECONDS[suffix[2]] != seconds:
+        return [f"feature name {name!r} must end with its window of {seconds / 3600:g} hours"]
+    return []
+
+
+def _column(how: Transformation | None) -> str | None:
+    """The column whose value it is."""
+    return how.column if isinstance(how, DirectColumn | Lookup | LatestObservation) else None

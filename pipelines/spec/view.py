@@ -1,0 +1,139 @@
+"""What a person declares of a view; with its dataset it says every row, label and feature, or all that is wrong."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from pipelines.spec.dataset import NO_OWNER, DatasetSpec
+from pipelines.spec.declared import DeclarationBlock, Identifier
+from pipelines.spec.feature_faults import name_faults
+from pipelines.spec.feature_forms import DeclaredFeature, Names
+from pipelines.spec.feature_meaning import FeatureMeanings, is_known_by, written_moment
+from pipelines.spec.features import FeatureView
+from pipelines.spec.former_digests import former_digests
+from pipelines.spec.label import DeclaredLabel
+from pipelines.spec.row_expression import KINDS, columns_of, kind_of, parsed
+from pipelines.spec.view_rows import Rows
+
+LABEL_KINDS = ("boolean", "number")
+
+
+class ViewDeclaration(DeclarationBlock):
+    """``include/features/<view>.yaml``: one row per entity and moment, its label, and what was known of it by then."""
+
+    schema_: Literal[2] = Field(alias="schema")
+    view: Identifier
+    description: str = ""
+    owner: str = Field(default=NO_OWNER, min_length=1)
+    dataset: Identifier | None = None
+    """None: the only dataset that has the source of the rows."""
+    entity: Annotated[Names, Field(min_length=1)]
+    """The columns that name what a row is about; they are in every id."""
+    rows: Rows
+    label: DeclaredLabel | None = None
+    features: dict[str, DeclaredFeature] = Field(min_length=1)
+    """A name, a list of names as in ``carrier, origin``, or a name with ``{aggregate}`` and ``{window}`` in it, to what
+    it is. ``"*": own``: all columns but the entity's, the label's, personal data, and what is not known yet."""
+
+    def questions(self, view: FeatureView) -> list[tuple[str, str]]:
+        """What is not declared and people will ask for: the field, and what to write."""
+        questions = [] if self.description else [("description", "say in a sentence what a row is, and as of when")]
+        if "owner" not in self.model_fields_set:
+            questions.append(("owner", "name who answers for the features"))
+        without = [name for name, feature in view.features.items() if not feature.description]
+        if without:
+            names = ", ".join(without)
+            questions.append(("features", f"say what {names} mean: `description` here, or of the dataset's column"))
+        return questions
+
+
+def resolved(declared: ViewDeclaration, dataset: DatasetSpec) -> tuple[FeatureView | None, list[str]]:
+    """The view with the type and meaning of each feature, or every fault as ``place: what to do``."""
+    name = declared.rows.source
+    if name not in dataset.sources:
+        sources = ", ".join(dataset.sources)
+        return None, [f"rows.per: {name!r} is not a source of {dataset.dataset}; it has {sources}"]
+    source = dataset.sources[name]
+    if source.cadence == "reference":
+        return None, [f"rows.per: {name!r} is a reference source, of copies; rows are events of another source"]
+    if source.row_time is None:
+        return None, [f"rows.per: {name!r} has no event time; declare event_time in the dataset"]
+    own = source.stored_columns()
+    faults = _entity_faults(declared, dataset) + _label_faults(declared, dataset)
+    if (every := dataset.partition_calendar.every) != "day":
+        faults.append(f"rows: the partitions of {dataset.dataset} are not days but {every}, and views are built by day")
+    meanings = FeatureMeanings(declared.rows, declared.entity, declared.label, dataset)
+    for place, form in declared.features.items():
+        meanings.add(place, form)
+    features, more = meanings.finish()
+    faults += more + name_faults(declared.entity, declared.label, meanings.places, features)
+    if faults:
+        return None, list(dict.fromkeys(faults))
+    view = FeatureView(
+        view=declared.view,
+        description=declared.description,
+        owner=declared.owner,
+        dataset=dataset.dataset,
+        entity_source=name,
+        key=declared.entity,
+        key_times=[column for column in declared.entity if own[column].type == "timestamp"],
+        event_time=source.stored_time,
+        lead=declared.rows.lead,
+        warm_up=declared.rows.warm_up,
+        label=declared.label,
+        features=features,
+    )
+    return view.model_copy(update={"former_digests": former_digests(view, dataset)}), []
+
+
+def _entity_faults(declared: ViewDeclaration, dataset: DatasetSpec) -> list[str]:
+    name = declared.rows.source
+    source = dataset.sources[name]
+    own = source.stored_columns()
+    faults = [f"entity: {column!r} is not a column of {name}" for column in declared.entity if column not in own]
+    faults += [
+        f"entity: {column!r} of {name} is personal data, and the entity is in every id, log and report; "
+        "have the source deliver a pseudonym, or choose another column"
+        for column in declared.entity
+        if column in own and own[column].pii
+    ]
+    keys = source.stored_key
+    if missing := [column for column in keys if column not in declared.entity]:
+        faults.append(f"entity: rows of {name} are told apart by {', '.join(keys)}; add {', '.join(missing)}")
+    if not keys:
+        faults.append(f"entity: rows of {name} may repeat (key: row), so no row is one entity's; declare its key")
+    return faults
+
+
+def _label_faults(declared: ViewDeclaration, dataset: DatasetSpec) -> list[str]:
+    """Names that are no columns, values that are no label, and labels that are known when they are predicted."""
+    if declared.label is None:
+        return []
+    faults = value_faults(declared.label.expression, declared.rows.source, dataset, subject="a label")
+    faults = faults or early_faults(declared.label.expression, declared.rows.source, declared.rows.lead, dataset)
+    return [f"label.{declared.label.name}: {fault}" for fault in faults]
+
+
+def value_faults(expression: str, name: str, dataset: DatasetSpec, *, subject: str) -> list[str]:
+    """Why an expression over the columns of a source is no condition or number that can be learnt."""
+    own = dataset.sources[name].stored_columns()
+    try:
+        kind = kind_of(parsed(expression), {name: KINDS[column.type] for name, column in own.items()})
+    except ValueError as error:
+        return [f"{error}"]
+    if kind not in LABEL_KINDS:
+        example = f"{expression} = 'yes'" if kind == "text" else f"{expression} is not null"
+        return [f"{expression!r} is a {kind}, and {subject} is a condition or a number; write one, as in {example!r}"]
+    return []
+
+
+def early_faults(expression: str, source: str, lead: timedelta, dataset: DatasetSpec) -> list[str]:
+    """A fault if all that the expression reads is known by ``t``: then nothing is left to predict."""
+    known = {column: dataset.known_time(source, column) for column in columns_of(parsed(expression))}
+    if any(not is_known_by(time, lead) for time in known.values()):
+        return []
+    names = ", ".join(f"{column} is known {time}" for column, time in known.items()) or "it is a constant"
+    return [f"{names}, and {written_moment(lead)}: say in known_columns of {source} when it is known"]

@@ -1,0 +1,1 @@
+"""The labels of a view's rows, and when each is known."""
