@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from pipelines.messages.message import Message
 
@@ -17,6 +17,8 @@ class MonitorRequest(Message):
     """The version that the target serves; None (in requests from before 0.2.0): what the alias champion names."""
     test_metrics: dict[str, dict[str, float]] = {}
     """Version to its test metrics on the ledger; of another version, from before it had them, the registry's."""
+    anchors: list[str] = Field(default=[], exclude_if=lambda versions: not versions)
+    """Earlier versions beside whose certificate losses add up that no release shows, the first first."""
     report: bool | Literal["when_drifted"] = "when_drifted"
     """Whether the drift report for people is written; the measures do not depend on it."""
 
@@ -66,6 +68,18 @@ class DayComparison(BaseModel):
     """The day on which the sum last left zero."""
 
 
+class AnchorComparison(BaseModel):
+    """The window's day values against those of an earlier version's certificate. Positive: better than there."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    version: str
+    certificate_days: int
+    difference: float
+    half_width: float
+    """Of the 95 % interval of ``difference``."""
+
+
 class PerformanceResult(Message):
     """Performance of each day whose labels were joined again, and of one version over the whole window."""
 
@@ -82,6 +96,8 @@ class PerformanceResult(Message):
     """The version's own test metrics."""
     comparison: DayComparison | None = None
     """Of the declared metric; None where the certificate has no day values, or none are measured yet."""
+    anchor: AnchorComparison | None = Field(default=None, exclude_if=lambda comparison: comparison is None)
+    """The same beside the anchor; None: the version is its own, or no anchor's certificate has day values."""
     notes: list[str] = []
     """Data that was not available and was left out."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipelines.messages.monitoring import DayComparison, PerformanceResult
+from pipelines.messages.monitoring import AnchorComparison, DayComparison, PerformanceResult
 from pipelines.rules.monitoring_gap import TOO_LITTLE_DATA
 from pipelines.spec.model import ModelSpec
 from pipelines.verdict import Verdict
@@ -44,6 +44,8 @@ def judge_performance(result: PerformanceResult, spec: ModelSpec) -> Verdict:
     findings = [f"{result.window_labelled} labels of {result.window_predictions} predictions in the window"]
     if comparison is not None:
         findings = [*_measured(comparison, result, performance.max_drop), *findings]
+    if result.anchor is not None:
+        findings.append(_beside_anchor(result.anchor, metric, performance.max_drop))
     if value is not None and reference is not None:
         findings.append(f"over all rows of the window {metric} {value:.4f}, of its test {reference:.4f}")
     facts: dict[str, object] = {
@@ -57,6 +59,7 @@ def judge_performance(result: PerformanceResult, spec: ModelSpec) -> Verdict:
         "cusum": comparison.cusum if comparison else None,
         "cusum_limit": comparison.cusum_limit if comparison else None,
         "alarm": alarms,
+        **({} if result.anchor is None else {"anchor": result.anchor.model_dump()}),
         "labelled": result.window_labelled,
         "predictions": result.window_predictions,
     }
@@ -86,6 +89,14 @@ def _losses(comparison: DayComparison, max_drop: float) -> tuple[list[str], list
         )
         alarms.append("interval")
     return failures, alarms
+
+
+def _beside_anchor(anchor: AnchorComparison, metric: str, max_drop: float) -> str:
+    """Losses that no single release shows add up here; told only, because the anchor's days are of another time."""
+    shown = " is shown to be worse by more than the limit" if -anchor.difference - anchor.half_width > max_drop else ""
+    change = f"{metric} {anchor.difference:+.4f} ± {anchor.half_width:.4f}"
+    days = f"{anchor.certificate_days} days of its certificate"
+    return f"beside the anchor, version {anchor.version}: {change} ({days}){shown}"
 
 
 def _measured(comparison: DayComparison, result: PerformanceResult, max_drop: float) -> list[str]:

@@ -9,7 +9,14 @@ import polars as pl
 
 from pipelines import store_paths
 from pipelines.errors import Refused
-from pipelines.messages.monitoring import DayComparison, DayPerformance, DayValue, MonitorRequest, PerformanceResult
+from pipelines.messages.monitoring import (
+    AnchorComparison,
+    DayComparison,
+    DayPerformance,
+    DayValue,
+    MonitorRequest,
+    PerformanceResult,
+)
 from pipelines.ports import Ports
 from pipelines.spec.model import CLASSIFICATION_METRICS, LOWER_IS_BETTER, REGRESSION_METRICS, ModelSpec
 from pipelines.statistics.day_comparison import difference_of_days, sum_of_losses, yearly_error
@@ -50,7 +57,9 @@ def run(request: MonitorRequest, ports: Ports) -> PerformanceResult:
     version = _measured_version(in_window, request.version)
     of_version = in_window.filter(pl.col("version") == version) if version else in_window
     metrics, reference = _metrics(of_version, spec), _test_metrics(request, version, ports, notes)
-    comparison = _compare_days(spec, ports, version, request.day, metrics, reference, notes) if version else None
+    live = _version_days(spec, ports, version, request.day) if version else []
+    comparison = _compare_days(spec, ports, version, request.day, metrics, reference, live, notes) if version else None
+    anchors = request.anchors if version == request.version else []
     return PerformanceResult(
         model=request.model,
         day=request.day,
@@ -62,6 +71,7 @@ def run(request: MonitorRequest, ports: Ports) -> PerformanceResult:
         version=version,
         reference=reference,
         comparison=comparison,
+        anchor=_compare_with_anchor(spec, ports, anchors, request.day, live),
         notes=notes,
     )
 
@@ -132,6 +142,7 @@ def _compare_days(
     last: date,
     metrics: dict[str, float | None],
     reference: dict[str, float],
+    of_version: list[DayValue],
     notes: list[str],
 ) -> DayComparison | None:
     """The declared metric of the version's days, against its certificate's days; None while it has fewer than two.
@@ -141,13 +152,9 @@ def _compare_days(
     """
     performance = spec.monitoring.performance
     metric, sign = performance.metric, -1.0 if performance.metric in LOWER_IS_BETTER else 1.0
-    live = [value for value in _version_days(spec, ports, version, last) if metric in value.metrics]
-    days = [sign * value.metrics[metric] for value in live]
-    window_start = last - timedelta(days=performance.window_days - 1)
-    in_window = [value for value, day in zip(days, live, strict=True) if day.day >= window_start]
-    former = [
-        sign * day.metrics[metric] for day in _certificate_days(spec.model, version, ports) if metric in day.metrics
-    ]
+    live = [value for value in of_version if metric in value.metrics]
+    days, in_window = _signed(live, spec), _signed(_in_window(live, spec, last), spec)
+    former = _signed(_certificate_days(spec.model, version, ports), spec)
     if not former:
         notes.append(
             f"the certificate of version {version} has no day values (it was trained before they were kept): its whole "
@@ -179,6 +186,31 @@ def _compare_days(
         cusum_limit=losses.limit if losses else None,
         cusum_since=live[since].first if since is not None else None,
     )
+
+
+def _compare_with_anchor(
+    spec: ModelSpec, ports: Ports, anchors: list[str], last: date, of_version: list[DayValue]
+) -> AnchorComparison | None:
+    """The window beside the certificate of the first anchor that has day values."""
+    in_window = _signed(_in_window(of_version, spec, last), spec)
+    for anchor in anchors:
+        former = _signed(_certificate_days(spec.model, anchor, ports), spec)
+        if (shown := difference_of_days(former, in_window)) is not None:
+            facts = {"difference": shown.mean, "half_width": shown.half_width}
+            return AnchorComparison(version=anchor, certificate_days=len(former), **facts)
+    return None
+
+
+def _in_window(values: list[DayValue], spec: ModelSpec, last: date) -> list[DayValue]:
+    window_start = last - timedelta(days=spec.monitoring.performance.window_days - 1)
+    return [value for value in values if value.day >= window_start]
+
+
+def _signed(values: list[DayValue], spec: ModelSpec) -> list[float]:
+    """The watched metric of the days that have it, higher values being better."""
+    metric = spec.monitoring.performance.metric
+    sign = -1.0 if metric in LOWER_IS_BETTER else 1.0
+    return [sign * value.metrics[metric] for value in values if metric in value.metrics]
 
 
 def _version_days(spec: ModelSpec, ports: Ports, version: str, last: date) -> list[DayValue]:

@@ -8,6 +8,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from pipelines.errors import Refused
 from pipelines.messages.monitoring import DayComparison, PerformanceResult
+from pipelines.messages.release import LiveState
 from practices.performance_check import PerformanceCheck
 from tests.practices.practice_harness import MODEL, PracticeHarness
 
@@ -61,3 +62,11 @@ def test_too_few_labels_yet_are_skipped_with_the_field_that_sets_the_limit(harne
     with pytest.raises(AirflowSkipException, match=r"12 labels.*monitoring\.performance\.minimum_labels: 1000"):
         check(harness, performed(0.55, labelled=12))
     assert harness.lines("monitoring_verdict")[0][1]["outcome"] == "unknown"
+
+
+def test_the_anchor_of_the_live_version_is_asked_for_by_the_releases_on_the_ledger(harness: PracticeHarness) -> None:
+    harness.registry.add("5")
+    harness.ledger.append("release", MODEL, "5", {"previous": "4"}, actor="test")
+    harness.endpoint.serve(LiveState(model=MODEL, version="5"))
+    check(harness, performed(0.72).model_copy(update={"version": "5"}))
+    assert harness.asked[0].anchors == ["4"]  # type: ignore[attr-defined]

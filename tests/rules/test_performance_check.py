@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pipelines.messages.monitoring import DayComparison, PerformanceResult
+from pipelines.messages.monitoring import AnchorComparison, DayComparison, PerformanceResult
 from pipelines.rules.performance_check import judge_performance
 from pipelines.verdict import Outcome
 from tests.declared import shipped_model
@@ -146,3 +146,14 @@ def test_an_alarm_on_too_few_labels_is_unknown() -> None:
 def test_a_value_of_no_known_version_is_unknown_and_has_no_drop() -> None:
     verdict = judge_performance(result("roc_auc", 0.1, None, version=None), CLASSIFIER)
     assert (verdict.outcome, verdict.facts["drop"]) == (Outcome.UNKNOWN, None)
+
+
+@pytest.mark.parametrize(("difference", "shown"), [(-0.12, True), (-0.09, False), (0.02, False)])
+def test_what_was_lost_since_the_anchor_is_told_and_fails_nothing(difference: float, shown: bool) -> None:
+    anchor = AnchorComparison(version="1", certificate_days=40, difference=difference, half_width=0.03)
+    measured = result("roc_auc", 0.7, 0.7, comparison=compared("roc_auc"), anchor=anchor)
+    verdict = judge_performance(measured, CLASSIFIER)
+    [finding] = [line for line in verdict.findings if line.startswith("beside the anchor, version 1: roc_auc")]
+    assert ("is shown to be worse by more than the limit" in finding) is shown
+    assert verdict.passed
+    assert verdict.facts["anchor"] == anchor.model_dump()

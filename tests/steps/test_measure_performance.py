@@ -66,6 +66,21 @@ def test_the_days_of_the_version_are_compared_with_those_of_its_certificate() ->
     assert found.cusum_since == DAY - timedelta(days=11)
 
 
+def test_losses_of_many_releases_add_up_beside_the_anchors_certificate() -> None:
+    store = lived(*[DAY - timedelta(days=n) for n in range(12)])
+    certify(store, *[0.93, 0.97] * 10)
+    certify(store, *[0.98, 1.0] * 10, version="1")
+    daily = roc_auc_score([number % 3 == 0 for number in range(60)], scores(60))
+    request = MonitorRequest(model=MODEL, day=DAY, version="3", anchors=["0", "1"])
+    anchor = measure_performance.run(request, ports(catalog(), store=store)).anchor
+    assert anchor is not None
+    assert (anchor.version, anchor.certificate_days) == ("1", 20), "the certificate of version 0 has no days"
+    assert anchor.difference == pytest.approx(daily - 0.99)
+    former = MonitorRequest(model=MODEL, day=DAY, version="4", anchors=["1"])
+    found = measure_performance.run(former, ports(catalog(), store=store))
+    assert (found.version, found.anchor) == ("3", None), "the anchor is the live version's, which did not answer yet"
+
+
 def test_a_metric_whose_lower_values_are_better_loses_by_rising() -> None:
     store = lived(*[DAY - timedelta(days=n) for n in range(8)])
     certify(store, *[0.10, 0.12] * 10, metric="log_loss")

@@ -10,6 +10,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from pipelines import store_paths
 from pipelines.errors import AirworthyError
+from pipelines.ledger.anchor_version import anchor_versions
 from pipelines.ledger.recorded_facts import test_metrics
 from pipelines.messages.live_inputs import LiveInputsResult
 from pipelines.messages.monitoring import DriftResult, MonitorRequest, PerformanceResult
@@ -46,8 +47,7 @@ class MonitoringCheck(ModelPractice):
         spec = ports.catalog.model(self.model)
         standing = self._live_standing(ports)
         self._skip_unless_asked(ports, spec, day)
-        measured = test_metrics(ports.ledger.entries(self.model, kind="gate"))
-        request = MonitorRequest(model=self.model, day=day, version=standing.live, test_metrics=measured)
+        request = self._request(ports, spec, day, standing)
         result = step_runner.run_step(self.step, request, self.result, runner=spec.stage_runner("monitor"))
         self.show_links(result)
         verdict = self.rule(result, spec)
@@ -71,6 +71,16 @@ class MonitoringCheck(ModelPractice):
             },
         )
         return result.model_dump(mode="json", by_alias=True)
+
+    def _request(self, ports: Ports, spec: ModelSpec, day: date, standing: Standing) -> MonitorRequest:
+        lines = ports.ledger.entries(self.model)
+        return MonitorRequest(
+            model=self.model,
+            day=day,
+            version=standing.live,
+            test_metrics=test_metrics(line for line in lines if line.kind == "gate"),
+            anchors=anchor_versions(lines, standing.live, spec.evaluation.comparison, ports.clock()),
+        )
 
     def show_links(self, result: CheckResult) -> None:
         """Show buttons that lead to what was measured."""
