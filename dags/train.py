@@ -4,7 +4,7 @@ from airflow.sdk import AssetOrTimeSchedule, CronTriggerTimetable, Param
 
 from pipelines.ledger import markdown
 from pipelines.spec.model import LARGEST_SEED
-from pipelines.spec.retraining import LEAST_RECENT_DAYS
+from pipelines.spec.retraining import RECENT_DAYS
 from practices._connections.installation import load_catalog
 from practices._operators.airflow_dag import specs_to_build, stage_dag
 from practices._operators.defaults import asset, gpu_slots
@@ -37,7 +37,7 @@ FORM = {
     "recent_days": count_field(
         "Try the rows of so many newest days alone, too, and take what predicts better. Empty: all rows.",
         title="Recent days",
-        minimum=LEAST_RECENT_DAYS,
+        **RECENT_DAYS,
     ),
     "seed": count_field("Empty: the declared seed.", title="Seed", maximum=LARGEST_SEED),
 }

@@ -11,6 +11,8 @@ from pipelines.spec.relative_limit import PATTERN
 
 LEAST_RECENT_DAYS = 40
 """Two histories are compared by forward chaining, which needs 20 days to answer and as many before them."""
+RECENT_DAYS = {"minimum": LEAST_RECENT_DAYS, "maximum": 3660}
+"""Bounds of the days that are tried alone."""
 TriggerKind = Literal["performance", "data_drift", "prediction_drift", "new_rows", "schedule", "event"]
 LIMITS: dict[str, tuple[str, ...]] = {
     "performance": ("worse_than", "drop"),
@@ -36,8 +38,10 @@ class CatchUp(DeclarationBlock):
     @field_validator("recent_days")
     @classmethod
     def check_days_to_compare(cls, days: int) -> int:
-        if days and days < LEAST_RECENT_DAYS:
-            raise ValueError(f"recent_days is {days}; declare {LEAST_RECENT_DAYS} at least, or 0 for all rows")
+        if days and not LEAST_RECENT_DAYS <= days <= RECENT_DAYS["maximum"]:
+            raise ValueError(
+                f"recent_days is {days}; declare {LEAST_RECENT_DAYS} to {RECENT_DAYS['maximum']}, or 0 for all rows"
+            )
         return days
 
 

@@ -95,6 +95,8 @@ def test_every_field_of_a_form_is_bounded_so_that_nothing_is_refused_only_after_
         ("train", {"seed": -1}, False),
         ("train", {"seed": 1.5}, False),
         ("train", {"hypothesis": "x" * 2001}, False),
+        ("train", {"recent_days": 40}, True),
+        ("train", {"recent_days": 39}, False),
     ],
     ids=lambda value: str(value)[:40],
 )

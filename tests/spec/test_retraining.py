@@ -43,5 +43,5 @@ def test_what_a_model_cannot_weigh_or_count_is_a_fault() -> None:
 
 
 def test_recent_days_that_cannot_be_compared_are_refused() -> None:
-    with pytest.raises(ValidationError, match="recent_days is 30; declare 40 at least, or 0 for all rows"):
+    with pytest.raises(ValidationError, match="recent_days is 30; declare 40 to 3660, or 0 for all rows"):
         Retraining.model_validate({"catch_up": {"recent_days": 30}})

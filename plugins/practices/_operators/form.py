@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
 from airflow.sdk import Param
 
@@ -44,10 +43,10 @@ def version_field(description: str, *, example: str = "3") -> Param:
     return Param(None, type=types, pattern=digits, title="Version", description=description, examples=[example])
 
 
-def count_field(description: str, *, title: str, minimum: int = 0, maximum: int | None = None) -> Param:
+def count_field(description: str, *, title: str, maximum: int, minimum: int = 0) -> Param:
     """An optional whole number."""
-    limits: dict[str, Any] = {"minimum": minimum} | ({} if maximum is None else {"maximum": maximum})
-    return Param(None, type=["null", "integer"], title=title, description=description, **limits)
+    types = ["null", "integer"]
+    return Param(None, type=types, title=title, description=description, minimum=minimum, maximum=maximum)
 
 
 def dry_run_field(description: str) -> Param:
