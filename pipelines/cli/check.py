@@ -27,12 +27,22 @@ KINDS = {"datasets": "dataset", "suites": "suite", "views": "view", "models": "m
 def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser("check", help="check the declarations and say what to write", description=__doc__)
     parser.add_argument("name", nargs="?", help="a dataset, suite, view or model, with all that it rests on")
+    parser.add_argument(
+        "--sample",
+        nargs="?",
+        const="",
+        metavar="FILE",
+        help="read this file of the named dataset by its contract; without FILE, its newest deliveries",
+    )
+    parser.add_argument("--source", help="of which source the sample is, if its name does not say it")
     parser.add_argument("--json", action="store_true", help="a JSON object per fault, for a program to read")
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace, ports: Ports) -> int:
     """Print every fault, and what would be asked for later; 0 if there is no fault, else 65."""
+    if options.sample is not None:
+        return check_sample(options, ports)
     include = ports.settings.include
     catalog = ports.catalog
     refused = {**catalog.refused, **_suite_faults(catalog, include), **_gateway_faults(include)}
@@ -54,6 +64,31 @@ def run(options: argparse.Namespace, ports: Ports) -> int:
         checked = ", ".join(f"{_count(files, folder)} {kind}(s)" for kind, folder in _folders().items())
         print(f"{len(faults)} fault(s) in {checked}" if faults else f"no fault in {checked}")
     return EXIT_REFUSED if faults else 0
+
+
+def check_sample(options: argparse.Namespace, ports: Ports) -> int:
+    """Print what the files are and every fault of them."""
+    from pipelines.cli.sample import named_sample, newest_samples, sample_lines
+
+    if options.name is None:
+        raise Refused("--sample needs the name of the dataset; write `check DATASET --sample FILE`")
+    spec = ports.catalog.dataset(options.name)
+    if options.sample:
+        samples = dict([named_sample(spec, options.source, Path(options.sample))])
+    else:
+        samples = newest_samples(spec, options.source, ports.store)
+    counted = 0
+    for name, files in samples.items():
+        lines, faults, questions = sample_lines(spec, name, files)
+        counted += len(faults)
+        notes = [*(("fault", text) for text in faults), *(("question", text) for text in questions)]
+        if options.json:
+            lines = [json.dumps({"source": name, kind: text}) for kind, text in notes]
+        else:
+            lines += [f"{kind}: {text}" for kind, text in notes]
+        for line in lines:
+            print(visible(line))
+    return EXIT_REFUSED if counted else 0
 
 
 def _questions(files: list[str], catalog: Catalog, include: Path) -> list[tuple[str, str]]:
