@@ -13,6 +13,8 @@ from pipelines.settings import let_waiting_threads_sleep
 
 let_waiting_threads_sleep()
 END = "-----END CERTIFICATE-----\n"
+LONGEST = ("tests/steps/training/test_distributed.py", "tests/steps/test_train_model.py")
+"""Files of more than a minute of CPU: the last worker to end should not have begun one late."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -24,3 +26,19 @@ def pytest_configure(config: pytest.Config) -> None:
     authority = Path(folder.name) / "authority.pem"
     authority.write_text(certifi.contents().partition(END)[0] + END)
     os.environ["SSL_CERT_FILE"] = str(authority)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Spread the files of stacks, which wait half of their time, among those that compute meanwhile; see ``unit``."""
+    if not hasattr(config, "workerinput"):
+        return
+    files: dict[str, list[pytest.Item]] = {}
+    for item in items:
+        files.setdefault(item.location[0], []).append(item)
+    stacks = [name for name, tests in files.items() if tests[0].get_closest_marker("e2e")]
+    order = sorted((name for name in files if name not in stacks), key=lambda name: name not in LONGEST)
+    apart = len(order) // (len(stacks) + 1)
+    for number, name in enumerate(stacks):
+        order.insert(number * (apart + 1), name)
+    items[:] = [item for name in order for item in files[name]]
