@@ -8,10 +8,14 @@ from pathlib import Path
 
 import certifi
 import pytest
+from hypothesis import HealthCheck, settings
 
 from pipelines.settings import let_waiting_threads_sleep
 
 let_waiting_threads_sleep()
+# How long an example takes says how busy the machine is.
+settings.register_profile("busy machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy machine")
 END = "-----END CERTIFICATE-----\n"
 LONGEST = ("tests/steps/training/test_distributed.py", "tests/steps/test_train_model.py")
 """Files of more than a minute of CPU: the last worker to end should not have begun one late."""
