@@ -14,6 +14,12 @@ SEVERITIES: tuple[Severity, ...] = ("info", "warning", "critical")
 """Of an incident, from the least to the worst."""
 
 
+def significant(value: float, digits: int = 3) -> str:
+    """``27.1``, ``0.00123``, ``1,101``: so many digits that count, more of a large number, and no exponent."""
+    written = f"{value:.{digits}g}"
+    return f"{value:,.0f}" if 10**digits <= abs(float(written)) < 1e15 else written
+
+
 class Outcome(StrEnum):
     PASS = "pass"  # noqa: S105 - an outcome, not a password
     FAIL = "fail"

@@ -22,7 +22,7 @@ from pipelines.demo.planted import HUMIDITY_AS_SHARE, drift_verdict, planted_day
 from pipelines.demo.rollout import RolloutDemo
 from pipelines.errors import Refused
 from pipelines.incidents.record import take_over
-from pipelines.ledger.version_state import State, known_as, read_versions
+from pipelines.ledger.version_state import State, known_as, read_versions, versions_in
 from pipelines.ports import LedgerEntry, Ports
 from pipelines.settings import Settings
 from pipelines.spec.model import ModelSpec
@@ -31,6 +31,7 @@ from pipelines.wiring import open_ports
 DATASET = "flights"
 HYPOTHESIS = "Weather and the delays of the last hours tell late flights from punctual ones."
 ENDED_RUN_STATES = {"success", "failed"}
+STAGES = ("train", "evaluate", "deploy")
 LIVE_STAGES = {"arrive", "monitor"}
 
 
@@ -131,31 +132,48 @@ class Demonstration:
         """Train each model that is not live yet on all that is known by the end of the history."""
         self.progress.begin_part("First models: train, evaluate, approve, release")
         waiting = [model.model for model in self.models if not self.ports.endpoint.state(model.model).version]
+        failed_before = {run["dag_run_id"] for model in waiting for run in self._failed_runs(model).values()}
         for model in waiting:
-            if not any(run["state"] not in ENDED_RUN_STATES for run in self.airflow.runs(f"{model}__train")):
-                self.people.train(model, {"hypothesis": HYPOTHESIS, "as_of": self.history[-1].isoformat()})
+            self._train_or_deploy(model)
         if waiting:
 
             def released() -> tuple[bool, str]:
                 for model in waiting:
                     self.people.answer(f"{model}__deploy")
-                return self._release_progress(waiting)
+                return self._release_progress(waiting, failed_before)
 
             self.progress.wait(released, timeout=900, what="training and releasing")
         else:
             self.progress.print_note("were live already")
 
-    def _release_progress(self, models: list[str]) -> tuple[bool, str]:
+    def _train_or_deploy(self, model: str) -> None:
+        """Start what a model that is not live lacks; nothing while one of its runs is active."""
+        runs = [run for stage in STAGES for run in self.airflow.runs(f"{model}__{stage}")]
+        if any(run["state"] not in ENDED_RUN_STATES for run in runs):
+            return
+        known = read_versions(self.ports.ledger.entries(model))
+        if approved := versions_in(known, State.APPROVED, State.FAILED_BEFORE_TRAFFIC):
+            self.progress.print_note(f"version {approved[0]} of {model} is approved and not live; it is deployed again")
+            self.airflow.trigger(f"{model}__deploy", {"version": approved[0]})
+        else:
+            self.people.train(model, {"hypothesis": HYPOTHESIS, "as_of": self.history[-1].isoformat()})
+
+    def _failed_runs(self, model: str) -> dict[str, dict[str, Any]]:
+        """DAG to its newest run, of the stages whose newest run has failed."""
+        newest = {f"{model}__{stage}": self.airflow.runs(f"{model}__{stage}")[:1] for stage in STAGES}
+        return {dag_id: run for dag_id, runs in newest.items() for run in runs if run["state"] == "failed"}
+
+    def _release_progress(self, models: list[str], failed_before: set[str]) -> tuple[bool, str]:
         live = {model: self.ports.endpoint.state(model).version for model in models}
         stages = {model: self._stage_status(model) for model in models}
-        failed = {
-            f"{model}__{stage}"
+        failed = [
+            f"{dag_id}: {'; '.join(self._last_refusal(model)) or 'its log says why'}"
             for model in models
-            for stage in ("train", "evaluate", "deploy")
-            if any(run["state"] == "failed" for run in self.airflow.runs(f"{model}__{stage}")[:1])
-        }
+            for dag_id, run in self._failed_runs(model).items()
+            if run["dag_run_id"] not in failed_before
+        ]
         if failed:
-            raise Refused("the first models were not deployed; open the runs in Airflow", sorted(failed))
+            raise Refused("the first models were not deployed; `make demo` tries what failed again", failed)
         rejected = {model for model in models if not live[model] and self._is_rejected(model)}
         statuses = {
             model: "live" if live[model] else "refused by a gate" if model in rejected else stages[model]
@@ -163,6 +181,11 @@ class Demonstration:
         }
         ended = all(live[model] or model in rejected for model in models)
         return ended, ", ".join(f"{model}: {what}" for model, what in statuses.items())
+
+    def _last_refusal(self, model: str) -> list[str]:
+        """The reasons of the model's newest line, if it did not pass."""
+        details = next((line.details for line in reversed(self.ports.ledger.entries(model))), {})
+        return list(details.get("reasons", [])) if details.get("outcome") in ("fail", "unknown") else []
 
     def _is_rejected(self, model: str) -> bool:
         """Whether a gate rejected the newest candidate, after which no DAG follows."""
@@ -173,7 +196,7 @@ class Demonstration:
         return ended and bool(newest) and known_as(known.get(newest[0].version), State.REJECTED)
 
     def _stage_status(self, model: str) -> str:
-        for stage in ("deploy", "evaluate", "train"):
+        for stage in reversed(STAGES):
             if runs := self.airflow.runs(f"{model}__{stage}"):
                 return f"{stage} {runs[0]['state']}"
         return "waiting"

@@ -15,6 +15,7 @@ from pipelines.ledger.trained_facts import TrainedFacts, training_differences
 from pipelines.messages.rollout import RolloutTicket
 from pipelines.ports import LedgerEntry, VersionInfo
 from pipelines.spec.model import ModelSpec
+from pipelines.verdict import significant
 
 COMPARISON_KEYS = {"metric", "candidate", "gain", "low", "high", "confidence", "rows"}
 MAX_SHOWN_VALUES = 12
@@ -261,7 +262,7 @@ def _list_item_text(value: Any) -> str:
 def _duration_text(seconds: float) -> str:
     for size, unit in ((86400, "days"), (3600, "hours"), (60, "minutes")):
         if seconds >= 2 * size:
-            return f"{seconds / size:.3g} {unit}"
+            return f"{significant(seconds / size)} {unit}"
     return f"{seconds:g} seconds"
 
 

@@ -7,7 +7,7 @@ import math
 from pipelines.messages.release import LoadTestResult, ShareEvidence
 from pipelines.spec.deployment import Deployment
 from pipelines.spec.sizing import LoadTestSpec
-from pipelines.verdict import Verdict
+from pipelines.verdict import Verdict, significant
 
 RULE = "load_test"
 MIN_RATE_SHARE = 0.95
@@ -72,7 +72,8 @@ def _client_lag_text(result: LoadTestResult, declared: LoadTestSpec) -> str:
     allowed = max(MAX_LAG_MS, MAX_LAG_SHARE * min(limits, default=math.inf))
     if result.lag_p99_ms <= allowed:
         return ""
-    return f"the client itself was late by {result.lag_p99_ms:.3g} ms (p99) > {allowed:.3g} ms; give it more CPU"
+    late = f"{significant(result.lag_p99_ms)} ms (p99) > {significant(allowed)} ms"
+    return f"the client itself was late by {late}; give it more CPU"
 
 
 def _share_text(share: ShareEvidence) -> str:

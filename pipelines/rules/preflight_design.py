@@ -6,6 +6,7 @@ from pipelines.messages.release import BundleInspection, ReleaseFacts, StageDesi
 from pipelines.rules.no_requests import no_requests_text
 from pipelines.rules.preflight_items import ItemFacts
 from pipelines.spec.model import ModelSpec
+from pipelines.verdict import significant
 
 
 def rollout_feasibility(inspection: BundleInspection, standing: ReleaseFacts, spec: ModelSpec) -> ItemFacts:
@@ -42,6 +43,6 @@ def _stage_duration_text(step: StageDesign, per_day: float | None) -> tuple[str,
         for what, chance in (("an equal candidate is held", step.held), ("the expected harm is found", step.found))
         if chance is not None
     ]
-    over = f" > {most:.2g} days, the stage's maximum" if days > most else ""
-    timed = f"{estimate}; {days:.2g} days at {per_day:.0f} a day{over}"
+    over = f" > {significant(most, 2)} days, the stage's maximum" if days > most else ""
+    timed = f"{estimate}; {significant(days, 2)} days at {per_day:.0f} a day{over}"
     return ", ".join([timed, *chances]), days > most

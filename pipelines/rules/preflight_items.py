@@ -13,6 +13,7 @@ from pipelines.messages.release import BundleInspection, ChecklistItem, ReleaseF
 from pipelines.spec.deployment import PARITY_LIMIT
 from pipelines.spec.model import ModelSpec
 from pipelines.spec.runner import mebibytes
+from pipelines.verdict import significant
 
 MAX_BUNDLE_MEBIBYTES = 1024
 """Memory limit of each worker if the declaration names no ``memory_limit``."""
@@ -75,9 +76,12 @@ def performance(
     if inspection.latency_p50_ms is None or inspection.latency_p99_ms is None:
         item.unmeasured.append("the latency of one row was not measured")
     elif inspection.latency_p50_ms > deadline:
-        item.failed.append(f"one row takes {inspection.latency_p50_ms:.3g} ms > routing.deadline_ms {deadline:g}")
+        item.failed.append(
+            f"one row takes {significant(inspection.latency_p50_ms)} ms > routing.deadline_ms {deadline:g}"
+        )
     else:
-        took = f"one row takes {inspection.latency_p50_ms:.3g} ms, p99 {inspection.latency_p99_ms:.3g} ms"
+        half, most = significant(inspection.latency_p50_ms), significant(inspection.latency_p99_ms)
+        took = f"one row takes {half} ms, p99 {most} ms"
         item.notes.append(f"{len(required_gates)} gates, {took} (deadline {deadline:g} ms)")
     return item
 

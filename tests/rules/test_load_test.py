@@ -156,7 +156,7 @@ def test_a_broken_assertion_is_not_doubtful_too() -> None:
 def test_a_doubtful_assertion_of_a_late_client_is_told_with_its_lag() -> None:
     outcome, reasons = judged(result(shown(below=0, bad=25), shown("error_rate"), lag_p99_ms=5000))
     assert outcome is UNKNOWN
-    assert reasons.startswith("the client itself was late by 5e+03 ms (p99) > 20 ms")
+    assert reasons.startswith("the client itself was late by 5,000 ms (p99) > 20 ms")
 
 
 @pytest.mark.parametrize(("rate", "outcome"), [(47.5, PASS), (47.49, UNKNOWN)])

@@ -107,7 +107,7 @@ FAIL, UNKNOWN, PASS = Outcome.FAIL, Outcome.UNKNOWN, Outcome.PASS
         ({}, {"gates": dict.fromkeys(GATES, "skipped")}, FAIL, "slice_gate said skipped"),
         ({}, {"approval_digest": None}, UNKNOWN, "1 performance: version 5 has no approval"),
         ({"latency_p50_ms": None}, {}, UNKNOWN, "the latency of one row was not measured"),
-        ({"latency_p50_ms": 1000.1}, {}, FAIL, "one row takes 1e+03 ms > routing.deadline_ms 1000"),
+        ({"latency_p50_ms": 1000.1}, {}, FAIL, "one row takes 1,000 ms > routing.deadline_ms 1000"),
         ({"latency_p50_ms": 1000.0, "latency_p99_ms": 5000.0}, {}, PASS, ""),
         ({"bundle_bytes": 1024 * 2**20}, {}, PASS, ""),
         ({"bundle_bytes": 1024 * 2**20 + 60000}, {}, FAIL, "2 size: the bundle has 1024.1 MiB > 1024 MiB"),

@@ -144,7 +144,7 @@ class RowSchema:
             faults.extend(
                 outside,
                 lambda row, name=name, column=column, low=low, high=high: (  # type: ignore[misc]
-                    f"row {row}, column {name!r}: {str(column[row])[:40]} is outside {low:g} to {high:g}"
+                    f"row {row}, column {name!r}: {str(column[row])[:40]} is outside {low:.15g} to {high:.15g}"
                 ),
             )
 

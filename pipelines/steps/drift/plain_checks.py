@@ -12,6 +12,7 @@ from pipelines.steps.drift.daily_statistics import find_column, null_share, rows
 from pipelines.steps.drift.shifts import FOLLOWED_DAYS, MINIMUM_HISTORY_DAYS
 from pipelines.steps.drift.sketch import QuantileSketch
 from pipelines.tables.profile import CategoricalProfile, NumericProfile, TableProfile
+from pipelines.verdict import significant
 
 PAST_DAYS = 90
 SMALLEST_NULL_SHARE = 0.02
@@ -117,7 +118,8 @@ def _outside(past: Sequence[TableProfile], day: TableProfile, name: str) -> str 
     share = float(under[0] + column.count - within[0]) / column.count
     if share <= LARGEST_OUTSIDE_SHARE:
         return None
-    return f"{share:.1%} of the rows lie far outside of {low:g} to {high:g}, where all were before"
+    usual = f"{significant(low, 6)} to {significant(high, 6)}"
+    return f"{share:.1%} of the rows lie far outside of {usual}, where all were before"
 
 
 def _renamed(past: Sequence[TableProfile], day: TableProfile, name: str) -> str | None:

@@ -28,6 +28,7 @@ from pipelines.steps.evaluation.metrics import Array
 from pipelines.steps.evaluation.paired_gain import Blocks, PairedAnswers, day_blocks, entity_blocks
 from pipelines.steps.evaluation.rows import SnapshotFacts, add_columns, event_days, later_rows, snapshot_ends, time_span
 from pipelines.tables.entity_id import entity_id
+from pipelines.verdict import significant
 
 Predict = Callable[[VersionInfo, pl.DataFrame], Array]
 
@@ -173,7 +174,11 @@ class Contest:
                 other.append(train_again(theirs, known, what)(rows))
         rows = frame[np.concatenate([stretch.places for stretch in stretches])]
         answers = self._answers(rows, np.concatenate(candidate), np.concatenate(other))
-        older = f", those of version {info.version} on rows {lag / timedelta(days=1):.3g} days older" if lag else ""
+        older = (
+            f", those of version {info.version} on rows {significant(lag / timedelta(days=1))} days older"
+            if lag
+            else ""
+        )
         alone = f" ({itself} stretches by version {info.version} itself)" if itself else ""
         note = (
             f"compared by forward chaining over {self.days(rows).n_unique()} days in {len(stretches)} stretches, each "

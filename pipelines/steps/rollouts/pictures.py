@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from pipelines.messages.comparison import ExperimentMeasure, MetricInterval, ShadowMeasure
 from pipelines.spec.model import ModelSpec
 from pipelines.spec.strategy import Shadow
+from pipelines.verdict import significant
 
 CANDIDATE, CHAMPION, GREY, RED = "#1f5fa8", "#d1782f", "#8a8f98", "#b3261e"
 MAX_POINTS = 2000
@@ -82,7 +83,7 @@ def _plot_scores(axes: Any, pairs: pl.DataFrame, measure: ShadowMeasure) -> None
     edges = np.linspace(both.min(), both.max() if both.max() > both.min() else both.min() + 1, 41)
     for name, colour, version in (("champion", CHAMPION, measure.champion), ("candidate", CANDIDATE, measure.version)):
         values = pairs[name].to_numpy()
-        label = f"{name}, version {version} (mean {values.mean():.3g})"
+        label = f"{name}, version {version} (mean {significant(values.mean())})"
         axes.hist(values, bins=edges, histtype="step", linewidth=2, color=colour, label=label)
     axes.set_ylim(0, 1.25 * axes.get_ylim()[1])
     shift = "not measured" if measure.score_psi is None else f"{measure.score_psi:.3f}"
@@ -96,7 +97,9 @@ def _plot_latencies(axes: Any, pairs: pl.DataFrame, measure: ShadowMeasure) -> N
     ):
         values = np.sort(pairs[name].drop_nulls().to_numpy()) / 1000
         if len(values):
-            label = f"{what} (median {np.median(values):.3g} ms, p99 {np.quantile(values, 0.99):.3g} ms)"
+            label = (
+                f"{what} (median {significant(np.median(values))} ms, p99 {significant(np.quantile(values, 0.99))} ms)"
+            )
             shares = np.linspace(0, 1, min(len(values), MAX_POINTS))
             axes.plot(np.maximum(np.quantile(values, shares), 1e-3), shares, color=colour, label=label)
     axes.set_xscale("log")
