@@ -1,7 +1,8 @@
 """Runs of a partition show it first in their id: ``asset_triggered__2013-01-05__2026-…``.
 
-Airflow's list of runs shows the id, and hides the column with the partition. A run that an asset starts has no
-partition in its id otherwise, and one of a backfill has it where the list cuts the id off. The id is changed before the
+Airflow's list of runs shows the id, and hides the column with the partition and what a form was filled with. A run that
+an asset starts has no partition in its id otherwise, and one of a backfill has it where the list cuts the id off. A run
+by hand bears what its form names: the partition, or ``version-3``. The id is changed before the
 run is stored, in the processes that create runs (scheduler and API server); ids that a person or a DAG chose stay.
 """
 
@@ -10,14 +11,20 @@ from __future__ import annotations
 import logging
 import re
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 from airflow.listeners import hookimpl
 from airflow.plugins_manager import AirflowPlugin
 
+from pipelines.spec.partitions import kind_of_key
+
 RUNS_MODULE = "airflow.models.dagrun"
 GENERATED_ID = re.compile(r"(?P<type>[a-z]+(?:_[a-z]+)*)__(?P<moment>\d{4}-\d\d-\d\dT.+)")
 """An id that Airflow generated: the type of the run, and when it is due or was created."""
+NOUNS = ("partition", "hour", "day", "week", "month")
+"""Fields of forms that name a partition."""
+MAX_DIGITS = 10
 log = logging.getLogger(__name__)
 
 
@@ -30,10 +37,20 @@ def with_partition(run_id: str, partition_key: str | None) -> str:
     return f"{generated['type']}__{partition_key}__{moment}"
 
 
+def named_in_form(conf: Any) -> str | None:
+    """The partition, or else the version, that a run by hand is about; None if its form names neither."""
+    fields = conf if isinstance(conf, Mapping) else {}
+    partitions = (str(fields[noun]) for noun in NOUNS if fields.get(noun))
+    if key := next((text for text in partitions if kind_of_key(text) is not None), None):
+        return key
+    version = str(fields.get("version") or "")
+    return f"version-{version}" if version.isascii() and version.isdigit() and len(version) < MAX_DIGITS else None
+
+
 def name_run(mapper: object, connection: object, run: Any) -> None:  # noqa: ARG001 - the signature of SQLAlchemy's event
     """Called before a run is stored."""
     try:
-        run.run_id = with_partition(run.run_id, run.partition_key)
+        run.run_id = with_partition(run.run_id, run.partition_key or named_in_form(run.conf))
     except Exception:
         log.warning("run %s keeps its id", getattr(run, "run_id", None), exc_info=True)
 
