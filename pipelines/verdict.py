@@ -20,6 +20,11 @@ def significant(value: float, digits: int = 3) -> str:
     return f"{value:,.0f}" if 10**digits <= abs(float(written)) < 1e15 else written
 
 
+def counted(number: int, noun: str) -> str:
+    """``1 row``, ``1,101 rows``."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 class Outcome(StrEnum):
     PASS = "pass"  # noqa: S105 - an outcome, not a password
     FAIL = "fail"

@@ -181,7 +181,7 @@ def describe(settings: Settings, *, show_passwords: bool | None = None) -> str:
         logins = f"             {', '.join(secret)}; passwords in {passwords_file(settings)}"
     return (
         f"Airflow      http://127.0.0.1:{port['airflow']}\n{logins}\n"
-        f"MLflow       http://127.0.0.1:{port['mlflow']}/#/models?workflowType=machine_learning\n"
+        f"MLflow       http://127.0.0.1:{port['mlflow']}/#/experiments?workflowType=machine_learning\n"
         f"             {READER:<11} {word}\n"
         f"Gateway      http://127.0.0.1:{port['gateway']}   (its API: /docs, metrics: /metrics)\n"
         f"All data are below {settings.home}; `make stop` ends the stack, `make clean` deletes them."

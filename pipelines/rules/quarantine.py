@@ -7,7 +7,7 @@ from typing import Any
 
 from pipelines.messages.validation import AuditResult, SourceAudit
 from pipelines.spec.partitions import partition_name, recorded_partition
-from pipelines.verdict import Outcome, Verdict
+from pipelines.verdict import Outcome, Verdict, counted
 
 RULE = "quarantine"
 
@@ -28,8 +28,8 @@ def judge_audit(audit: AuditResult, max_quarantined_share: float) -> Verdict:
 
 
 def _finding(source: SourceAudit) -> str:
-    """``trips: 893 rows accepted, 1 quarantined: no time of departure (1 rows)``"""
-    reasons = "; ".join(f"{reason} ({rows} rows)" for reason, rows in sorted(source.reasons.items()))
+    """``trips: 893 rows accepted, 1 quarantined: no time of departure (1 row)``"""
+    reasons = "; ".join(f"{reason} ({counted(rows, 'row')})" for reason, rows in sorted(source.reasons.items()))
     counts = f"{source.source}: {source.accepted} rows accepted, {source.quarantined} quarantined"
     return f"{counts}: {reasons}" if reasons else counts
 
@@ -44,7 +44,7 @@ def _failures(source: SourceAudit, limit: float) -> list[str]:
     share = source.quarantined / source.received if source.received else 0.0
     if share > limit:
         common = sorted(source.reasons.items(), key=lambda item: (-item[1], item[0]))[:3]
-        reasons = "; ".join(f"{reason} ({rows} rows)" for reason, rows in common)
+        reasons = "; ".join(f"{reason} ({counted(rows, 'row')})" for reason, rows in common)
         failures.append(
             f"{source.source}: {source.quarantined} of {source.received} rows quarantined, "
             f"{share:.4f} > {limit:.4f}: {reasons}"

@@ -28,6 +28,7 @@ table { border-collapse: collapse; width: 100%; } caption { font-weight: 600; pa
 table + table { margin-top: 1.5rem; }
 th, td { border-bottom: 1px solid var(--line); padding: .3rem .6rem .3rem 0; text-align: left; vertical-align: top; }
 code, pre { font-family: ui-monospace, monospace; font-size: .875rem; overflow-wrap: anywhere; }
+td code { overflow-wrap: normal; }
 pre { background: var(--soft); overflow-x: auto; padding: .75rem; white-space: pre-wrap; }
 """
 

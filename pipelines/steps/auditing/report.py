@@ -19,7 +19,7 @@ from pipelines.spec.source import SourceSpec
 from pipelines.spec.suite import judged_columns
 from pipelines.steps.reporting.verdict_section import verdict_section
 from pipelines.tables.quarantined_rows import QuarantinedRow
-from pipelines.verdict import Outcome
+from pipelines.verdict import Outcome, counted
 
 STYLE = """
 body{font:15px/1.5 system-ui,sans-serif;color:#1d2733;max-width:72rem;margin:2rem auto;padding:0 1rem}
@@ -123,7 +123,7 @@ def _without_personal_data(
 
 
 def _row(audit: SourceAudit) -> str:
-    why = [f"{escape(reason)} ({count} rows)" for reason, count in sorted(audit.reasons.items())]
+    why = [f"{escape(reason)} ({counted(count, 'row')})" for reason, count in sorted(audit.reasons.items())]
     why += [f"<span class='bad'>{escape(failure)}</span>" for failure in audit.failures]
     css_class = "bad" if audit.quarantined or audit.failures else "good"
     return (
