@@ -196,10 +196,10 @@ def test_what_the_stack_writes_is_for_its_owner_alone(settings: Settings, capsys
     assert passwords(settings) == drawn, "a password is drawn once"
     assert all(word not in stack.describe(settings, show_passwords=False) for word in drawn.values())
     assert all(word in stack.describe(settings, show_passwords=True) for word in drawn.values())
+    logs = "".join(path.read_text() for path in (settings.home / "logs").iterdir())
+    assert not [word for word in drawn.values() if word in logs + capsys.readouterr().out]
 
 
 def test_mlflow_is_named_by_a_page_that_stays_in_the_mode_for_model_training(settings: Settings) -> None:
     """The page of all models drops what its address says, and opens for language models."""
     assert "/#/experiments?workflowType=machine_learning" in stack.describe(settings, show_passwords=False)
-    logs = "".join(path.read_text() for path in (settings.home / "logs").iterdir())
-    assert not [word for word in drawn.values() if word in logs + capsys.readouterr().out]
