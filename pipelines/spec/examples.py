@@ -32,6 +32,7 @@ EXAMPLES: Mapping[str, Mapping[str, str]] = {
     "Jwt": {"audience": "airworthy", "issuer": "https://login.example"},
     "Label": {"name": "returned", "expression": "days_until_return <= 30"},
     "LatestForm": {"latest": "weather", "by": "station", "max_age": "6h"},
+    "LateRows": {"allow": "3d"},
     "LoadTestSpec": {"assertions": "{p95_latency: {max: 100}}"},
     "LookupForm": {"lookup": "customers.country"},
     "MetricSpec": {"name": "error_rate"},
@@ -40,6 +41,7 @@ EXAMPLES: Mapping[str, Mapping[str, str]] = {
     "PerEvent": {"per": "orders"},
     "Performance": {"metric": "roc_auc", "max_drop": "0.05"},
     "Rate": {"per_minute": "600", "burst": "100"},
+    "RetrainPrice": {"training": "20", "metric_unit_a_day": "1000"},
     "SageMaker": {
         "role_arn": "arn:aws:iam::123456789012:role/serving",
         "image": "123456789012.dkr.ecr.eu-central-1.amazonaws.com/airworthy:0.1.0",
