@@ -10,7 +10,9 @@ import polars as pl
 from pipelines import store_paths
 from pipelines.errors import Refused, unknown_name
 from pipelines.ports import Store
+from pipelines.spec.column import ColumnSpec
 from pipelines.spec.dataset import DatasetSpec
+from pipelines.spec.personal_names import may_be_personal, personal_kind
 from pipelines.spec.source import SourceSpec
 from pipelines.steps.ingestion.column_values import INTEGER, NUMBER
 from pipelines.steps.ingestion.contract import read_delivery
@@ -21,6 +23,8 @@ from pipelines.tables.row_identity import ROW_COLUMN
 SHOWN_ROWS = 3
 SHOWN_PARTITIONS = 3
 VALUE_WIDTH = 24
+LOOKED_AT = 1_000
+"""Values of a column that are looked at for personal data."""
 
 
 def named_sample(spec: DatasetSpec, source: str | None, path: Path) -> tuple[str, dict[str, bytes]]:
@@ -67,7 +71,8 @@ def sample_lines(spec: DatasetSpec, name: str, files: Mapping[str, bytes]) -> tu
     for stored, column in source.stored_columns().items():
         if stored in rows.columns:
             values = rows[stored].head(SHOWN_ROWS).to_list()
-            shown = "(personal)" if column.pii else "  ".join(_shown(value) for value in values)
+            hidden = column.pii or _personal_question(stored, column, rows[stored]) is not None
+            shown = "(personal)" if hidden else "  ".join(_shown(value) for value in values)
             lines.append(f"  {stored:<{width}}  {column.type:<9}  {shown}")
     if source.key_columns == [] and ROW_COLUMN in rows.columns:
         lines.append("  each row is one of its own (`key: row`)")
@@ -96,8 +101,12 @@ def _partitions(spec: DatasetSpec, source: SourceSpec, rows: pl.DataFrame) -> tu
 
 
 def _questions(source: SourceSpec, rows: pl.DataFrame) -> list[str]:
-    """Texts that are all numbers, without leading zeros, which would be codes."""
-    questions = []
+    """Columns that look personal, and texts that are all numbers, without leading zeros, which would be codes."""
+    questions = [
+        question
+        for stored, column in source.stored_columns().items()
+        if stored in rows.columns and (question := _personal_question(stored, column, rows[stored]))
+    ]
     for stored, column in source.stored_columns().items():
         if column.type == "string" and not column.pii and stored in rows.columns:
             values = rows[stored].drop_nulls()
@@ -108,6 +117,15 @@ def _questions(source: SourceSpec, rows: pl.DataFrame) -> list[str]:
             if len(values) and kinds and not is_code:
                 questions.append(f"column {stored!r} is declared as string and all its values are {kinds[0]}s")
     return questions
+
+
+def _personal_question(name: str, column: ColumnSpec, values: pl.Series) -> str | None:
+    """None where the declaration says whether the column is personal, or nothing looks so."""
+    if "pii" in column.model_fields_set:
+        return None
+    texts = values.drop_nulls().head(LOOKED_AT).to_list() if values.dtype == pl.String else []
+    looks = personal_kind(texts) or ("personal data, by its name" if may_be_personal(name) else None)
+    return looks and f"column {name!r} looks like {looks}; write `pii: true` if it tells of a person, else `pii: false`"
 
 
 def _shown(value: object) -> str:

@@ -61,6 +61,14 @@ def test_a_good_file_is_described_with_its_days_and_first_values(tmp_path: Path,
     assert out.splitlines()[-1] == "question: column 'size' is declared as string and all its values are integers"
 
 
+def test_a_column_whose_values_look_personal_is_asked_about_and_not_shown(tmp_path: Path, capsys: Any) -> None:
+    (tmp_path / "a.txt").write_text("name\nann@example.org\nben@example.org\n")
+    assert check(tmp_path, "--sample", str(tmp_path / "a.txt"), "--source", "stops") == 0
+    out = capsys.readouterr().out
+    assert "question: column 'name' looks like e-mail addresses; write `pii: true`" in out
+    assert "ann@" not in out
+
+
 def test_every_fault_of_a_file_is_told_at_once_with_its_line(tmp_path: Path, capsys: Any) -> None:
     (tmp_path / "trips.csv").write_text(GOOD + "2023-12-30T10:00:00Z,2,1,x,Cem,\n2024-01-30 10:00,many,1,x,,\n")
     assert check(tmp_path, "--json", "--sample", str(tmp_path / "trips.csv")) == 65
