@@ -9,6 +9,7 @@ from practices._operators.airflow_dag import specs_to_build, stage_dag
 from practices._operators.defaults import asset
 from practices._operators.form import day_field
 from practices.drift_check import DriftCheck
+from practices.estimated_performance import EstimatedPerformance
 from practices.live_input_check import LiveInputCheck
 from practices.performance_check import PerformanceCheck
 from practices.retrain_request import RetrainRequest
@@ -19,16 +20,14 @@ DOC = """
 
 Owner: **{owner}** · limits declared under `monitoring` in `include/models/{spec.model}.yaml`
 
-1. **check_performance** joins predictions with the labels known by now and compares the live version's days with those
-   of its certificate; **check_drift** compares each column with its own recent past, and the trailing window with the
-   training data; **check_live_inputs** compares what callers sent with the view's constraints, the offline features,
-   training and its own past. A check *fails* if the days are worse, a column broke, or callers send something else; the
-   log and the ledger have every reason. It is *skipped* while it has too few rows, labels or days, and fails if that
-   lasts for more than {spec.monitoring.max_unmeasured_days} days. All are *skipped* if no version is live or it got no
-   requests.
-2. **request_retraining** starts `{spec.model}__train` when a declared trigger detects, once per incident; else it is
-   skipped.
-3. **all_is_well** fails the run if a check failed.
+1. **check_performance** compares the live version's days with those of its certificate as labels arrive;
+   **check_drift** compares each column with its own past, and the window with the training data;
+   **check_live_inputs** compares what callers sent with constraints, offline features and its own past. Each *fails* if
+   the days are worse, a column broke, or callers send something else; the log and the ledger have every reason. It is
+   *skipped* while it has too few rows, labels or days (for {spec.monitoring.max_unmeasured_days} days), or no requests.
+2. **estimate_performance** says how well it answers before labels arrive; *skipped* while that cannot be known.
+3. **request_retraining** starts `{spec.model}__train` when a declared trigger detects, once per incident.
+4. **all_is_well** fails the run if a check failed.
 
 Starts for each day of `{spec.view}:features`, or by hand for one day, for example after late labels.
 """
@@ -57,4 +56,5 @@ for spec in specs_to_build(load_catalog().models, "monitor"):
             trigger_rule="all_done",
             max_active_tis_per_dag=1,
         )
+        checks >> EstimatedPerformance(task_id="estimate_performance", model=spec.model, trigger_rule="all_done")
         checks >> EmptyOperator(task_id="all_is_well", trigger_rule="none_failed_min_one_success")

@@ -101,6 +101,11 @@ def caller_profile(model: str, day: date) -> str:
     return f"profiles/callers/{model}/{day:%Y-%m-%d}.json"
 
 
+def estimate(model: str, day: date) -> str:
+    """The performance that was estimated for the window up to a day, with its truth once that is known."""
+    return f"monitoring/{model}/estimates/{day:%Y-%m-%d}.json"
+
+
 def staged(dataset: str, partition: Key) -> str:
     return f"staged/{dataset}/{partition}"
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pipelines.errors import Refused, Unavailable
 from pipelines.messages import (
     comparison,
+    estimated_performance,
     evaluation,
     features,
     ingestion,
@@ -55,6 +56,7 @@ STEPS: dict[str, type[Message]] = {
     "measure_performance": monitoring.MonitorRequest,
     "measure_drift": monitoring.MonitorRequest,
     "measure_live_inputs": monitoring.MonitorRequest,
+    "estimate_performance": estimated_performance.EstimateRequest,
     "time_rollback": rollback_drill.DrillRequest,
     "measure_shadow": comparison.ShadowRequest,
     "measure_experiment": comparison.ExperimentRequest,

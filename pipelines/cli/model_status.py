@@ -9,6 +9,7 @@ from typing import Any
 from pipelines.messages.incident import Incident
 from pipelines.messages.rollout import RolloutState
 from pipelines.ports import LedgerEntry, VersionInfo
+from pipelines.rules.live_state import judge_live_state
 from pipelines.rules.release_rollback import plan_rollback
 from pipelines.versions.standing import STATUS_TAG, Standing
 
@@ -63,19 +64,24 @@ def monitoring_facts(lines: Sequence[LedgerEntry], live: str | None) -> dict[str
     """The last verdict of each check on the live version (``monitoring``), and on every other version (``history``).
 
     A verdict names its version, the days of its window and when it was measured. Of several on one day the last counts.
+    ``state``: what to do about the live version, with the reasons; None without one.
     """
     checks = [line for line in lines if line.kind == "monitoring_verdict"]
     per_day = {(line.version, str(line.details.get("check")), str(line.details.get("day"))): line for line in checks}
     newest: dict[tuple[str | None, str], dict[str, Any]] = {}
+    judged: dict[str, tuple[str, Mapping[str, Any]]] = {}
     broken: set[tuple[str, str]] = set()
     drifted = Counter[str]()
     for (version, check, day), line in sorted(per_day.items(), key=lambda item: item[0][2]):
         newest[version, check] = _verdict_facts(line)
         if version == live:
             facts_of_check = line.details.get("facts") or {}
+            judged[check] = (str(line.details.get("outcome")), facts_of_check)
             broken.update((day, column) for column in facts_of_check.get("faults", []))
             drifted.update(_drifting_columns(facts_of_check))
+    state = judge_live_state(judged)
     return {
+        "state": {"name": state.name, "reasons": state.reasons} if live else None,
         "checked_days": len({day for version, _, day in per_day if version == live}),
         "monitoring": {check: facts for (version, check), facts in newest.items() if live and version == live},
         "history": [facts for (version, _), facts in newest.items() if not live or version != live],

@@ -15,6 +15,7 @@ from pipelines.spec.model import CLASSIFICATION_METRICS, REGRESSION_METRICS
 
 SHOWN_METRICS = (*CLASSIFICATION_METRICS, *REGRESSION_METRICS)
 COLOURS = {"pass": "green", "fail": "red", "unknown": "yellow"}
+STATE_COLOURS = {"fine": "green", "watch": "yellow", "act": "red", "not measured": "yellow"}
 MAX_VERSIONS, MAX_REASONS, MAX_HISTORY = 3, 2, 2
 """Most versions of a model, and reasons and former verdicts of a check, on the screen of all models."""
 
@@ -144,6 +145,11 @@ def _model_lines(
         yield f"  [yellow]the status tag of {markup(versions)} is outdated in the registry:[/yellow] {hint}"
     if not model["monitoring"]:
         yield f"  monitoring: no day {'of the live version ' if model['history'] else ''}was checked yet"
+    if model["monitoring"]:
+        state = model["state"]
+        colour = STATE_COLOURS[state["name"]]
+        why = f": {markup('; '.join(state['reasons']))}" if state["reasons"] else ""
+        yield f"  [{colour}]{state['name']}[/{colour}]{why}"
     for check, verdict in model["monitoring"].items():
         measured = markup(f"version {verdict['version']}{_window_text(verdict)}, {_age(verdict['at'], now)}")
         days = f"{model['checked_days']} day{'s' if model['checked_days'] != 1 else ''} checked"

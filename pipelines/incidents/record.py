@@ -177,6 +177,7 @@ class IncidentBook:
                 "performance",
                 {"value": facts.get("value"), "baseline": facts.get("reference"), "drop": facts.get("drop")},
             ),
+            "estimated_performance": ("estimated_performance", {"drop": facts.get("drop")}),
         }
         kind, numbers = by_check.get(str(line.details.get("check")), ("", {}))
         measured = {name: float(number) for name, number in numbers.items() if number is not None}

@@ -141,8 +141,21 @@ def _monitoring(line: LedgerEntry) -> Iterator[Finding]:
         yield _verdict(line, "performance", str(line.version), severity="critical", numbers=_numbers(line))
     elif check == "drift_check":
         yield from _broken_columns(line, "drift_fault", "is asked with this column")
+    elif check == "estimated_performance":
+        yield _estimate(line)
     elif check == "live_input_check":
         yield from _broken_columns(line, "live_input_fault", "is sent other values of this column than it knows")
+
+
+def _estimate(line: LedgerEntry) -> Finding:
+    facts = line.details.get("facts") or {}
+    numbers = {name: facts.get(name) for name in ("estimate", "half_width", "certificate")}
+    shown = {name: f"{number:.4f}" for name, number in numbers.items() if isinstance(number, int | float)}
+    named = ", ".join(f"{name.replace('_', ' ')} {number}" for name, number in shown.items())
+    what = f"{facts.get('metric')} of version {line.version}, before its labels: {named}"
+    firing = facts.get("state") == "watch"
+    done = "nothing was changed; the labels will tell"
+    return _finding(line, "estimated_performance", str(line.version), firing=firing, what=what, done=done)
 
 
 def _broken_columns(line: LedgerEntry, kind: str, affects: str) -> Iterator[Finding]:

@@ -11,6 +11,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 
 from pipelines.ports import LedgerEntry
+from pipelines.rules.live_state import judge_live_state
 
 COUNTED = {
     "training": ("airworthy_trainings", "Versions that were trained."),
@@ -97,6 +98,21 @@ def _verdicts(lines: Sequence[LedgerEntry], now: datetime) -> Iterator[Metric]:
         "How much worse the newest window is than the certificate, as a share of its value.",
         labels=["model", "version", "metric"],
     )
+    state = GaugeMetricFamily(
+        "airworthy_live_state",
+        "1 for what to do about the version of the newest verdicts: fine, watch, act or not measured.",
+        labels=["model", "version", "state"],
+    )
+    for model in sorted({model for model, _ in newest}):
+        version = max(
+            (line for (name, _), line in newest.items() if name == model), key=lambda line: line.number
+        ).version
+        judged = {
+            check: (str(line.details.get("outcome")), line.details.get("facts") or {})
+            for (name, check), line in newest.items()
+            if name == model and line.version == version
+        }
+        state.add_metric([model, version or "", judge_live_state(judged).name], 1)
     for (model, check), line in sorted(newest.items()):
         version, facts = line.version or "", line.details.get("facts") or {}
         outcome.add_metric([model, version, check, str(line.details.get("outcome"))], 1)
@@ -113,7 +129,7 @@ def _verdicts(lines: Sequence[LedgerEntry], now: datetime) -> Iterator[Metric]:
             drop, reference = facts.get("drop"), facts.get("reference")
             if _is_number(drop) and _is_number(reference) and reference:
                 loss.add_metric(labels, drop / abs(reference))
-    yield from (outcome, age, columns, performance, loss)
+    yield from (state, outcome, age, columns, performance, loss)
 
 
 def _is_number(value: Any) -> TypeGuard[float]:

@@ -22,7 +22,15 @@ class Kind(NamedTuple):
 
 
 WEEK = timedelta(days=7)
-_OF_DATA = ("drift_fault", "drift", "live_input_fault", "performance", "monitoring_gap", "retrain_requested")
+_OF_DATA = (
+    "drift_fault",
+    "drift",
+    "live_input_fault",
+    "performance",
+    "estimated_performance",
+    "monitoring_gap",
+    "retrain_requested",
+)
 KINDS: dict[str, Kind] = {
     "data_refused": Kind(
         "warning",
@@ -57,20 +65,25 @@ KINDS: dict[str, Kind] = {
         "warning",
         "the live version is asked with a broken column",
         "look at the source of the column; have it corrected and delivered again",
-        causes=("performance", "drift", "live_input_fault", "retrain_requested"),
+        causes=("performance", "estimated_performance", "drift", "live_input_fault", "retrain_requested"),
     ),
     "live_input_fault": Kind(
         "warning",
         "the live version is sent other values than it was trained for",
         "ask the caller what changed; compare how the value is computed online and offline",
-        causes=("performance",),
+        causes=("performance", "estimated_performance"),
     ),
     "drift": Kind("info", "the live version meets other data than it was trained on", "watch; train if it gets worse"),
     "performance": Kind(
         "critical",
         "the live version answers worse than its certificate promises",
         "roll back if a former version is better, else train again",
-        causes=("retrain_requested",),
+        causes=("estimated_performance", "retrain_requested"),
+    ),
+    "estimated_performance": Kind(
+        "info",
+        "the live version may answer worse than its certificate promises; its labels have not arrived",
+        "look at the columns that moved; wait for the labels",
     ),
     "monitoring_gap": Kind(
         "warning", "nobody knows how well the live version answers", "look which labels or rows are missing"

@@ -14,6 +14,8 @@ GapDecision = Decision[GapAction]
 TOO_LITTLE_DATA = "too_little_data"
 """Name of the fact by which a check says that nothing but more rows or labels is missing."""
 
+MAY_STAY_UNMEASURED = "may_stay_unmeasured"
+"""Name of the fact by which a check says that nobody needs to know that it was not measured, however long it lasts."""
 WAITS_FOR_HISTORY = "waits_for_history"
 """Name of the fact by which a check says that too few days have passed since the first one."""
 HISTORY_DAYS = 28
@@ -23,7 +25,8 @@ HISTORY_DAYS = 28
 def judge_gap(verdict: Verdict, records: Iterable[Mapping[str, Any]], day: date, spec: ModelSpec) -> GapDecision:
     """``judge``: the check was measured. ``skip``: it has too little data, for no longer than declared. ``fail``: it
     was not measured for another reason, or for more than ``monitoring.max_unmeasured_days`` days; the verdict says so.
-    A check that waits for the days of a young installation has 28 days more.
+    A check that waits for the days of a young installation has 28 days more; one that says that it may stay unmeasured
+    is always skipped.
 
     ``records`` are the details of earlier ledger lines ``monitoring_verdict`` of the same version. Days are data days.
     """
@@ -31,6 +34,8 @@ def judge_gap(verdict: Verdict, records: Iterable[Mapping[str, Any]], day: date,
         return GapDecision(verdict=verdict, action="judge")
     if not verdict.facts.get(TOO_LITTLE_DATA):
         return GapDecision(verdict=verdict, action="fail")
+    if verdict.facts.get(MAY_STAY_UNMEASURED):
+        return GapDecision(verdict=verdict, action="skip")
     since, limit = unmeasured_since(verdict.rule, records, day), spec.monitoring.max_unmeasured_days
     limit += HISTORY_DAYS if verdict.facts.get(WAITS_FOR_HISTORY) else 0
     days = (day - since).days + 1

@@ -27,6 +27,7 @@ INCIDENT_KINDS: Mapping[str, str] = {
     "live_input_fault": "callers send other values of a column than the features that the version was trained on",
     "drift": "the share of features that differ from training reached a declared limit",
     "performance": "the live version is worse than its certificate",
+    "estimated_performance": "before labels arrive, the live version is estimated to be worse than its certificate",
     "monitoring_gap": "a check of the live version was not measured for longer than declared",
     "registry_disagreement": "the registry says something else than the target serves",
     "retrain_requested": "monitoring asked for a training",
@@ -44,7 +45,11 @@ INCIDENT_KINDS: Mapping[str, str] = {
     "channel_silent": "a channel does not take messages",
 }
 """Kind of incident to what it is about. Stored: a name is kept or migrated."""
-MEASURES: Mapping[str, tuple[str, ...]] = {"drift": ("at", "above"), "performance": ("drop", "below")}
+MEASURES: Mapping[str, tuple[str, ...]] = {
+    "drift": ("at", "above"),
+    "performance": ("drop", "below"),
+    "estimated_performance": ("drop",),
+}
 """Kinds that may have a limit of their own, with the ways in which it can be declared."""
 LimitText = Annotated[float, Field(ge=0)] | Annotated[str, Field(pattern=PATTERN)]
 

@@ -21,10 +21,9 @@ from pipelines.ports import Ports
 from pipelines.spec.model import CLASSIFICATION_METRICS, LOWER_IS_BETTER, REGRESSION_METRICS, ModelSpec
 from pipelines.statistics.day_comparison import difference_of_days, sum_of_losses, yearly_error
 from pipelines.steps.evaluation.metrics import measure
-from pipelines.steps.labels.row_labels import row_labels
 from pipelines.steps.monitoring.day_values import day_values
-from pipelines.steps.monitoring.prediction_log import flush_log, read_answers
-from pipelines.tables.entity_id import entity_id, names_its_time, with_former_ids
+from pipelines.steps.monitoring.labelled_answers import read_labelled_answers
+from pipelines.steps.monitoring.prediction_log import flush_log
 from pipelines.tables.profile import TrainingProfile
 
 TEST_METRIC_PREFIX = "test_"
@@ -47,7 +46,7 @@ def run(request: MonitorRequest, ports: Ports) -> PerformanceResult:
     notes = flush_log(ports, request.model)
     joined_again = _days(request.day, spec.monitoring.label_horizon_days + 1)
     window = _days(request.day, spec.monitoring.performance.window_days)
-    answers = _with_labels(spec, ports, min(joined_again[0], window[0]), request.day, notes)
+    answers = read_labelled_answers(spec, ports, min(joined_again[0], window[0]), request.day, notes)
 
     days = [_measure_day(day, answers.filter(pl.col("day") == day), spec) for day in joined_again]
     for measured in days:
@@ -78,35 +77,6 @@ def run(request: MonitorRequest, ports: Ports) -> PerformanceResult:
 
 def _days(last: date, count: int) -> list[date]:
     return [last - timedelta(days=n) for n in reversed(range(count))]
-
-
-def _with_labels(spec: ModelSpec, ports: Ports, first: date, last: date, notes: list[str]) -> pl.DataFrame:
-    """Answers of these days with ``label`` (0 or 1 for a classification, the value for a regression, null if it has
-    not arrived). ``day`` is that of the labelled row; of an answer without one, the day its prediction time says, which
-    must be the row's own where the key does not hold the time of the event."""
-    view = ports.catalog.view_of(spec.model)
-    table = store_paths.validated(view.dataset, view.entity_source)
-    days = _days(last, (last - first).days + 1)
-    published = set(ports.store.days(table))
-    absent = [day for day in days if day not in published]
-    if absent:
-        notes.append(f"{table} has no rows yet of {', '.join(map(str, absent))}: no labels of these days")
-    answers = read_answers(ports, spec.model, first, last)
-    present = [day for day in days if day in published]
-    if not present:
-        return answers.with_columns(label=pl.lit(None, pl.Float64)).filter(pl.col("day").is_between(first, last))
-    columns = list(dict.fromkeys([*view.key, *spec.target.columns]))
-    rows = ports.store.read(table, days=present, columns=columns)
-    label = row_labels(rows, spec.target.expression, ports.catalog.dataset(view.dataset))
-    labels = rows.select(entity_id(view), label, "day", own_day="day")
-    same = ["entity_id"] if names_its_time(view) else ["entity_id", "day"]
-    labels = with_former_ids(labels).select(*same, "label", "own_day")
-    return (
-        answers.join(labels, on=same, how="left", maintain_order="left")
-        .with_columns(day=pl.coalesce("own_day", "day"))
-        .drop("own_day")
-        .filter(pl.col("day").is_between(first, last))
-    )
 
 
 def _measure_day(day: date, answers: pl.DataFrame, spec: ModelSpec) -> DayPerformance:
@@ -218,7 +188,7 @@ def _version_days(spec: ModelSpec, ports: Ports, version: str, last: date) -> li
     days, parts = _days(last, WATCHED_DAYS), []
     for start in range(0, len(days), READ_DAYS):
         chunk = days[start : start + READ_DAYS]
-        answers = _with_labels(spec, ports, chunk[0], chunk[-1], [])
+        answers = read_labelled_answers(spec, ports, chunk[0], chunk[-1], [])
         parts.append(answers.filter(pl.col("version") == version).select("day", "label", "prediction"))
     return day_values(pl.concat(parts), spec)
 

@@ -12,6 +12,7 @@ from pipelines import store_paths
 from pipelines.errors import AirworthyError
 from pipelines.ledger.anchor_version import anchor_versions
 from pipelines.ledger.recorded_facts import test_metrics
+from pipelines.messages.estimated_performance import EstimatedPerformanceResult
 from pipelines.messages.live_inputs import LiveInputsResult
 from pipelines.messages.monitoring import DriftResult, MonitorRequest, PerformanceResult
 from pipelines.ports import Ports
@@ -25,7 +26,7 @@ from practices._operators import run_context, step_runner
 from practices._operators.model import ModelPractice
 from practices._operators.record_verdict import record_verdict
 
-CheckResult = DriftResult | PerformanceResult | LiveInputsResult
+CheckResult = DriftResult | PerformanceResult | LiveInputsResult | EstimatedPerformanceResult
 
 
 class MonitoringCheck(ModelPractice):
@@ -47,7 +48,7 @@ class MonitoringCheck(ModelPractice):
         spec = ports.catalog.model(self.model)
         standing = self._live_standing(ports)
         self._skip_unless_asked(ports, spec, day)
-        request = self._request(ports, spec, day, standing)
+        request = self.make_request(self._common_request(ports, spec, day, standing), ports)
         result = step_runner.run_step(self.step, request, self.result, runner=spec.stage_runner("monitor"))
         self.show_links(result)
         verdict = self.rule(result, spec)
@@ -72,7 +73,7 @@ class MonitoringCheck(ModelPractice):
         )
         return result.model_dump(mode="json", by_alias=True)
 
-    def _request(self, ports: Ports, spec: ModelSpec, day: date, standing: Standing) -> MonitorRequest:
+    def _common_request(self, ports: Ports, spec: ModelSpec, day: date, standing: Standing) -> MonitorRequest:
         lines = ports.ledger.entries(self.model)
         return MonitorRequest(
             model=self.model,
@@ -81,6 +82,10 @@ class MonitoringCheck(ModelPractice):
             test_metrics=test_metrics(line for line in lines if line.kind == "gate"),
             anchors=anchor_versions(lines, standing.live, spec.evaluation.comparison, ports.clock()),
         )
+
+    def make_request(self, request: MonitorRequest, ports: Ports) -> MonitorRequest:  # noqa: ARG002 - for subclasses
+        """The request of the step, from what every check asks."""
+        return request
 
     def show_links(self, result: CheckResult) -> None:
         """Show buttons that lead to what was measured."""
