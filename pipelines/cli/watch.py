@@ -15,6 +15,7 @@ from pipelines.cli.airflow_connections import read_connection
 from pipelines.errors import EXIT_UNAVAILABLE, AirworthyError
 from pipelines.incidents.conditions import seen_by_the_watch
 from pipelines.incidents.look import last_look, look
+from pipelines.logs.output import configure
 from pipelines.ports import Ports
 from pipelines.wiring import open_ports
 
@@ -41,8 +42,7 @@ def run(options: argparse.Namespace, ports: Ports) -> int:
     """Look until it is killed; what does not answer is logged, and the next look tries again."""
     if options.check:
         return check(ports)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    configure("watch")
     started = ports.clock()
     while True:
         # Opened anew, so that a declaration that was changed counts.

@@ -80,6 +80,17 @@ class AnchorComparison(BaseModel):
     """Of the 95 % interval of ``difference``."""
 
 
+class ScoredAnswer(BaseModel):
+    """An answer whose label has arrived. ``correlation_id``: by it its request is found, in logs and by its caller."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    day: date
+    correlation_id: str | None
+    prediction: float
+    label: float
+
+
 class PerformanceResult(Message):
     """Performance of each day whose labels were joined again, and of one version over the whole window."""
 
@@ -98,6 +109,8 @@ class PerformanceResult(Message):
     """Of the declared metric; None where the certificate has no day values, or none are measured yet."""
     anchor: AnchorComparison | None = Field(default=None, exclude_if=lambda comparison: comparison is None)
     """The same beside the anchor; None: the version is its own, or no anchor's certificate has day values."""
+    furthest_off: list[ScoredAnswer] = Field(default=[], exclude_if=lambda answers: not answers)
+    """The version's answers of the window that lie furthest from their labels, the worst first."""
     notes: list[str] = []
     """Data that was not available and was left out."""
 

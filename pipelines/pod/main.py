@@ -9,12 +9,12 @@ the container's termination message; any other fault is in the log alone, and th
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import signal
 import socket
 import sys
 import tempfile
-import traceback
 from datetime import datetime
 from pathlib import Path
 from types import FrameType
@@ -23,6 +23,7 @@ from typing import Any, Literal
 from pydantic import ValidationError
 
 from pipelines.errors import AirworthyError, Refused
+from pipelines.logs.output import configure
 from pipelines.messages.pod_run import LOG, MANIFEST, RESULT, TICKET, RunManifest, RunTicket
 from pipelines.pod.declarations import restore_declarations
 from pipelines.pod.log import LogCopy
@@ -31,6 +32,8 @@ from pipelines.ports import Store
 from pipelines.settings import Settings
 from pipelines.spec.fault_text import fault_texts
 from pipelines.wiring import RealPorts, open_ports, run_step
+
+log = logging.getLogger(__name__)
 
 WORKER_STEP = "work"
 """In place of a step: join the launch as one of its workers."""
@@ -46,6 +49,7 @@ def run_ticket(step: str, run: str) -> int:
     worker, key = step == WORKER_STEP, os.environ.pop(RUN_KEY, None)
     signal.signal(signal.SIGTERM, _exit_on_sigterm)
     os.environ["AIRWORTHY_RUN"] = run
+    configure("step", step=step, run=run)
     log = f"{run}/{socket.gethostname()}.txt" if worker else f"{run}/{LOG}"
     with tempfile.TemporaryDirectory() as folder:
         ports = open_ports(Settings.from_environment().model_copy(update={"include": Path(folder)}))
@@ -61,7 +65,7 @@ def _run_and_report(step: str, run: str, key: str | None, ports: RealPorts) -> i
         _write_termination_message(error)
         return error.exit_code
     except Exception:
-        traceback.print_exc()
+        log.exception("step %s failed", step)
         return 1
 
 

@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 from pipelines.errors import AirworthyError, Refused, cannot_listen
+from pipelines.logs.output import configure
 from pipelines.loopback import is_loopback
 from pipelines.rollout.transitions import Served
 from pipelines.serving import settings
@@ -155,8 +156,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 def start(parsed: argparse.Namespace) -> int:
     """Run the gateway that the options describe; returns its exit status."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     try:
+        configure("gateway")
         config = settings.load_config(parsed.config, parsed.host, max(1, parsed.workers))
         if config.tls is not None and (faults := tls_faults(config.tls)):
             raise Refused(f"the gateway cannot start as {parsed.config} declares it", faults)

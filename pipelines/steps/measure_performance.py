@@ -16,6 +16,7 @@ from pipelines.messages.monitoring import (
     DayValue,
     MonitorRequest,
     PerformanceResult,
+    ScoredAnswer,
 )
 from pipelines.ports import Ports
 from pipelines.spec.model import CLASSIFICATION_METRICS, LOWER_IS_BETTER, REGRESSION_METRICS, ModelSpec
@@ -30,6 +31,8 @@ TEST_METRIC_PREFIX = "test_"
 WATCHED_DAYS = 90
 """Days over which the losses of a version are summed up."""
 READ_DAYS = 10
+SHOWN_ANSWERS = 5
+"""Answers that are furthest off, which a person may look up."""
 
 
 def run(request: MonitorRequest, ports: Ports) -> PerformanceResult:
@@ -71,6 +74,7 @@ def run(request: MonitorRequest, ports: Ports) -> PerformanceResult:
         reference=reference,
         comparison=comparison,
         anchor=_compare_with_anchor(spec, ports, anchors, request.day, live),
+        furthest_off=_furthest_off(of_version),
         notes=notes,
     )
 
@@ -95,6 +99,16 @@ def _metrics(answers: pl.DataFrame, spec: ModelSpec) -> dict[str, float | None]:
     return measure(
         spec.problem, labelled["label"].to_numpy(), labelled["prediction"].to_numpy(), spec.evaluation.threshold
     )
+
+
+def _furthest_off(answers: pl.DataFrame) -> list[ScoredAnswer]:
+    labelled = answers.filter(pl.col("label").is_not_null() & pl.col("prediction").is_finite())
+    distance = (pl.col("label") - pl.col("prediction")).abs()
+    worst = labelled.sort(distance, descending=True, maintain_order=True).head(SHOWN_ANSWERS)
+    return [
+        ScoredAnswer.model_validate(row)
+        for row in worst.select("day", "correlation_id", "prediction", "label").iter_rows(named=True)
+    ]
 
 
 def _measured_version(answers: pl.DataFrame, live: str | None) -> str | None:

@@ -175,6 +175,7 @@ def log(
             "version": [version] * len(ids),
             "f_temp": [1.0] * len(ids),
             "prediction": predictions,
+            "correlation_id": [f"c-{number}" for number in range(len(ids))],
         }
     )
     for (on,), rows in frame.group_by(pl.col("prediction_time").dt.date()):

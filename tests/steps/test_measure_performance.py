@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import date, timedelta
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -268,3 +269,31 @@ def test_an_id_that_occurs_on_several_days_is_joined_with_the_label_of_the_day_o
         YESTERDAY: {1.0},
         DAY: {0.0},
     }
+
+
+def test_the_answers_furthest_off_are_named_by_the_ids_of_their_requests() -> None:
+    store = MemoryStore()
+    about = flights(DAY, 6)
+    log(store, about, [0.85, 0.1, 0.95, 0.2, 0.4, 0.0])  # the flights 0 and 3 were late
+    log(store, about, [0.0] * 6, version="2", part="other")
+    store.replace_partition(store_paths.validated("flights", "flights"), DAY, about)
+    live = REQUEST.model_copy(update={"version": "3"})
+    worst = measure_performance.run(live, ports(catalog(), store=store)).furthest_off
+    assert [(answer.correlation_id, answer.prediction, answer.label) for answer in worst] == [
+        ("c-2", 0.95, 0.0),
+        ("c-3", 0.2, 1.0),
+        ("c-4", 0.4, 0.0),
+        ("c-0", 0.85, 1.0),
+        ("c-1", 0.1, 0.0),
+    ]
+    assert {answer.day for answer in worst} == {DAY}
+
+
+def test_a_log_without_correlation_ids_is_measured_all_the_same() -> None:
+    store = lived(DAY)
+    for path in store.list(store_paths.predictions(MODEL)):
+        content = BytesIO()
+        pl.read_parquet(BytesIO(store.get(path))).drop("correlation_id").write_parquet(content)
+        store.put(path, content.getvalue())
+    result = measure_performance.run(REQUEST, ports(catalog(), store=store))
+    assert (result.window_labelled, {answer.correlation_id for answer in result.furthest_off}) == (60, {None})

@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import json
 import logging
+import re
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -30,6 +31,13 @@ PREDICTION_TIME = b"x-prediction-time"
 CACHE_HIT_HEADER = (b"x-cache", b"hit")
 INPUT_REPORT = b"x-input-report"
 """Header by which a caller asks for a report on its rows, and header of the response that is the report."""
+CORRELATION_HEADERS = frozenset({b"x-correlation-id", b"x-request-id", b"traceparent"})
+MAX_CORRELATION_ID = 128
+TRACE_PARENT = re.compile(
+    rb"(?!ff)(?P<version>[0-9a-f]{2})-(?!0{32})(?P<trace_id>[0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?P<more>-.*)?"
+)
+FAILURE_LOG_SECONDS = 1.0
+"""At most one failure of a model is logged in such a time, so that a broken one does not fill the log."""
 MODEL_IN_PATH = slice(len("/models/"), -len("/invocations"))
 """Position of the model's name in a path."""
 TARGET_IN_V2_PATH = slice(len("/v2/models/"), -len("/infer"))
@@ -107,6 +115,8 @@ class DataPlane:
         self._worker = uuid.uuid4().hex[:12]
         self._request_numbers = itertools.count()
         self._pending: list[PendingLogEntry] = []
+        self._next_failure_line = 0.0
+        self._unlogged_failures = 0
 
     def infer_inline(self, request: PendingRequest, body: bytes) -> Response:
         """``infer`` by the champion alone, without awaiting, even if a candidate got traffic since it began."""
@@ -136,8 +146,10 @@ class DataPlane:
                     headers, rows, request_id, started, request.version, chooses_version=request.chooses_version
                 )
         except Exception as error:
-            response = _to_problem(error, model, live, rows).response(correlation_header)
             version = live.version if live else ""
+            response = _to_problem(error, model, live, rows).response(correlation_header)
+            if response.status == 500:
+                self._log_failure(error, model, version, request_id, correlation)
             self.counters.count_request(model, version, response.status, 0, time.perf_counter() - started)
             return response
         cache_hit = IS_CACHE_HIT.get()
@@ -169,6 +181,18 @@ class DataPlane:
             sent_headers = (*sent_headers, (INPUT_REPORT, _input_report(rows)))
         return Response(200, content, (*sent_headers, CACHE_HIT_HEADER) if cache_hit else sent_headers)
 
+    def _log_failure(self, error: Exception, model: str, version: str, request_id: str, correlation: str) -> None:
+        """Log a failure with the ids by which its caller finds it; of many in a second the first, and their number."""
+        now = time.monotonic()
+        if now < self._next_failure_line:
+            self._unlogged_failures += 1
+            return
+        others = f", after {self._unlogged_failures} that are not here" if self._unlogged_failures else ""
+        self._next_failure_line, self._unlogged_failures = now + FAILURE_LOG_SECONDS, 0
+        fields = {"model": model, "version": version, "request_id": request_id, "correlation_id": correlation}
+        text = f"model {model!r} version {version} failed: {_reason(error)} (correlation id {correlation}){others}"
+        log.error("%s", text, extra=fields)
+
     def record_answers(self) -> None:
         """Count, mirror and log every pending answer, after its connection has written it."""
         pending, self._pending = self._pending, []
@@ -199,8 +223,12 @@ def _to_problem(error: Exception, model: str, live: LiveModel | None, rows: Inpu
         return error
     if isinstance(error, OverflowError) and live is not None and rows is not None:
         return live.schema.out_of_range_problem(rows)
-    reason = error if isinstance(error, CandidateFailed) else type(error).__name__
-    return Problem(500, [f"model {model!r} version {live.version if live else ''} failed: {reason}"])
+    return Problem(500, [f"model {model!r} version {live.version if live else ''} failed: {_reason(error)}"])
+
+
+def _reason(error: Exception) -> str:
+    """Why a model failed, without the values that the message of a library could contain."""
+    return str(error) if isinstance(error, CandidateFailed) else type(error).__name__
 
 
 def _prediction_time(request: PendingRequest, clock: Callable[[], int]) -> int:
@@ -236,8 +264,18 @@ def _input_report(rows: InputRows) -> bytes:
 
 
 def _correlation_id(headers: Mapping[bytes, bytes]) -> str:
-    """The caller's correlation id if it can be returned: at most 128 printable ASCII characters."""
-    if b"x-correlation-id" not in headers:
+    """The id by which the caller finds this request; empty if it sent none that can be returned.
+
+    It is that of x-correlation-id, else of x-request-id (at most 128 printable ASCII characters), else the trace id of
+    traceparent (https://www.w3.org/TR/trace-context/).
+    """
+    if CORRELATION_HEADERS.isdisjoint(headers):
         return ""
-    text = headers[b"x-correlation-id"].decode("latin-1")
-    return text if 0 < len(text) <= 128 and text.isascii() and text.isprintable() else ""
+    for name in (b"x-correlation-id", b"x-request-id"):
+        text = headers.get(name, b"").decode("latin-1")
+        if 0 < len(text) <= MAX_CORRELATION_ID and text.isascii() and text.isprintable():
+            return text
+    trace = TRACE_PARENT.fullmatch(headers.get(b"traceparent", b""))
+    if trace is None or (trace["version"] == b"00" and trace["more"]):
+        return ""
+    return trace["trace_id"].decode()

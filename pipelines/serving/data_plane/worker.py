@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 import uvloop
 
+from pipelines.logs.output import configure
 from pipelines.rollout.plan import RolloutPlan
 from pipelines.rollout.transitions import Route, RoutingTable, Served
 from pipelines.serving import settings
@@ -258,6 +259,7 @@ def main(arguments: list[str]) -> None:
     """``python -m`` this module with ``<listener> <mirror> <control> <name> <state folder> <limits as JSON>``."""
     listener, mirror, control, name, folder, limits = arguments
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    configure("gateway", process=f"worker {name}")
     decoded = msgspec.json.decode(limits.encode(), type=RequestLimits)
     uvloop.run(serve(int(listener), int(mirror), int(control), name, Path(folder), decoded))
 

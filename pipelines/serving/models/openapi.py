@@ -59,7 +59,7 @@ _HEADERS = [
         "name": "x-correlation-id",
         "in": "header",
         "schema": {"type": "string", "maxLength": 128},
-        "description": "Id that the response and the prediction log repeat; default: a new one",
+        "description": "Id that answer and log repeat; default: x-request-id, traceparent's trace id, or a new one",
     },
     {
         "name": "x-input-report",

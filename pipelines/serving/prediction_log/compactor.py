@@ -9,6 +9,7 @@ import socket
 import sys
 from pathlib import Path
 
+from pipelines.logs.output import configure
 from pipelines.serving.ipc.channel import Channel, Message
 from pipelines.serving.prediction_log.compaction import compact_all
 
@@ -31,6 +32,7 @@ def main(arguments: list[str]) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.nice(10)
+    configure("gateway", process="compactor")
     asyncio.run(serve(socket.socket(fileno=int(descriptor)), Path(folder), store))
 
 

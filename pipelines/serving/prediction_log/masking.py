@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from pipelines.logs.personal_data import mask_text
 from pipelines.serving import settings
 from pipelines.serving.prediction_log.writer import LogColumns, LoggedAnswer, LogWriter
 from pipelines.serving.settings import GatewayConfig, PrivacyConfig
@@ -21,9 +22,8 @@ log = logging.getLogger("airworthy.gateway")
 
 Mask = Callable[[Any], Any]
 Masks = list[Mask | None]
-EMAIL = re.compile(r"[^\s@<>,;\"']+@[^\s@<>,;\"']+\.[^\s@<>,;\"']+")
-PHONE = re.compile(r"(?<![\w.:-])(?:\+|00)?\(?\d(?:[\s()./-]*\d){7,14}(?![\w:])")
-DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
+RANDOM_ID = re.compile(r"[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+"""A correlation id that was drawn: a trace id or a UUID, whose digits may look like those of a phone number."""
 MAX_CACHED_TEXTS = 4096
 MAX_TEXT_LENGTH = 4096
 """Longest text in characters that is searched for personal data; a longer one is replaced as a whole."""
@@ -56,11 +56,7 @@ class PersonalDataMask:
 
     @staticmethod
     def _mask_text(text: str) -> str:
-        if len(text) > MAX_TEXT_LENGTH:
-            return "<long text>"
-        if "@" in text:
-            text = EMAIL.sub("<email>", text)
-        return PHONE.sub(lambda match: match[0] if DATE.match(match[0].strip()) else "<phone>", text)
+        return "<long text>" if len(text) > MAX_TEXT_LENGTH else mask_text(text)
 
 
 def drop_value(_: Any) -> None:
@@ -127,7 +123,9 @@ class Masking:
         return name if self._text_mask is None or name.startswith("key:") else str(self._text_mask(name))
 
     def mask_correlation_id(self, text: str) -> str:
-        return str(self._text_mask(text)) if self._text_mask is not None else text
+        if self._text_mask is None or RANDOM_ID.fullmatch(text):
+            return text
+        return str(self._text_mask(text))
 
 
 class MaskedLogWriter(LogWriter):

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 import uvloop
 
+from pipelines.logs.output import configure
 from pipelines.serving.ipc.channel import Channel, Message
 from pipelines.serving.models.bundle import GOLDEN_FILE, BundleManifest, BundleRefused, GoldenRows, InputColumn
 from pipelines.serving.models.predictor import Predictor, load, prediction_fault
@@ -115,6 +116,7 @@ def main(arguments: list[str]) -> None:
     control, cache = arguments
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
+    configure("gateway", process="candidate")
     uvloop.run(serve(socket.socket(fileno=int(control)), Path(cache)))
 
 

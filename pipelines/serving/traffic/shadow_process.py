@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 import uvloop
 
+from pipelines.logs.output import configure
 from pipelines.rollout.plan import ComparisonPlan
 from pipelines.rollout.transitions import RolloutRecord, RoutingTable
 from pipelines.serving.ipc.channel import Channel, Message
@@ -194,6 +195,7 @@ def main(arguments: list[str]) -> None:
     mirror_socket, control, name, folder = arguments
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
+    configure("gateway", process=f"shadow {name}")
     uvloop.run(serve(int(mirror_socket), int(control), name, Path(folder)))
 
 

@@ -21,10 +21,13 @@ SCHEMA = pl.Schema(
         "entity_id": pl.String(),
         "version": pl.String(),
         "prediction": pl.Float64(),
+        "correlation_id": pl.String(),
     }
 )
-"""The columns that monitoring reads; the log holds more (the features, the latency, the correlation id)."""
+"""The columns that monitoring reads; the log holds more (the features, the latency)."""
 
+OPTIONAL_COLUMNS = ("correlation_id", "role")
+"""A file that was written elsewhere, or before there were roles, may lack them."""
 INTERNAL_ROLES = ["shadow", "probe"]
 """Roles of rows that no caller received: mirrored requests and probes of a candidate."""
 
@@ -111,6 +114,9 @@ def without_internal_rows(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def _served_rows(content: bytes) -> pl.DataFrame:
-    roles = ["role"] if "role" in pl.read_parquet_schema(BytesIO(content)) else []
-    frame = pl.read_parquet(BytesIO(content), columns=[*SCHEMA, *roles])
-    return without_internal_rows(frame).select(SCHEMA.names()).cast(SCHEMA)
+    present = pl.read_parquet_schema(BytesIO(content))
+    absent = [name for name in OPTIONAL_COLUMNS if name not in present]
+    columns = [name for name in (*SCHEMA, "role") if name not in absent]
+    frame = without_internal_rows(pl.read_parquet(BytesIO(content), columns=columns))
+    nulls = [pl.lit(None).alias(name) for name in absent if name in SCHEMA]
+    return frame.with_columns(nulls).select(SCHEMA.names()).cast(SCHEMA)

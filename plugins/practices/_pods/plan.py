@@ -23,8 +23,8 @@ DEFAULT_TEMPLATE = "step.yaml"
 REQUESTED_SHARE_OF_LIMIT = 0.9
 """Share of the limits that is requested."""
 GPU_RESOURCE = "nvidia.com/gpu"
-FORWARDED_VARIABLES = ("AWS_ENDPOINT_URL", "AWS_REGION", "AWS_ALLOW_HTTP", "AWS_DEFAULT_REGION")
-"""Variables about the store that the pod gets from the task's environment; none is a secret."""
+FORWARDED_VARIABLES = ("AWS_ENDPOINT_URL", "AWS_REGION", "AWS_ALLOW_HTTP", "AWS_DEFAULT_REGION", "AIRWORTHY_LOG_FORMAT")
+"""Variables about store and log that the pod gets from the task's environment; none is a secret."""
 LOOPBACK_HOSTS = ("127.", "localhost", "::1", "0.0.0.0")  # noqa: S104 # nosec B104 - compared with
 
 

@@ -300,8 +300,11 @@ def test_the_same_questions_get_the_same_at_once_and_in_a_task(tmp_path: Path, t
     assert noticed(tmp_path, table, protocol, plain=True) == noticed(tmp_path, table, protocol, plain=False)
 
 
-def test_the_questions_meet_every_kind_of_answer(tmp_path: Path) -> None:
+def test_the_questions_meet_every_kind_of_answer(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     answers, left = noticed(tmp_path, "champion", "Open Inference")
+    (failure,) = caplog.records  # a failed model's answer names no value, and its line leads to the request
+    status, headers, _ = answers["the model fails"]
+    assert (status, failure.__dict__["correlation_id"]) == (500, headers[b"x-correlation-id"].decode())
     assert {answers[name][0] for name in GOOD} == {200}
     assert [name for name in GOOD if b"x-cache" in answers[name][1]] == [
         "the same again",

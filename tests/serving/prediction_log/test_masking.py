@@ -139,6 +139,7 @@ def test_a_sample_is_logged_with_its_weight_and_what_fell_back_is_always_there(t
 
 def test_raw_values_reach_no_file_and_no_output_of_the_gateway(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PEPPER", SECRET)
+    monkeypatch.setenv("AIRWORTHY_LOG_FORMAT", "json")
     gateway = front(
         tmp_path,
         privacy={
@@ -167,6 +168,7 @@ def test_raw_values_reach_no_file_and_no_output_of_the_gateway(tmp_path: Path, m
     finally:
         gateway.stop()
     assert leaks + _leaks(gateway.folder, raw) == []
+    assert {json.loads(line)["part"] for line in gateway.log.splitlines()} == {"gateway"}
     text = json.dumps(frame.to_dicts(), default=str)
     assert [value for value in raw if value in text] == []
     assert frame["f_carrier"].to_list() == ["<email>", "<phone>"]
@@ -206,3 +208,10 @@ def test_a_caller_is_named_masked_hashed_or_dropped_as_declared(monkeypatch: pyt
     assert logged("sub:lee", "drop") is None
     hashed = logged("sub:lee", "hash")
     assert (hashed, len(hashed or "")) == (logged("sub:lee", "hash"), 32)
+
+
+@pytest.mark.parametrize("drawn", ["12345678901234567890123456789012", "12345678-1234-4234-8234-123456789012"])
+def test_a_trace_id_or_uuid_is_no_phone_number(drawn: str) -> None:
+    masking = Masking(PrivacyConfig(None, {}, "keep", True))
+    assert masking.mask_correlation_id(drawn) == drawn
+    assert masking.mask_correlation_id(f"tel +{drawn[:8]}") == "tel <phone>"
