@@ -45,7 +45,10 @@ def mask_record(record: logging.LogRecord) -> bool:
     """Mask the message of a record of the standard library; every record is let through."""
     from pipelines.logs.personal_data import mask_message
 
-    message = record.getMessage()
+    try:
+        message = record.getMessage()
+    except Exception:  # arguments that do not fit: the handler itself says so, and the task goes on
+        return True
     masked = mask_message(message)
     if masked != message:
         record.msg, record.args = masked, ()

@@ -56,6 +56,11 @@ def test_what_the_standard_library_logs_is_masked(log: Any, caplog: pytest.LogCa
             handler.removeFilter(masked_logs.mask_record)
 
 
+def test_a_message_whose_arguments_do_not_fit_stops_no_task() -> None:
+    record = logging.LogRecord("m", logging.INFO, __file__, 1, "%d of %s", ("three",), None)
+    assert masked_logs.mask_record(record)
+
+
 def test_only_a_tasks_own_process_is_changed(log: Any) -> None:
     masked_logs.on_starting(SimpleNamespace())
     assert masked_logs.mask_texts not in structlog.get_config()["processors"]
