@@ -30,6 +30,8 @@ HEALTHY_SECONDS_BEFORE_FREEZE = 4.0
 """How long the candidate answers before it is frozen."""
 ENDED_RUN_STATES = ("success", "failed")
 UNDEPLOYED = (State.APPROVED, State.STAGED, State.FAILED_BEFORE_TRAFFIC, State.ROLLED_BACK)
+IDLE_POLLS = 10
+"""Polls without an active deployment, half a second apart, after which Airflow starts none by itself."""
 HYPOTHESIS = "Two more weeks tell how March differs from the winter."
 
 
@@ -167,12 +169,20 @@ class RolloutDemo:
             self.progress.print_note(f"version {version} is the champion, version {state.previous} can be restored")
 
     def _running_deployment(self, deploy: str, version: str) -> str | None:
-        """The active run of this version from an interrupted demonstration, once no other one is active."""
+        """The active run of this version, once no other one is active; None if there is none for a while.
+
+        It is one of an interrupted demonstration, or the one that Airflow starts for an approval as soon as the DAG is
+        no longer paused: that one names no version.
+        """
+        idle_polls = 0
 
         def others_ended() -> tuple[bool, str]:
+            nonlocal idle_polls
             busy = [run for run in self.airflow.runs(deploy) if run["state"] not in ENDED_RUN_STATES]
-            mine = [run for run in busy if (run["conf"] or {}).get("version") == version]
-            return len(busy) == len(mine), ", ".join(run["dag_run_id"] for run in busy if run not in mine)
+            mine = [run for run in busy if (run["conf"] or {}).get("version") in (None, version)]
+            idle_polls = 0 if busy else idle_polls + 1
+            ended = len(busy) == len(mine) and (bool(mine) or idle_polls >= IDLE_POLLS)
+            return ended, ", ".join(run["dag_run_id"] for run in busy if run not in mine)
 
         self.progress.wait(others_ended, timeout=300, what="earlier deployments")
         busy = [run["dag_run_id"] for run in self.airflow.runs(deploy) if run["state"] not in ENDED_RUN_STATES]
