@@ -5,7 +5,7 @@ from __future__ import annotations
 from pipelines.messages.evaluation import EvaluateResult, Optimism
 from pipelines.rules.minimum_metrics_gate import is_measured
 from pipelines.spec.model import ModelSpec
-from pipelines.verdict import Verdict
+from pipelines.verdict import Verdict, counted
 
 RULE = "candidate_evaluation"
 
@@ -45,8 +45,8 @@ def judge_evaluation(result: EvaluateResult, spec: ModelSpec) -> Verdict:
         "metrics": result.metrics,
         "notes": result.notes,
     }
-    measured = [f"{name} {value:.4f}" for name, value in result.metrics.items() if is_measured(value)]
-    findings = [f"{result.rows} test rows: {', '.join(measured)}"] if measured else []
+    measured = [f"{name} {_metric_text(value)}" for name, value in result.metrics.items() if is_measured(value)]
+    findings = [f"{counted(result.rows, 'test row')}: {', '.join(measured)}"] if measured else []
     if result.comparison:
         findings.append(f"compared with version {result.champion} on {result.comparison.rows} rows")
     if result.optimism:
@@ -63,6 +63,11 @@ def optimism_text(optimism: Optimism) -> str:
         way += ", which may be chance"
     shown = f"version {optimism.of} was shown with {optimism.metric} {optimism.shown:.4f}"
     return f"{shown}; {after} give {optimism.later:.4f}: {abs(optimism.amount):.4f}{error} {way}"
+
+
+def _metric_text(value: float) -> str:
+    """Four decimals; of a count of rows none."""
+    return f"{value:,.0f}" if abs(value) > 1 and value.is_integer() else f"{value:.4f}"
 
 
 def _candidate_time_faults(result: EvaluateResult, spec: ModelSpec) -> tuple[list[str], list[str]]:

@@ -112,3 +112,9 @@ def test_without_compared_rows_their_time_is_no_fault(spec: Any, result: Any, mi
 def test_the_facts_count_the_compared_rows(spec: Any, result: Any) -> None:
     assert judge_evaluation(result(), spec()).facts["compared_rows"] == 5000
     assert judge_evaluation(result(comparison=None), spec()).facts["compared_rows"] == 0
+
+
+def test_counts_are_told_without_decimals_and_shares_with_four(spec: Any, result: Any) -> None:
+    metrics = {"roc_auc": 1.0, "log_loss": 0.41234, "true_positives": 1093.0}
+    verdict = judge_evaluation(result(rows=7489, metrics=metrics), spec())
+    assert verdict.findings[0] == "7,489 test rows: roc_auc 1.0000, log_loss 0.4123, true_positives 1,093"
