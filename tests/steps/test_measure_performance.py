@@ -17,6 +17,7 @@ from pipelines.adapters.store.delta import DeltaStore
 from pipelines.errors import Refused
 from pipelines.messages.monitoring import DayValue, MonitorRequest
 from pipelines.steps import measure_performance
+from pipelines.steps.monitoring.labelled_answers import read_labelled_answers
 from pipelines.tables.profile import TrainingProfile
 from tests.steps.monitored import DAY, MODEL, Flushed, MemoryStore, Versions, catalog, flights, log, ports
 
@@ -263,7 +264,7 @@ def test_an_id_that_occurs_on_several_days_is_joined_with_the_label_of_the_day_o
     asked = ports(declared, store=store)
     result = measure_performance.run(REQUEST, asked)
     assert [(measured.predictions, measured.labelled) for measured in result.days] == [(0, 0), (6, 6), (6, 6), (6, 6)]
-    joined = measure_performance._with_labels(declared.model(MODEL), asked, days[0], DAY, [])
+    joined = read_labelled_answers(declared.model(MODEL), asked, days[0], DAY, [])
     assert {on: set(rows["label"]) for (on,), rows in joined.group_by("day")} == {
         days[0]: {0.0},
         YESTERDAY: {1.0},
