@@ -72,7 +72,7 @@ def test_what_is_left_out_is_what_a_model_that_learnt_nothing_has_and_a_drop_tha
     ("fields", "said"),
     [
         ({"target": "dest"}, "target: 'dest' is a text, and a target is a condition or a number; write one, as in"),
-        ({"target": "arival"}, "target: 'arival' is not a column; it has"),
+        ({"target": "lateness"}, "target: 'lateness' is not a column; it has"),
         ({"target": "distance"}, "target: distance is known 1d before the event, and t is 2h before the event"),
         ({"problem": "regression"}, "problem: the target is a boolean, which makes a classification; remove problem"),
         (

@@ -139,7 +139,7 @@ def test_a_label_may_not_bear_the_name_of_another_column(name: str) -> None:
     [
         ({"late": "arr_delay >="}, "it ends where a value must follow"),
         ({"late": "dest"}, "label.late: 'dest' is a text, and a label is a condition or a number; write one, as in"),
-        ({"late": "arival >= 15"}, "label.late: 'arival' is not a column"),
+        ({"late": "lateness >= 15"}, "label.late: 'lateness' is not a column"),
         ({"Late": "arr_delay >= 15"}, "label: label name 'Late' must be lower_snake_case"),
         ({"late": "arr_delay >= 15", "early": "arr_delay < 0"}, "label: is no label"),
         ({}, "label: is no label"),
@@ -199,7 +199,7 @@ def test_a_label_that_cannot_be_learnt_is_refused(label: Any, said: str) -> None
         ({"constraints": {"nulls": 2}}, ".constraints.nulls: must be at most 1"),
         (
             {"aggregate": "last(dest)", "constraints": {"min": 1}},
-            ".constraints: min and max limit numbers, not categor",
+            ".constraints: min and max limit numbers, not categories",
         ),
     ],
 )

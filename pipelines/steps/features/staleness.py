@@ -76,7 +76,11 @@ def _days_of_former_definitions(
     stale = {}
     for day in {*records, *stored}:
         built = records[day].definition_digests if day in records else {name: digests[name] for name in first}
-        names = [name for name in digests if built.get(name) not in (digests[name], view.former_digests.get(name))]
+        names = [
+            name
+            for name, digest in digests.items()
+            if built.get(name) not in (digest, view.former_digests.get(name, digest))
+        ]
         if names:
             stale[day] = [f"{name}@{view.features[name].version}" for name in names]
     return stale
