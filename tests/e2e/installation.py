@@ -21,7 +21,7 @@ from pipelines import store_paths
 from pipelines.adapters.airflow_rest import AirflowApi
 from pipelines.cli import stack
 from pipelines.cli.airflow_database import database_file, record_file
-from pipelines.cli.components import Component, environment, passwords
+from pipelines.cli.components import Component, components, environment, passwords
 from pipelines.cli.components import ports as stack_ports
 from pipelines.demo.land import land
 from pipelines.errors import Unavailable
@@ -37,17 +37,26 @@ PATIENCE = 900.0
 """Seconds for what takes ten on a quiet machine."""
 PARSED_ONCE = {"AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "3600"}
 """For stacks without arrivals: Airflow starts the watcher of an asset when it next parses a DAG that is not paused."""
+NOBODY_IS_KILLED = {
+    "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": "900",
+    "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "900",
+    "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "900",
+    "AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT": "300",
+}
+"""For stacks in which every part lives to the end: on a busy machine Airflow takes none that is slow for dead."""
+AIRFLOW = ("api-server", "scheduler", "dag-processor", "triggerer")
 
 
 @dataclass
 class Installation:
-    """The whole stack in a folder of its own, on ports of its own.
+    """The stack in a folder of its own, on ports of its own.
 
-    ``variables`` change the environment of its processes.
+    ``variables`` change the environment of its processes; ``parts`` names those that run, None all.
     """
 
     settings: Settings
     variables: dict[str, str] = field(default_factory=dict, kw_only=True)
+    parts: tuple[str, ...] | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         """Choose ports at random: two stacks that are started at once would both prefer the same ones."""
@@ -71,10 +80,13 @@ class Installation:
             file(self.settings).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(file(migrated), file(self.settings))
 
-    def up(self, selected: Sequence[Component] | None = None) -> None:
+    def up(self) -> None:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(stack, "environment", lambda settings: environment(settings) | self.variables)
-            stack.start(self.settings, Console(quiet=True), selected)
+            stack.start(self.settings, Console(quiet=True), self.components())
+
+    def components(self) -> list[Component]:
+        return [each for each in components(self.settings) if self.parts is None or each.name in self.parts]
 
     def built(self) -> list[date]:
         return self.ports.store.days(store_paths.features("flight_delay"))
@@ -84,7 +96,7 @@ class Installation:
         deadline = time.monotonic() + PATIENCE
         while not answered(done):
             assert time.monotonic() < deadline, f"{what} did not happen within {PATIENCE:.0f} s"
-            time.sleep(0.5)
+            time.sleep(1)  # a question costs the API server 40 ms of CPU
 
     def kill(self, component: str) -> None:
         """``kill -9`` a component and all that it has started (the scheduler: every task)."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,11 +14,11 @@ import httpx
 import pytest
 import yaml
 
-from pipelines.cli.components import Component, components, passwords
+from pipelines.cli.components import passwords
 from pipelines.cli.components import ports as stack_ports
 from pipelines.ports import LedgerEntry
 from pipelines.settings import REPOSITORY, Settings
-from tests.e2e.installation import PARSED_ONCE, PATIENCE, Installation
+from tests.e2e.installation import NOBODY_IS_KILLED, PARSED_ONCE, PATIENCE, Installation
 
 pytestmark = pytest.mark.e2e
 
@@ -28,6 +28,7 @@ PEOPLE = [
     {"role": "compliance", "users": ["compliance", "ml_lead"]},
 ]
 LEAD, COMPLIANCE = 0, 1
+PARTS = ("api-server", "scheduler", "dag-processor")
 Answer = tuple[str, str, str]
 """Who, the choice, the comment."""
 
@@ -37,18 +38,14 @@ class ApprovalStack(Installation):
     """The stack without MLflow and gateway, on a DAG folder that holds nothing but approvals."""
 
     people: dict[str, httpx.Client] = field(default_factory=dict)
-    parts: tuple[str, ...] = ("api-server", "scheduler", "dag-processor")
-
-    def up(self, selected: Sequence[Component] | None = None) -> None:
-        super().up([component for component in components(self.settings) if component.name in self.parts])
 
     def down(self) -> None:
         """Nothing is left to be saved: no part is waited for."""
         for client in self.people.values():
             client.close()
         self.airflow.close()
-        for part in self.parts:
-            self.kill(part)
+        for component in self.components():
+            self.kill(component.name)
 
     def person(self, name: str) -> httpx.Client:
         """Logged in under that name."""
@@ -114,7 +111,8 @@ def approval_stack(tmp_path_factory: pytest.TempPathFactory, migrated: Settings)
     found = {"AIRWORTHY_HOME": str(home), "AIRWORTHY_INCLUDE": str(home / "include")}
     dags = {"AIRFLOW__CORE__DAGS_FOLDER": str(Path(__file__).with_name("approvals"))}
     nothing_to_load = {"AIRWORTHY_PRELOAD": ""}
-    made = ApprovalStack(Settings.from_environment(found), variables=dags | nothing_to_load | PARSED_ONCE)
+    variables = dags | nothing_to_load | PARSED_ONCE | NOBODY_IS_KILLED
+    made = ApprovalStack(Settings.from_environment(found), variables=variables, parts=PARTS)
     made.take_database(migrated)
     made.up()
     try:

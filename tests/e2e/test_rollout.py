@@ -32,7 +32,7 @@ from pipelines.messages.training import SnapshotRequest, SnapshotResult, TrainRe
 from pipelines.settings import REPOSITORY, Settings
 from pipelines.versions.reading import read_standing
 from pipelines.wiring import run_step
-from tests.e2e.installation import PARSED_ONCE, Installation, build_days
+from tests.e2e.installation import AIRFLOW, PARSED_ONCE, Installation, build_days
 
 pytestmark = pytest.mark.e2e
 
@@ -164,7 +164,8 @@ def rollout_stack(tmp_path_factory: pytest.TempPathFactory, migrated: Settings) 
     declare(home)
     found = {"AIRWORTHY_HOME": str(home), "AIRWORTHY_INCLUDE": str(home / "include")}
     no_audit = {"AIRWORTHY_PRELOAD": "mlflow"}  # days are built by the steps alone: no task needs Great Expectations
-    made = RolloutStack(Settings.from_environment(found), variables=no_audit | PARSED_ONCE)
+    parts = ("mlflow", "gateway", *AIRFLOW)
+    made = RolloutStack(Settings.from_environment(found), variables=no_audit | PARSED_ONCE, parts=parts)
     made.take_database(migrated)
     made.up()
     callers = None

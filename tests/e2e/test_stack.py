@@ -16,7 +16,7 @@ from pipelines.demo.land import land
 from pipelines.settings import Settings
 from pipelines.store_paths import MANIFEST
 from pipelines.wiring import RealPorts, open_ports
-from tests.e2e.installation import Installation, build_days
+from tests.e2e.installation import AIRFLOW, Installation, build_days
 
 pytestmark = pytest.mark.e2e
 
@@ -37,7 +37,8 @@ TABLES = [
 @pytest.fixture(scope="module")
 def installation(tmp_path_factory: pytest.TempPathFactory, migrated: Settings) -> Iterator[Installation]:
     home = tmp_path_factory.mktemp("stack")
-    made = Installation(Settings.from_environment({"AIRWORTHY_HOME": str(home)}))
+    no_model = {"AIRWORTHY_PRELOAD": "great_expectations"}
+    made = Installation(Settings.from_environment({"AIRWORTHY_HOME": str(home)}), variables=no_model, parts=AIRFLOW)
     made.take_database(migrated)
     made.up()
     try:
@@ -51,8 +52,8 @@ def installation(tmp_path_factory: pytest.TempPathFactory, migrated: Settings) -
 
 
 def busy(installation: Installation) -> bool:
-    dags = [f"flights__{stage}" for stage in ("ingest", "arrive", "validate")]
-    return any(installation.airflow.runs(dag, state=state) for dag in dags for state in ("queued", "running"))
+    dags = {f"flights__{stage}" for stage in ("ingest", "arrive", "validate")}
+    return any(run["dag_id"] in dags for run in installation.airflow.runs("~", state=["queued", "running"]))
 
 
 def backfill(installation: Installation, again: str = "none", days: Sequence[date] = DAYS) -> None:

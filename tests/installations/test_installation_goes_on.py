@@ -30,7 +30,7 @@ from pipelines.settings import REPOSITORY, Settings
 from pipelines.spec.durations import MAX_DAYS
 from pipelines.steps.models.registered_model import load_model
 from tests.e2e.conftest import unmeasured  # noqa: F401 - the stack runs at its own speed
-from tests.e2e.installation import Installation
+from tests.e2e.installation import NOBODY_IS_KILLED, Installation
 from tests.installations.kept import KeptInstallation
 
 pytestmark = pytest.mark.e2e
@@ -105,7 +105,7 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InFlight]
     model = yaml.safe_load((include / "models" / f"{MODEL}.yaml").read_text())
     rewritten = {**model, "schema": 2, "target": "late"}
     (include / "models" / f"{MODEL}.yaml").write_text(yaml.safe_dump(rewritten, sort_keys=False))
-    made = InFlight(Settings.from_environment(named))
+    made = InFlight(Settings.from_environment(named), variables=NOBODY_IS_KILLED)
     made.told = kept.facts
     try:
         made.ground()
