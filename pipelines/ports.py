@@ -77,8 +77,11 @@ class Store(Protocol):
         """
         ...
 
-    def input_version(self, table: str, partition: Key) -> int | None:
-        """The newest ``input_version`` from which the partition was written; None if there is none."""
+    def input_version(self, table: str, partition: Key, *, version: int | None = None) -> int | None:
+        """The ``input_version`` from which the partition was last written, up to a version of the table (None: newest).
+
+        None if there is none.
+        """
         ...
 
     def partitions(self, table: str) -> list[str]:

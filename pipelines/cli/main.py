@@ -30,6 +30,8 @@ COMMAND_GROUPS = {
         "check": "pipelines.cli.check",
         "deliver": "pipelines.cli.deliver",
         "verify": "pipelines.cli.verify",
+        "lineage": "pipelines.cli.lineage",
+        "features": "pipelines.cli.features",
         "ledger": "pipelines.cli.ledger",
         "incidents": "pipelines.cli.incidents",
         "reproduce": "pipelines.cli.reproduce",

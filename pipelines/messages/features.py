@@ -40,6 +40,8 @@ class BuiltPartition(Message):
     """Path of the rows."""
     inputs: dict[str, int | None]
     """Validated table to the version that was read; None: there was no such table."""
+    partitions: dict[str, list[str]] = {}
+    """Validated table to the keys of its partitions that were read."""
     definition_digests: dict[str, str]
 
 
@@ -84,6 +86,7 @@ class FeatureRecord(Message):
     digest: str
     rows: int
     inputs: dict[str, int | None]
+    partitions: dict[str, list[str]] = {}
     definition_digests: dict[str, str]
     refused: list[str] = []
 

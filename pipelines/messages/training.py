@@ -66,6 +66,8 @@ class SnapshotResult(Message):
     latest_label_time: datetime | None = None
     definitions: dict[str, tuple[int, str]] = Field(default={}, exclude_if=lambda definitions: not definitions)
     """Feature to its version and the digest of its definition; empty in a snapshot of before 0.2.0."""
+    rests_on: dict[str, list[int]] = Field(default={}, exclude_if=lambda tables: not tables)
+    """Validated table to those of its versions that the days of features were built from, ascending."""
     missing_days: dict[date, list[str]] = Field(default={}, exclude_if=lambda days: not days)
     """Days of the history that were validated and have no features, with every reason."""
     batch_rows: int | None = Field(default=None, exclude_if=lambda rows: rows is None)

@@ -76,6 +76,7 @@ def run(request: FeaturesRequest, ports: Ports) -> FeaturesResult:
                 digest=digest,
                 staged=_stage(store, store_paths.staged_features(view.view, day, digest), rows),
                 inputs=table_versions(view, versions),
+                partitions={name: [f"{other}" for other in read] for name, read in inputs.partitions(day).items()},
                 definition_digests=view.definition_digests(),
             )
         )

@@ -87,6 +87,7 @@ class _Publisher:
             digest=partition.digest,
             rows=partition.rows,
             inputs=partition.inputs,
+            partitions=partition.partitions,
             definition_digests=partition.definition_digests,
             refused=refused,
         )

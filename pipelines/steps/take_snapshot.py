@@ -56,6 +56,7 @@ def run(request: SnapshotRequest, ports: Ports) -> SnapshotResult:
         "features": features,
         "table_versions": versions,
         "definitions": _definitions(view, features),
+        "rests_on": _rests_on(ports.store, spec, as_of, versions),
         "missing_days": _missing_days(ports.store, spec, as_of, versions),
     }
     _check_fresh(ports, spec, view, as_of)
@@ -120,6 +121,18 @@ def _history_days(store: Store, spec: ModelSpec, as_of: datetime, versions: dict
 def _definitions(view: FeatureView, features: list[str]) -> dict[str, tuple[int, str]]:
     digests = view.definition_digests()
     return {name: (view.features[name].version, digests[name]) for name in features}
+
+
+def _rests_on(store: Store, spec: ModelSpec, as_of: datetime, versions: dict[str, int]) -> dict[str, list[int]]:
+    table = next(iter(versions))
+    earliest = _history_start(spec, as_of)
+    first = None if earliest is None else earliest.date() - timedelta(1)
+    tables: dict[str, set[int]] = {}
+    for day, record in feature_records(store, table, versions[table]).items():
+        if day <= as_of.date() and (first is None or day >= first) and not record.refused:
+            for name, version in record.inputs.items():
+                tables.setdefault(name, set()).update([] if version is None else [version])
+    return {name: sorted(found) for name, found in sorted(tables.items()) if found}
 
 
 def _check_fresh(ports: Ports, spec: ModelSpec, view: FeatureView, as_of: datetime) -> None:

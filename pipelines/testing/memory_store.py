@@ -22,7 +22,7 @@ class MemoryStore(FakeAdapter):
 
     def __init__(self) -> None:
         self._tables: dict[str, list[TableVersion]] = {}
-        self._input_versions: dict[tuple[str, str], int] = {}
+        self._input_versions: dict[tuple[str, str], list[tuple[int, int]]] = {}
         self.files: dict[str, bytes] = {}
 
     def read(
@@ -59,7 +59,8 @@ class MemoryStore(FakeAdapter):
         if input_version is not None:
             if stored is not None and stored > input_version:
                 raise Conflict(f"{table} has {key} from version {stored} of its input, newer than {input_version}")
-            self._input_versions[table, key] = input_version
+            number = len(self._tables.get(table, [])) + 1
+            self._input_versions.setdefault((table, key), []).append((number, input_version))
         return self._write_rows(table, key, frame, None)
 
     def commit_partition(
@@ -99,9 +100,10 @@ class MemoryStore(FakeAdapter):
         self._tables[table] = [*history, TableVersion(schema, parts, {key}, records)]
         return len(history) + 1
 
-    def input_version(self, table: str, partition: Key) -> int | None:
+    def input_version(self, table: str, partition: Key, *, version: int | None = None) -> int | None:
         self._check_available()
-        return self._input_versions.get((table, f"{partition}"))
+        written = self._input_versions.get((table, f"{partition}"), [])
+        return next((read for number, read in reversed(written) if version is None or number <= version), None)
 
     def partitions(self, table: str) -> list[str]:
         self._check_available()

@@ -163,9 +163,10 @@ class DeltaStore:
             unnamed, records = records_of(commits, int(handle.version()))
             return {key: PartitionRecord(version=unnamed) for key in _files_by_partition(handle)} | records
 
-    def input_version(self, table: str, partition: Key) -> int | None:
+    def input_version(self, table: str, partition: Key, *, version: int | None = None) -> int | None:
         with self._table_errors(table):
-            return _input_version(self._open_table(table), f"{partition}")
+            handle = self._open_table(table) if version is None else self._require_table(table, version)
+            return _input_version(handle, f"{partition}")
 
     def partitions(self, table: str) -> list[str]:
         with self._table_errors(table):

@@ -39,6 +39,10 @@ class ViewInputs:
         for day in days:
             yield (day, {source: tables[source].filter(pl.col("day").is_in(needed[source][day])) for source in tables})
 
+    def partitions(self, day: date) -> dict[str, list[date]]:
+        """Table of each source to those of its days that the features of ``day`` read."""
+        return {self._table(source): self._needed_days(source, [day])[day] for source in self._sources}
+
     def days_affected_by(self, day: date, candidates: Iterable[date]) -> list[date]:
         """Those candidates later than ``day`` whose features read something that landed on ``day``, ascending."""
         published = {source: self._days(source) for source in self._sources}

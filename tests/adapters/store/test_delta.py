@@ -201,14 +201,15 @@ class TestStoreContract:
 
     def test_a_day_made_from_an_older_version_of_its_input_is_a_conflict(self, store: Store) -> None:
         assert store.input_version(TABLE, FIRST) is None
-        store.replace_partition(TABLE, FIRST, rows(1), input_version=4)
+        first = store.replace_partition(TABLE, FIRST, rows(1), input_version=4)
         store.replace_partition(TABLE, SECOND, rows(2), input_version=2)
         with pytest.raises(Conflict, match="from version 4 of its input, newer than 3"):
             store.replace_partition(TABLE, FIRST, rows(3), input_version=3)
         assert numbers(store) == [(1, FIRST), (2, SECOND)]
-        store.replace_partition(TABLE, FIRST, rows(5), input_version=4)
+        store.replace_partition(TABLE, FIRST, rows(5), input_version=6)
+        assert [store.input_version(TABLE, FIRST, version=version) for version in (first, None)] == [4, 6]
         store.replace_partition(TABLE, FIRST, rows(6))
-        assert (store.input_version(TABLE, FIRST), store.input_version(TABLE, SECOND)) == (4, 2)
+        assert (store.input_version(TABLE, FIRST), store.input_version(TABLE, SECOND)) == (6, 2)
         assert numbers(store) == [(6, FIRST), (2, SECOND)]
 
     def test_a_partition_is_committed_with_a_record_unless_it_was_written_since(self, store: Store) -> None:
