@@ -50,10 +50,11 @@ class Store(Protocol):
         ...
 
     def replace_partition(
-        self, table: str, partition: Key, frame: pl.DataFrame, *, input_version: int | None = None
+        self, table: str, partition: Key, frame: pl.DataFrame | None, *, input_version: int | None = None
     ) -> int:
         """Atomically make ``frame`` the whole content of one partition; returns the table's new version.
 
+        Without a ``frame`` the rows stay as they are, and only ``input_version`` is stored.
         Safe when several writers replace different partitions at once. ``frame`` needs no column of the partition.
         ``input_version``: the version of the table from which the rows were made, stored with the partition. Raises
         ``Conflict``, and writes nothing, if the partition was made from a newer one.
@@ -78,10 +79,7 @@ class Store(Protocol):
         ...
 
     def input_version(self, table: str, partition: Key, *, version: int | None = None) -> int | None:
-        """The ``input_version`` from which the partition was last written, up to a version of the table (None: newest).
-
-        None if there is none.
-        """
+        """The ``input_version`` of the partition at a version of the table (None: newest); None if there is none."""
         ...
 
     def partitions(self, table: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""`airworthy features` lists the declared features: name and version, description, owner and what they are read from."""
+"""`airworthy features` lists the declared features: version, description, owner, and what they are read from."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def run(options: argparse.Namespace, ports: Ports) -> int:
 
 
 def feature_facts(ports: Ports, view: str | None = None) -> list[dict[str, Any]]:
-    """The fields of each feature, in the order of the files: ``definition`` is its digest, ``models`` those that use it."""
+    """The fields of each feature, in the order of the files: ``definition`` is its digest, ``models`` use it."""
     facts = []
     for name, spec in ports.catalog.views.items():
         digests = spec.definition_digests()

@@ -15,7 +15,7 @@ from pipelines.ports import Ports, Store
 from pipelines.spec.row_expression import parsed
 from pipelines.spec.source import SourceSpec
 from pipelines.steps.features.row_expression import row_expression
-from pipelines.tables.partition import partition_column
+from pipelines.tables.partition import conform, partition_column
 from pipelines.tables.profile import profile_frame
 from pipelines.tables.row_identity import ROW_COLUMN
 
@@ -57,14 +57,33 @@ def run(request: PublishRequest, ports: Ports) -> PublishResult:
 
 
 def _write(table: str, source: SourceAudit, rows: pl.DataFrame, dataset: str, store: Store) -> int:
-    """Raises ``Conflict`` if the partition was published from a newer version of the raw table."""
+    """Raises ``Conflict`` if the partition was published from a newer version of the raw table.
+
+    Rows that are published already are not written again: what was built from them is not stale.
+    """
     published, newest = (
         store.input_version(table, source.landed),
         store.version(store_paths.raw(dataset, source.source)),
     )
     rebuilt = published is not None and (newest is None or newest < published)
     audited = None if rebuilt else source.raw_version  # the versions of a raw table that was made anew begin again
-    return store.replace_partition(table, source.landed, rows, input_version=audited)
+    if not _holds(store, table, source.landed, rows):
+        return store.replace_partition(table, source.landed, rows, input_version=audited)
+    version = store.version(table)
+    if version is not None and published == audited:
+        return version
+    return store.replace_partition(table, source.landed, None, input_version=audited)
+
+
+def _holds(store: Store, table: str, key: str, rows: pl.DataFrame) -> bool:
+    """Whether the partition has exactly these rows, in this order."""
+    if key not in store.partitions(table):
+        return False
+    stored = store.read(table, partitions=[key])
+    try:
+        return conform(table, key, rows, dict(stored.schema)).equals(stored)
+    except Refused:
+        return False
 
 
 def _write_profile(table: str, source: SourceAudit, rows: pl.DataFrame, dataset: str, ports: Ports) -> str:

@@ -51,7 +51,7 @@ class MemoryStore(FakeAdapter):
         return pl.concat([empty, *frames]).select(*names, own)
 
     def replace_partition(
-        self, table: str, partition: Key, frame: pl.DataFrame, *, input_version: int | None = None
+        self, table: str, partition: Key, frame: pl.DataFrame | None, *, input_version: int | None = None
     ) -> int:
         self._check_available()
         key = f"{partition}"
@@ -61,7 +61,11 @@ class MemoryStore(FakeAdapter):
                 raise Conflict(f"{table} has {key} from version {stored} of its input, newer than {input_version}")
             number = len(self._tables.get(table, [])) + 1
             self._input_versions.setdefault((table, key), []).append((number, input_version))
-        return self._write_rows(table, key, frame, None)
+        if frame is not None:
+            return self._write_rows(table, key, frame, None)
+        same = self._table_version(table, None)
+        self._tables[table].append(TableVersion(same.schema, same.parts, set(), same.records))
+        return len(self._tables[table])
 
     def commit_partition(
         self, table: str, partition: Key, frame: pl.DataFrame | None, *, record: str, since: int | None

@@ -182,6 +182,16 @@ def test_publishing_twice_changes_no_content(ports: FakePorts) -> None:
     assert ports.store.read("validated/flights.weather", days=[DAY]).equals(before)
 
 
+def test_rows_that_are_published_already_are_not_written_again_so_that_nothing_becomes_stale(ports: FakePorts) -> None:
+    publish(ports, audit(ports))
+    tables = ["validated/flights.flights", "validated/flights.weather"]
+    before = {table: ports.store.version(table) for table in tables}
+    publish(ports, deliver_weather(ports))
+    assert [ports.store.changed_days(table, before[table]) for table in tables] == [set(), set()]
+    raw = ports.store.version("raw/flights.weather")
+    assert ports.store.input_version("validated/flights.weather", DAY) == raw
+
+
 def test_a_refused_day_leaves_the_published_tables_alone_and_keeps_its_bad_rows(ports: FakePorts) -> None:
     publish(ports, audit(ports))
     version = ports.store.version("validated/flights.weather")

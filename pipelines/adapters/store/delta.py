@@ -91,7 +91,7 @@ class DeltaStore:
             return rows.select(*names, own).collect().sort(own, maintain_order=True)
 
     def replace_partition(
-        self, table: str, partition: Key, frame: pl.DataFrame, *, input_version: int | None = None
+        self, table: str, partition: Key, frame: pl.DataFrame | None, *, input_version: int | None = None
     ) -> int:
         """Columns that the table lacks are added to it; a column of another type is ``Refused`` (see ``conform``).
 
@@ -105,7 +105,8 @@ class DeltaStore:
             newest = _input_version(handle, key)
             if input_version is not None and newest is not None and newest > input_version:
                 raise Conflict(f"{table} has {key} from version {newest} of its input, newer than {input_version}")
-            return self._write_rows(table, key, frame, handle, commit_properties({key}, input_version))
+            inputs = None if input_version is None else (key, input_version)
+            return self._commit(table, key, frame, handle, commit_properties(set() if frame is None else {key}, inputs))
 
         return self._retry_commit(table, attempt_write)
 
@@ -121,14 +122,20 @@ class DeltaStore:
             if handle is not None and newer > 0 and any(is_about(commit, key) for commit in handle.history(newer)):
                 raise Conflict(f"{table} has {key} of a later version than {since}, which was read")
             properties = commit_properties(set() if frame is None else {key}, recorded=(key, record, version + 1))
-            if frame is not None:
-                return self._write_rows(table, key, frame, handle, properties)
-            if handle is None:
-                raise Refused(f"there is no table {table} in the store {self.root}")
-            handle.create_write_transaction([], mode="append", schema=handle.schema(), commit_properties=properties)
-            return int(self._require_table(table, None).version())
+            return self._commit(table, key, frame, handle, properties)
 
         return self._retry_commit(table, attempt_write)
+
+    def _commit(
+        self, table: str, key: str, frame: pl.DataFrame | None, handle: DeltaTable | None, properties: CommitProperties
+    ) -> int:
+        """Write the rows, or without them a commit that says something of a partition and changes none."""
+        if frame is not None:
+            return self._write_rows(table, key, frame, handle, properties)
+        if handle is None:
+            raise Refused(f"there is no table {table} in the store {self.root}")
+        handle.create_write_transaction([], mode="append", schema=handle.schema(), commit_properties=properties)
+        return int(self._require_table(table, None).version())
 
     def _write_rows(
         self, table: str, key: str, frame: pl.DataFrame, handle: DeltaTable | None, properties: CommitProperties

@@ -26,12 +26,12 @@ OPERATIONS_WITHOUT_ROW_CHANGES = {"CREATE TABLE", "OPTIMIZE", "VACUUM START", "V
 
 def commit_properties(
     keys: set[str],
-    input_version: int | None = None,
+    input_version: tuple[str, int] | None = None,
     *,
     recorded: tuple[str, str, int] | None = None,
     restored: int | None = None,
 ) -> CommitProperties:
-    """``input_version`` is a transaction of each partition, which Delta Lake keeps with the state of the table.
+    """``input_version``: a partition and its version, a transaction that Delta Lake keeps with the state of the table.
 
     ``recorded``: a partition, its record, and a number that rises with each commit.
     """
@@ -39,7 +39,7 @@ def commit_properties(
     transactions = []
     metadata = {PARTITIONS_COMMIT_PROPERTY: ",".join(named)}
     if input_version is not None:
-        transactions = [Transaction(f"{INPUT_TRANSACTION}/{key}", input_version) for key in named]
+        transactions = [Transaction(f"{INPUT_TRANSACTION}/{input_version[0]}", input_version[1])]
     if recorded is not None:
         key, record, number = recorded
         metadata |= {RECORDED_COMMIT_PROPERTY: key, RECORD_COMMIT_PROPERTY: record}

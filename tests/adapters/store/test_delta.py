@@ -209,7 +209,12 @@ class TestStoreContract:
         store.replace_partition(TABLE, FIRST, rows(5), input_version=6)
         assert [store.input_version(TABLE, FIRST, version=version) for version in (first, None)] == [4, 6]
         store.replace_partition(TABLE, FIRST, rows(6))
-        assert (store.input_version(TABLE, FIRST), store.input_version(TABLE, SECOND)) == (6, 2)
+        before = store.replace_partition(TABLE, SECOND, rows(2), input_version=3)
+        store.replace_partition(TABLE, SECOND, None, input_version=7)
+        assert store.changed_days(TABLE, before) == set()
+        with pytest.raises(Conflict):
+            store.replace_partition(TABLE, SECOND, rows(2), input_version=6)
+        assert (store.input_version(TABLE, FIRST), store.input_version(TABLE, SECOND)) == (6, 7)
         assert numbers(store) == [(6, FIRST), (2, SECOND)]
 
     def test_a_partition_is_committed_with_a_record_unless_it_was_written_since(self, store: Store) -> None:
