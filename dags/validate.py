@@ -20,7 +20,8 @@ Owner: **{owner}** · suites in `include/expectations/` · at most {spec.max_qua
 1. **publish_partition** audits the {noun}, writes bad rows with every reason to `quarantine/…` and the others to
    `validated/…`. With too many bad rows the task fails, and the published tables stay unchanged.
 2. **build_features_…** builds the features of the day from what was known at prediction time, and those of later days
-   whose windows include it; judges each day, publishes what passes and removes what does not.
+   whose windows include it; judges each day, publishes what passes and removes what does not. Of a view by week or
+   month it builds the period that the day completes, and is *skipped* where there is none.
 
 Starts for each {noun} of `{spec.dataset}:ingested`, in any order, or by hand for one. Validating a {noun} twice gives
 the same tables.

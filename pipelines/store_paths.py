@@ -91,6 +91,11 @@ def profile(table: str, partition: Key) -> str:
     return f"profiles/{table}/{partition}.json"
 
 
+def profiles_of(table: str) -> str:
+    """Folder of the profiles of all partitions; each that was published has one, also without a row."""
+    return f"profiles/{table}/"
+
+
 def training_profile(model: str, version: str) -> str:
     """The reference of drift: the profile of the version's training rows."""
     return f"profiles/training/{model}/{version}.json"

@@ -18,20 +18,19 @@ MAX_REFUSED = 2
 def view_facts(view: FeatureView, ports: Ports) -> dict[str, Any]:
     """``days`` (their number), ``first``, ``last``, ``stale`` (day to replaced tables), ``refused`` (day to reasons),
     ``not_built`` (validated days without features)."""
-    from pipelines.steps.features.staleness import feature_records, stale_days
+    from pipelines.steps.features.staleness import feature_records, stale_days, unbuilt_days
 
     store, table = ports.store, store_paths.features(view.view)
     days = store.days(table)
     refused = {day: record.refused for day, record in feature_records(store, table).items() if record.refused}
     stale = stale_days(store, view, ports.catalog.dataset(view.dataset))
-    entities = store.days(store_paths.validated(view.dataset, view.entity_source))
     return {
         "days": len(days),
         "first": f"{days[0]}" if days else None,
         "last": f"{days[-1]}" if days else None,
         "stale": {f"{day}": tables for day, tables in stale.items()},
         "refused": {f"{day}": reasons for day, reasons in sorted(refused.items())},
-        "not_built": [f"{day}" for day in entities if day not in {*days, *refused}],
+        "not_built": [f"{day}" for day in unbuilt_days(store, view) if day not in refused],
     }
 
 

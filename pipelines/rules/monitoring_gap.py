@@ -19,14 +19,23 @@ MAY_STAY_UNMEASURED = "may_stay_unmeasured"
 WAITS_FOR_HISTORY = "waits_for_history"
 """Name of the fact by which a check says that too few days have passed since the first one."""
 HISTORY_DAYS = 28
-"""For how many days a check may wait for history, besides ``monitoring.max_unmeasured_days``."""
+"""For how many days, or periods of a panel, a check may wait for history, besides ``max_unmeasured_days``."""
 
 
-def judge_gap(verdict: Verdict, records: Iterable[Mapping[str, Any]], day: date, spec: ModelSpec) -> GapDecision:
+def judge_gap(
+    verdict: Verdict,
+    records: Iterable[Mapping[str, Any]],
+    day: date,
+    spec: ModelSpec,
+    *,
+    days_apart: int = 1,
+    label_lag: int = 0,
+) -> GapDecision:
     """``judge``: the check was measured. ``skip``: it has too little data, for no longer than declared. ``fail``: it
     was not measured for another reason, or for more than ``monitoring.max_unmeasured_days`` days; the verdict says so.
-    A check that waits for the days of a young installation has 28 days more; one that says that it may stay unmeasured
-    is always skipped.
+    A check that waits for the days of a young installation has 28 days more, and one whose labels are known
+    ``label_lag`` days later so many; one that says that it may stay unmeasured is always skipped. ``days_apart``: dates
+    from one period of a panel to the next.
 
     ``records`` are the details of earlier ledger lines ``monitoring_verdict`` of the same version. Days are data days.
     """
@@ -37,7 +46,7 @@ def judge_gap(verdict: Verdict, records: Iterable[Mapping[str, Any]], day: date,
     if verdict.facts.get(MAY_STAY_UNMEASURED):
         return GapDecision(verdict=verdict, action="skip")
     since, limit = unmeasured_since(verdict.rule, records, day), spec.monitoring.max_unmeasured_days
-    limit += HISTORY_DAYS if verdict.facts.get(WAITS_FOR_HISTORY) else 0
+    limit += label_lag + (HISTORY_DAYS * days_apart if verdict.facts.get(WAITS_FOR_HISTORY) else 0)
     days = (day - since).days + 1
     if days <= limit:
         return GapDecision(verdict=verdict, action="skip")

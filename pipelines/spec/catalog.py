@@ -21,6 +21,7 @@ from pipelines.spec.features import FeatureView
 from pipelines.spec.model import ModelSpec
 from pipelines.spec.model_declaration import ModelDeclaration, resolved_model
 from pipelines.spec.model_schema_1 import model_schema_1_faults
+from pipelines.spec.panel import PerPeriod
 from pipelines.spec.plain_yaml import load, with_lines
 from pipelines.spec.suite import DeclaredSuite
 from pipelines.spec.view import ViewDeclaration, resolved
@@ -149,12 +150,12 @@ def _resolved_view(
     declared: ViewDeclaration, datasets: Mapping[str, DatasetSpec]
 ) -> tuple[FeatureView | None, list[str]]:
     """Of a view that names no dataset it is the only one that has the source of its rows."""
-    source = declared.rows.source
+    source, place = declared.rows.source, "rows.each" if isinstance(declared.rows, PerPeriod) else "rows.per"
     named = [declared.dataset] if declared.dataset else [name for name in datasets if source in datasets[name].sources]
     if len(named) > 1:
-        return None, [f"rows.per: {' and '.join(named)} have a source {source!r}; declare the view's dataset"]
+        return None, [f"{place}: {' and '.join(named)} have a source {source!r}; declare the view's dataset"]
     if not named:
-        return None, [f"rows.per: no dataset has a source {source!r}, or it was refused"]
+        return None, [f"{place}: no dataset has a source {source!r}, or it was refused"]
     if named[0] not in datasets:
         return None, [f"dataset: {named[0]!r} is not declared, or was refused"]
     return resolved(declared, datasets[named[0]])
@@ -248,6 +249,8 @@ def model_faults(model: ModelDeclaration, view: FeatureView) -> list[str]:
         for name in names
         if name not in view.features
     ]
+    if (group := model.training.split.group) is not None and group not in view.key:
+        faults.append(f"training.split.group: {group!r} is no column of the entity; it has {', '.join(view.key)}")
     comparison = model.evaluation.comparison
     units, unit = ["day", *view.key, *sorted(view.features)], comparison.unit if comparison else "day"
     if unit not in units:

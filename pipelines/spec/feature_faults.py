@@ -8,13 +8,16 @@ from collections.abc import Mapping, Sequence
 from pipelines.spec.aggregate import Aggregate
 from pipelines.spec.features import DirectColumn, Feature, LatestObservation, Lookup, Transformation
 from pipelines.spec.label import Label
+from pipelines.spec.panel import PERIOD
 
 VAGUE_NAME_PATTERN = re.compile(r"^(f|x|v|col|feat|feature|var|variable|tmp|temp|test|data|value|field|input)_?\d*$")
 SNAKE_CASE = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 COLUMN_NAME = re.compile(r"[A-Za-z]\w*")
 WINDOW_SUFFIX = re.compile(r"_(\d+)(m|h|d)$")
 SECONDS = {"m": 60, "h": 3_600, "d": 86_400}
-RESERVED_COLUMNS = ("prediction_time", "day", "label_time", "target", "label", "part", "prediction", "entity_id")
+RESERVED_COLUMNS = (
+    "prediction_time", "day", PERIOD, "label_time", "target", "label", "part", "prediction", "entity_id"
+)  # fmt: skip
 """Columns that the feature table, a snapshot, its profile and a join with the prediction log have of their own."""
 
 

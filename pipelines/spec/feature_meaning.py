@@ -31,6 +31,7 @@ from pipelines.spec.features import (
 from pipelines.spec.form_reader import FormReader
 from pipelines.spec.known_time import KnownTime
 from pipelines.spec.label import Label
+from pipelines.spec.panel import PerPeriod
 from pipelines.spec.row_expression import KINDS, PARTS_OF_A_TIME, Kind, columns_of, kind_of, parsed
 from pipelines.spec.view_rows import PerEvent
 
@@ -62,15 +63,19 @@ def written_moment(lead: timedelta) -> str:
 class FeatureMeanings:
     """Collects the features of one view. ``places``: each feature's name to the name under which it is declared."""
 
-    def __init__(self, rows: PerEvent, entity: Sequence[str], label: Label | None, dataset: DatasetSpec) -> None:
+    def __init__(
+        self, rows: PerEvent | PerPeriod, entity: Sequence[str], label: Label | None, dataset: DatasetSpec
+    ) -> None:
         self._rows, self._entity, self._label, self._dataset = rows, list(entity), label, dataset
         self._source = dataset.sources[rows.source]
         self._own = self._source.stored_columns()
+        if isinstance(rows, PerPeriod):  # a row is no event: it has the columns that name its entity
+            self._own = {name: self._own[name] for name in entity if name in self._own}
         self._features: dict[str, Feature] = {}
         self._expressions: dict[str, ExpressionForm] = {}
         self._faults: list[str] = []
         self._all_own: FeatureForm | None = None
-        self._reader = FormReader(rows.source, self._entity, dataset, self._fault)
+        self._reader = FormReader(rows, self._entity, dataset, self._fault)
         self.places: dict[str, str] = {}
 
     def add(self, place: str, form: FeatureForm) -> None:
@@ -121,7 +126,7 @@ class FeatureMeanings:
 
     def _check_is_known(self, place: str, name: str, column: str) -> None:
         """A column of the row itself is known by ``t``, or the feature would tell what nobody knows yet."""
-        if column not in self._own:
+        if column not in self._own or isinstance(self._rows, PerPeriod):
             return
         known = self._dataset.known_time(self._rows.source, column)
         if not is_known_by(known, self._rows.lead):
@@ -159,6 +164,8 @@ class FeatureMeanings:
         if isinstance(how, LatestObservation):
             return self._latest_faults(how, kind)
         assert isinstance(how, Aggregate)
+        if faults := self._group_faults(how.by):
+            return faults
         kind = kind or aggregate_kind(how, self._dataset)
         listed = aggregate_faults(how, kind, self._rows.source, self._dataset)
         return [(field, text) for field, _, text in (fault.partition(": ") for fault in listed)]
@@ -180,6 +187,8 @@ class FeatureMeanings:
         return faults
 
     def _calendar_faults(self, how: CalendarPart) -> list[tuple[str, str]]:
+        if how.of == EVENT and isinstance(self._rows, PerPeriod):
+            return [("of", "a row of a period has no event; write t")]
         if how.of in (EVENT, MOMENT):
             time = self._source.stored_time
             is_date = how.of == EVENT and time is not None and self._own[time.column].type == "date"
@@ -210,11 +219,18 @@ class FeatureMeanings:
                 )
         return faults
 
+    def _group_faults(self, by: Sequence[str]) -> list[tuple[str, str]]:
+        """A row of a period has the columns of its entity alone, by which events can be its own."""
+        others = [name for name in by if name not in self._own]
+        if isinstance(self._rows, PerEvent) or not others:
+            return []
+        return [("by", f"{', '.join(others)}: a row has {', '.join(self._own)} alone; leave it out")]
+
     def _latest_faults(self, how: LatestObservation, kind: str | None) -> list[tuple[str, str]]:
         if how.source not in self._dataset.sources:
             return [("latest", f"{how.source!r} is not a source of {self._dataset.dataset}")]
         columns = self._dataset.sources[how.source].stored_columns()
-        faults = self._value_faults("latest", how.source, columns, how.column, kind)
+        faults = self._value_faults("latest", how.source, columns, how.column, kind) + self._group_faults(how.by)
         if faults:
             return faults
         listed = aggregate_faults(
@@ -265,6 +281,8 @@ class FeatureMeanings:
     def _times(self, how: Transformation) -> list[str]:
         """Digests of what decides which values were known at ``t``."""
         moment = f"{self._rows.source}|{self._source.stored_time}|{self._rows.lead.total_seconds():g}"
+        if isinstance(self._rows, PerPeriod):
+            moment = self._rows.meaning(self._dataset.partition.due)
         view = hashlib.sha256(moment.encode()).hexdigest()
         if isinstance(how, LatestObservation | Aggregate):
             events = how.aggregate if isinstance(how, LatestObservation) else how

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import date, timedelta
 from graphlib import TopologicalSorter
 from typing import Annotated, Literal, Self
 
@@ -16,6 +16,7 @@ from pipelines.spec.declared import DeclarationBlock, Identifier
 from pipelines.spec.durations import Duration
 from pipelines.spec.event_time import EventTime
 from pipelines.spec.label import Label
+from pipelines.spec.panel import PERIOD, Panel
 from pipelines.spec.row_expression import columns_of, parsed
 
 EVENT, MOMENT = "event", "t"
@@ -154,25 +155,74 @@ class Feature(DeclarationBlock):
 
 
 class FeatureView(DeclarationBlock):
-    """One row per entity, as known at its moment ``t``: the time of its event minus ``lead``."""
+    """One row per entity, as known at its moment ``t``: the time of its event minus ``lead``.
+
+    Of a ``panel`` one row per entity and period in which it was active, and ``t`` is that of the period.
+    """
 
     view: Identifier
     description: str
     owner: str
     dataset: Identifier
     entity_source: Identifier
-    """The source whose rows the view's rows are."""
+    """The source whose rows the view's rows are; of a panel the one whose events make an entity active."""
     key: list[str] = Field(min_length=1)
-    """The columns that name an entity."""
+    """The columns that name a row: those of its entity, and of a panel its ``period``."""
     key_times: list[str] = []
     """Those of the key that are timestamps."""
     event_time: EventTime
     lead: timedelta
     warm_up: timedelta | None = None
+    panel: Panel | None = None
     label: Label | None = None
     features: dict[str, Feature] = Field(min_length=1)
     former_digests: dict[str, str] = {}
     """Feature to the digest under which version 0.1 recorded the same meaning, where it could say it."""
+
+    @property
+    def entity(self) -> list[str]:
+        """The columns that name the entity of a row."""
+        return [name for name in self.key if self.panel is None or name != PERIOD]
+
+    def days(self, first: date, last: date) -> list[date]:
+        """The days of rows, both ends included: every date, or the first dates of a panel's periods."""
+        if self.panel is not None:
+            return self.panel.periods(first, last)
+        return [first + timedelta(days=number) for number in range((last - first).days + 1)]
+
+    def window(self, last: date, dates: int) -> list[date]:
+        """The days of rows among so many dates up to ``last``, and the newest where there is none."""
+        return self.days(last - timedelta(days=dates - 1), last) or self.last_days(last, 1)
+
+    def due_with(self, day: date) -> list[date]:
+        """The days of rows that can be built once this day of the dataset is held: itself, or a period, or none."""
+        if self.panel is None:
+            return [day]
+        period = self.panel.period_due(day)
+        return [] if period is None else [period]
+
+    def last_days(self, last: date, count: int) -> list[date]:
+        """So many days of rows up to ``last``, which is one of them."""
+        if self.panel is not None:
+            return self.panel.last_periods(last, count)
+        return self.days(last - timedelta(days=count - 1), last)
+
+    @property
+    def days_apart(self) -> int:
+        """How many dates lie between two days of rows, at the least: 1, or 7 of a panel by week."""
+        return 1 if self.panel is None else self.panel.days
+
+    @property
+    def label_lag(self) -> int:
+        """How many dates after the day of a row a label over a future window is known, at the most; else 0."""
+        if self.panel is None or self.label is None or self.label.within is None:
+            return 0
+        return math.ceil((self.panel.at + self.label.within + self.panel.due) / timedelta(days=1)) + 1
+
+    @property
+    def label_horizon(self) -> timedelta | None:
+        """How long after ``t`` the label tells of; None: it tells of the row itself."""
+        return self.label.within if self.label else None
 
     def aggregates(self) -> dict[str, Aggregate]:
         """The features that are aggregates of events; a latest value is the last of a window."""

@@ -18,18 +18,21 @@ from pipelines.spec.feature_forms import (
     LookupForm,
     OwnForm,
 )
-from pipelines.spec.features import EVENT, CalendarPart, DirectColumn, LatestObservation, Lookup, Transformation
+from pipelines.spec.features import EVENT, MOMENT, CalendarPart, DirectColumn, LatestObservation, Lookup, Transformation
+from pipelines.spec.panel import PerPeriod
+from pipelines.spec.view_rows import PerEvent
 
 Fault = Callable[[str, str, str], None]
 """Takes the place of a feature, what is wrong, and the field of it; an empty field: the feature as a whole."""
 
 
 class FormReader:
-    """Reads the forms of one view, whose rows are those of ``source``."""
+    """Reads the forms of one view."""
 
-    def __init__(self, source: str, entity: Sequence[str], dataset: DatasetSpec, fault: Fault) -> None:
-        self._source, self._entity, self._dataset, self._fault = source, list(entity), dataset, fault
-        self._own = dataset.sources[source].stored_columns()
+    def __init__(self, rows: PerEvent | PerPeriod, entity: Sequence[str], dataset: DatasetSpec, fault: Fault) -> None:
+        self._source, self._entity, self._dataset, self._fault = rows.source, list(entity), dataset, fault
+        self._own = dataset.sources[rows.source].stored_columns()
+        self._are_events = isinstance(rows, PerEvent)
 
     def read(self, place: str, form: FeatureForm) -> list[tuple[str, Transformation | ExpressionForm]]:
         """Each name with what it stands for; ``place``: the name, names or template under which it is declared."""
@@ -41,7 +44,7 @@ class FormReader:
                 self._fault(
                     place, f"{len(names)} name(s) and {len(form.calendar)} part(s); give one for one", "calendar"
                 )
-            of = form.of or EVENT
+            of = form.of or (EVENT if self._are_events else MOMENT)
             return [(name, CalendarPart(part=part, of=of)) for name, part in zip(names, form.calendar, strict=False)]
         if isinstance(form, LookupForm):
             return [(name, how) for name in names if (how := self._lookup(place, name, names, form)) is not None]
@@ -99,7 +102,7 @@ class FormReader:
         by = form.by
         if by is None:
             by = self._entity
-            if source == self._source:
+            if source == self._source and self._are_events:
                 self._fault(place, "is missing: what an event shares with the row; `[]` counts all events", "by")
         results = form.results()
         listed: list[tuple[str, Transformation]] = []

@@ -1,4 +1,4 @@
-"""The label of a view: a name, and the condition or value of a row that becomes known after its moment ``t``."""
+"""The label of a view: a name, and a condition or value of the row, or of the events after its moment ``t``."""
 
 from __future__ import annotations
 
@@ -8,23 +8,40 @@ from typing import Annotated, Any
 from pydantic import Field, PlainValidator, StringConstraints, TypeAdapter, ValidationError
 
 from pipelines.spec.declared import DeclarationBlock, Identifier
+from pipelines.spec.durations import Duration, parse_duration
 from pipelines.spec.row_expression import columns_of, parsed
+from pipelines.spec.window_label import CALL, WindowExpression
 
-OPTIONS: tuple[str, ...] = ()
+WITHIN, WHERE = OPTIONS = ("within", "where")
 """Fields beside the label's name."""
-FORM = 'write {late: "delay >= 15"}: a name, and a condition or a column'
+FORM = (
+    'write {late: "delay >= 15"}: a name, and a condition or a column, or '
+    '{returns: "count(orders) >= 1", within: 30d} of the time after t'
+)
 
 
 class Label(DeclarationBlock):
-    """``name`` is the value of ``expression`` over the columns of the row's own source; null where that is null."""
+    """``name`` is the value of ``expression`` over the columns of the row's own source; null where that is null.
+
+    With ``within`` it is over aggregates of the entity's events in ``(t, t + within]``, and null until all that the
+    window covers is held.
+    """
 
     name: Identifier
     expression: str
+    within: Duration | None = None
+    where: str | None = None
+    """A condition of one event of the window; events where it is null are left out."""
 
     @property
     def columns(self) -> list[str]:
-        """The columns that it reads."""
-        return columns_of(parsed(self.expression))
+        """The columns of the row that it reads."""
+        return [] if self.within else columns_of(parsed(self.expression))
+
+    @property
+    def window(self) -> WindowExpression:
+        """What is read of the time after ``t``."""
+        return WindowExpression.parse(self.expression)
 
 
 def _read(value: Any) -> Any:
@@ -39,8 +56,23 @@ def _read(value: Any) -> Any:
         TypeAdapter(Identifier).validate_python(names[0])
     except ValidationError:
         raise ValueError(f"label name {names[0]!r} must be lower_snake_case, as in arrives_late") from None
-    parsed(value[names[0]])
-    return Label(name=names[0], expression=value[names[0]])
+    expression, options = value[names[0]], {name: value[name] for name in OPTIONS if name in value}
+    if WITHIN not in options:
+        if WHERE in options:
+            raise ValueError("where is of the events of a window; write within, too, or remove it")
+        if CALL.search(expression):
+            raise ValueError(f"{expression!r} counts events; write within, too, as in within: 30d")
+        parsed(expression)
+        return Label(name=names[0], expression=expression)
+    within, where = parse_duration(options[WITHIN]), options.get(WHERE)
+    if not within:
+        raise ValueError("within must be longer than nothing; write 1d at least")
+    WindowExpression.parse(expression)
+    if where is not None:
+        if not isinstance(where, str):
+            raise ValueError("where is no condition; write one, as in `amount > 100`")
+        parsed(where)
+    return Label(name=names[0], expression=expression, within=within, where=where)
 
 
 DeclaredLabel = Annotated[
@@ -49,7 +81,7 @@ DeclaredLabel = Annotated[
         _read,
         json_schema_input_type=Annotated[
             dict[Annotated[str, StringConstraints(pattern="^[a-z][a-z0-9]*(_[a-z0-9]+)*$")], str],
-            Field(min_length=1, max_length=1),
+            Field(min_length=1, max_length=len(OPTIONS) + 1),
         ],
     ),
 ]

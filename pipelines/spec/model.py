@@ -15,6 +15,7 @@ from pipelines.spec.retraining import Retraining
 from pipelines.spec.runner import STAGES, StageRunner
 from pipelines.spec.search import Search
 from pipelines.spec.serving_objective import ServingObjective
+from pipelines.spec.split import SplitSpec
 from pipelines.spec.target import Target
 
 CLASSIFICATION_METRICS = ("accuracy", "precision", "recall", "f1", "roc_auc", "pr_auc", "log_loss", "brier")
@@ -29,22 +30,6 @@ WITHOUT_SCALE = ("log_loss", "mae", "rmse")
 DEFAULT_MARGIN = 0.02
 MINIMUM_UNITS, WANTED_UNITS = 20, 40
 """Days or entities below which the interval of a gain is not believed, and from which it decides well enough."""
-
-
-class SplitSpec(DeclarationBlock):
-    """Shares of train, validation and test. ``time_ordered``: no row is later than a row of the next part."""
-
-    strategy: Literal["time_ordered", "stratified", "random"] = "time_ordered"
-    train: float = Field(default=0.70, gt=0, lt=1)
-    validation: float = Field(default=0.15, gt=0, lt=1)
-    test: float = Field(default=0.15, gt=0, lt=1)
-
-    @model_validator(mode="after")
-    def check_shares_sum_to_one(self) -> Self:
-        total = self.train + self.validation + self.test
-        if abs(total - 1) > 1e-9:
-            raise ValueError(f"split shares sum to {total:.4f}; make train + validation + test = 1")
-        return self
 
 
 class LearningRate(DeclarationBlock):

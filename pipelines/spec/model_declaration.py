@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
@@ -13,6 +14,7 @@ from pipelines.spec.features import FeatureView
 from pipelines.spec.model import (
     Bound,
     ComparisonSpec,
+    Drift,
     Estimator,
     Evaluation,
     EvaluationFields,
@@ -23,7 +25,7 @@ from pipelines.spec.model import (
     Performance,
     Problem,
 )
-from pipelines.spec.row_expression import KINDS, ColumnName, kind_of, parsed
+from pipelines.spec.row_expression import KINDS, ColumnName, Kind, columns_of, kind_of, parsed
 from pipelines.spec.view import early_faults, value_faults
 
 DEFAULT_FLOORS: dict[Problem, dict[str, dict[str, float]]] = {
@@ -31,6 +33,7 @@ DEFAULT_FLOORS: dict[Problem, dict[str, dict[str, float]]] = {
     "regression": {"r2": {"min": 0.0}},
 }
 """What a model that learnt nothing has."""
+DEFAULT_WINDOW_DAYS = 7
 DEFAULT_METRIC: dict[Problem, str] = {"classification": "roc_auc", "regression": "rmse"}
 DEFAULT_DROP: dict[Problem, dict[str, Any]] = {
     "classification": {"metric": "roc_auc", "max_drop": 0.05},
@@ -101,15 +104,26 @@ def resolved_model(
     declared: ModelDeclaration, view: FeatureView, dataset: DatasetSpec
 ) -> tuple[ModelSpec | None, list[str]]:
     """The model with its problem and all that was left out, or every fault as ``place: what to do``."""
-    expression = _target(declared.target, view)
-    if faults := _target_faults(expression, view, dataset):
+    if view.panel is not None:
+        expression = declared.target
+        kind, faults = _panel_target(expression, view, dataset)
+    else:
+        expression = _target(declared.target, view)
+        faults = _target_faults(expression, view, dataset)
+        own = dataset.sources[view.entity_source].stored_columns()
+        kinds = {name: KINDS[column.type] for name, column in own.items()}
+        kind = None if faults else kind_of(parsed(expression), kinds)
+    if faults:
         return None, [f"target: {fault}" for fault in faults]
-    own = dataset.sources[view.entity_source].stored_columns()
-    kind = kind_of(parsed(expression), {name: KINDS[column.type] for name, column in own.items()})
     problem: Problem = "classification" if kind == "boolean" else "regression"
     if declared.problem not in (None, problem):
         way_on = f"write a condition, as in {expression + ' = 1'!r}" if kind == "number" else "remove problem"
         return None, [f"problem: the target is a {kind}, which makes a {problem}; {way_on}"]
+    monitoring = {"performance": DEFAULT_DROP[problem], **_given(declared.monitoring, *Monitoring.model_fields)}
+    if view.days_apart > 1:
+        monitoring = _by_period(monitoring, view.days_apart)
+        if faults := _short_windows(monitoring, view):
+            return None, faults
     try:
         model = ModelSpec.model_validate(
             _given(declared, *ModelFields.model_fields)
@@ -121,15 +135,33 @@ def resolved_model(
                     "comparison": {"metric": DEFAULT_METRIC[problem]},
                     **_given(declared.evaluation, *Evaluation.model_fields),
                 },
-                "monitoring": {
-                    "performance": DEFAULT_DROP[problem],
-                    **_given(declared.monitoring, *Monitoring.model_fields),
-                },
+                "monitoring": monitoring,
             }
         )
     except ValidationError as error:
         return None, fault_texts(error)
     return model, []
+
+
+def _by_period(monitoring: Mapping[str, Any], days_apart: int) -> dict[str, Any]:
+    """What is declared in days has as many periods by default as it has days of a view by day."""
+    fields = dict(monitoring)
+    for name, kind in (("performance", Performance), ("drift", Drift)):
+        block = fields.get(name, {})
+        declared = block if isinstance(block, dict) else _given(block, *kind.model_fields)
+        fields[name] = {"window_days": DEFAULT_WINDOW_DAYS * days_apart, **declared}
+    fields.setdefault("max_unmeasured_days", Monitoring.model_fields["max_unmeasured_days"].default * days_apart)
+    return fields
+
+
+def _short_windows(monitoring: Mapping[str, Any], view: FeatureView) -> list[str]:
+    least = 2 * view.days_apart
+    days = monitoring["performance"]["window_days"]
+    if days >= least:
+        return []
+    noun = view.panel.calendar.noun if view.panel else "day"
+    text = f"{days} days hold one {noun}, and one has no spread to compare with; declare {least} at least"
+    return [f"monitoring.performance.window_days: {text}"]
 
 
 def _given(block: BaseModel, *names: str) -> dict[str, Any]:
@@ -143,6 +175,21 @@ def _target(target: str, view: FeatureView) -> str:
     node = parsed(target)
     is_label = isinstance(node, ColumnName) and view.label is not None and node.name == view.label.name
     return view.label.expression if is_label and view.label else target
+
+
+def _panel_target(expression: str, view: FeatureView, dataset: DatasetSpec) -> tuple[Kind | None, list[str]]:
+    """The kind of a target over the label, the one outcome that a row of a period has."""
+    label = view.label
+    if label is None:
+        return None, [f'{view.view} has no label; declare one, as in {{returns: "count(orders) >= 1", within: 30d}}']
+    own, _ = label.window.kind(view.entity, label.where, dataset)
+    if others := [name for name in columns_of(parsed(expression)) if name != label.name]:
+        return None, [f"{others[0]!r} is not the label {label.name}, the one outcome of a row of {view.view}"]
+    try:
+        kind = kind_of(parsed(expression), {label.name: own or "number"})
+    except ValueError as error:
+        return None, [f"{error}"]
+    return kind, []
 
 
 def _target_faults(expression: str, view: FeatureView, dataset: DatasetSpec) -> list[str]:

@@ -15,6 +15,8 @@ from pipelines.spec.feature_meaning import FeatureMeanings, is_known_by, written
 from pipelines.spec.features import FeatureView
 from pipelines.spec.former_digests import former_digests
 from pipelines.spec.label import DeclaredLabel
+from pipelines.spec.panel import PERIOD, Panel, PerPeriod
+from pipelines.spec.partitions import PartitionCalendar
 from pipelines.spec.row_expression import KINDS, columns_of, kind_of, parsed
 from pipelines.spec.view_rows import Rows
 
@@ -53,16 +55,19 @@ class ViewDeclaration(DeclarationBlock):
 def resolved(declared: ViewDeclaration, dataset: DatasetSpec) -> tuple[FeatureView | None, list[str]]:
     """The view with the type and meaning of each feature, or every fault as ``place: what to do``."""
     name = declared.rows.source
+    place = "rows.each" if isinstance(declared.rows, PerPeriod) else "rows.per"
     if name not in dataset.sources:
         sources = ", ".join(dataset.sources)
-        return None, [f"rows.per: {name!r} is not a source of {dataset.dataset}; it has {sources}"]
+        return None, [f"{place}: {name!r} is not a source of {dataset.dataset}; it has {sources}"]
     source = dataset.sources[name]
     if source.cadence == "reference":
-        return None, [f"rows.per: {name!r} is a reference source, of copies; rows are events of another source"]
+        return None, [f"{place}: {name!r} is a reference source, of copies; rows are events of another source"]
     if source.row_time is None:
-        return None, [f"rows.per: {name!r} has no event time; declare event_time in the dataset"]
+        return None, [f"{place}: {name!r} has no event time; declare event_time in the dataset"]
     own = source.stored_columns()
     faults = _entity_faults(declared, dataset) + _label_faults(declared, dataset)
+    if isinstance(declared.rows, PerPeriod):
+        faults += [f"rows.{fault}" for fault in declared.rows.moment_faults(dataset.partition.due)]
     if (every := dataset.partition_calendar.every) != "day":
         faults.append(f"rows: the partitions of {dataset.dataset} are not days but {every}, and views are built by day")
     meanings = FeatureMeanings(declared.rows, declared.entity, declared.label, dataset)
@@ -72,13 +77,14 @@ def resolved(declared: ViewDeclaration, dataset: DatasetSpec) -> tuple[FeatureVi
     faults += more + name_faults(declared.entity, declared.label, meanings.places, features)
     if faults:
         return None, list(dict.fromkeys(faults))
+    is_panel = isinstance(declared.rows, PerPeriod)
     view = FeatureView(
         view=declared.view,
         description=declared.description,
         owner=declared.owner,
         dataset=dataset.dataset,
         entity_source=name,
-        key=declared.entity,
+        key=[*declared.entity, PERIOD] if is_panel else declared.entity,
         key_times=[column for column in declared.entity if own[column].type == "timestamp"],
         event_time=source.stored_time,
         lead=declared.rows.lead,
@@ -86,7 +92,27 @@ def resolved(declared: ViewDeclaration, dataset: DatasetSpec) -> tuple[FeatureVi
         label=declared.label,
         features=features,
     )
-    return view.model_copy(update={"former_digests": former_digests(view, dataset)}), []
+    panel = _panel(declared, view, dataset)
+    former = former_digests(view, dataset) if panel is None else {}
+    return view.model_copy(update={"former_digests": former, "panel": panel}), []
+
+
+def _panel(declared: ViewDeclaration, view: FeatureView, dataset: DatasetSpec) -> Panel | None:
+    rows, partition = declared.rows, dataset.partition
+    if not isinstance(rows, PerPeriod):
+        return None
+    read = {(rows.source, column) for column in declared.entity}
+    read |= {(how.of, column) for how in view.aggregates().values() for column in how.columns_read()}
+    looked_up = [lookup for feature in view.features.values() for lookup in feature.lookups()]
+    read |= {(lookup.source, lookup.column) for lookup in looked_up}
+    waits = all(dataset.known_time(source, column).anchor == "partition_end" for source, column in read)
+    return Panel(
+        calendar=PartitionCalendar(rows.every, partition.first_date, partition.end, partition.timezone),
+        at=partition.due if rows.at is None else rows.at,
+        active_within=rows.active_within,
+        due=partition.due,
+        reads_own_day=not waits,
+    )
 
 
 def _entity_faults(declared: ViewDeclaration, dataset: DatasetSpec) -> list[str]:
@@ -100,6 +126,11 @@ def _entity_faults(declared: ViewDeclaration, dataset: DatasetSpec) -> list[str]
         for column in declared.entity
         if column in own and own[column].pii
     ]
+    if isinstance(declared.rows, PerPeriod):
+        if [source.stored_name(column) for column in declared.rows.columns] != declared.entity:
+            each = ", ".join(declared.rows.each)
+            faults.append(f"entity: {', '.join(declared.entity)} and {each} of rows.each differ; name the same columns")
+        return faults
     keys = source.stored_key
     if missing := [column for column in keys if column not in declared.entity]:
         faults.append(f"entity: rows of {name} are told apart by {', '.join(keys)}; add {', '.join(missing)}")
@@ -112,9 +143,33 @@ def _label_faults(declared: ViewDeclaration, dataset: DatasetSpec) -> list[str]:
     """Names that are no columns, values that are no label, and labels that are known when they are predicted."""
     if declared.label is None:
         return []
+    if isinstance(declared.rows, PerPeriod) or declared.label.within:
+        faults = _window_faults(declared, dataset)
+        return [f"label.{declared.label.name}: {fault}" for fault in faults]
     faults = value_faults(declared.label.expression, declared.rows.source, dataset, subject="a label")
     faults = faults or early_faults(declared.label.expression, declared.rows.source, declared.rows.lead, dataset)
     return [f"label.{declared.label.name}: {fault}" for fault in faults]
+
+
+def _window_faults(declared: ViewDeclaration, dataset: DatasetSpec) -> list[str]:
+    """Why a label over the time after ``t`` cannot be computed."""
+    label = declared.label
+    assert label is not None
+    if not isinstance(declared.rows, PerPeriod):
+        return ["within is of rows per entity and period; write a condition of the row, or `rows: {each: …}`"]
+    if label.within is None:
+        return ["a row of a period has no outcome of its own; write within: the time after t of which it tells"]
+    kind, faults = label.window.kind(declared.entity, label.where, dataset)
+    if not faults and kind not in LABEL_KINDS:
+        faults = [f"{label.expression!r} is a {kind}, and a label is a condition or a number"]
+    names = [source for source in label.window.sources if source in dataset.sources]
+    missing = [
+        f"{source} has no column {column!r}, which names the entity"
+        for source in names
+        for column in declared.entity
+        if column not in dataset.sources[source].stored_columns()
+    ]
+    return list(dict.fromkeys([*missing, *([] if missing else faults)]))
 
 
 def value_faults(expression: str, name: str, dataset: DatasetSpec, *, subject: str) -> list[str]:

@@ -10,6 +10,7 @@ from pydantic import BeforeValidator, PlainValidator
 from pipelines.spec.declared import DeclarationBlock, Identifier
 from pipelines.spec.durations import Duration
 from pipelines.spec.forms import one_of
+from pipelines.spec.panel import PerPeriod
 
 
 def _read_nothing(value: Any) -> Any:
@@ -32,8 +33,14 @@ class PerEvent(DeclarationBlock):
         return self.per
 
 
-ROW_FORMS: dict[str, type[DeclarationBlock]] = {"per": PerEvent}
+ROW_FORMS: dict[str, type[DeclarationBlock]] = {"per": PerEvent, "each": PerPeriod}
 """The field that tells a form from the others to its class."""
 Rows = Annotated[
-    PerEvent, PlainValidator(one_of(ROW_FORMS, "write {per: <source>, lead: 2h}"), json_schema_input_type=PerEvent)
+    PerEvent | PerPeriod,
+    PlainValidator(
+        one_of(
+            ROW_FORMS, "write {per: <source>, lead: 2h}, or {each: <source>.<column>, every: week, active_within: 365d}"
+        ),
+        json_schema_input_type=PerEvent | PerPeriod,
+    ),
 ]

@@ -34,6 +34,9 @@ MAX_REBUILDS = 25
 def run(request: FeaturesRequest, ports: Ports) -> FeaturesResult:
     """Build and stage the requested days, by default one day and those later ones that read it again.
 
+    Of a panel these are its periods: by default the one that is due with the day, and those built before that read it;
+    there may be none.
+
     Raises ``Refused`` if a day is not validated or a feature's definition changed without a new version (nothing is
     written then), ``Unavailable`` if the inputs keep changing.
     """
@@ -52,7 +55,10 @@ def run(request: FeaturesRequest, ports: Ports) -> FeaturesResult:
     inputs = ViewInputs(store, view, dataset)
     if not request.days:
         recorded = {date.fromisoformat(key) for key in store.partition_records(table)}
-        days = [*days, *inputs.days_affected_by(request.day, recorded & present)]
+        if view.panel is None:
+            days = [*days, *inputs.days_affected_by(request.day, recorded & present)]
+        else:
+            days = sorted({*view.due_with(request.day), *inputs.days_affected_by(request.day, recorded)})
     built: dict[date, pl.DataFrame] = {}
     pending, versions = days, inputs.versions()
     for _ in range(MAX_REBUILDS):
@@ -71,7 +77,7 @@ def run(request: FeaturesRequest, ports: Ports) -> FeaturesResult:
             BuiltPartition(
                 day=day,
                 rows=rows.height,
-                without_entities=day not in present,
+                without_entities=day not in present if view.panel is None else rows.is_empty(),
                 features=[_feature_facts(rows[name]) for name in view.features],
                 digest=digest,
                 staged=_stage(store, store_paths.staged_features(view.view, day, digest), rows),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date, timedelta
+from datetime import date
 
 import polars as pl
 
@@ -23,7 +23,7 @@ SMALLEST_PREDICTION_REFERENCE = 200
 
 
 def run(request: MonitorRequest, ports: Ports) -> DriftResult:
-    """Measure the day against the days before it, and the trailing ``window_days`` against training; decide nothing.
+    """Measure the day, or the period of a panel, against those before it, and the trailing window against training.
 
     The live version is that of the request. Each feature's daily statistics are held against its own past, which needs
     no version; ``findings`` are the columns that left it. The window's daily profiles are merged and compared with the
@@ -34,7 +34,8 @@ def run(request: MonitorRequest, ports: Ports) -> DriftResult:
     Raises ``Unavailable`` when the store or the registry does not answer.
     """
     spec, drift = ports.catalog.model(request.model), ports.catalog.model(request.model).monitoring.drift
-    window = _days(request.day, drift.window_days)
+    view = ports.catalog.view_of(request.model)
+    window = view.window(request.day, drift.window_days)
     version = request.version or _champion(ports, request.model)
     if version is None:
         return DriftResult(model=request.model, day=request.day, window=window, reference="", features=[])
@@ -49,9 +50,9 @@ def run(request: MonitorRequest, ports: Ports) -> DriftResult:
             f"version {version} was trained when its own training rows were the reference of its predictions, which it "
             "answers better than any other: their drift is overstated; train it anew"
         )
-    read = max(drift.window_days, READ_DAYS)
-    profiles = [(day, _read_day(ports, spec.view, day)) for day in _days(request.day, read)]
-    daily = dict(profiles[-drift.window_days :])
+    read = view.last_days(request.day, max(len(window), READ_DAYS))
+    profiles = [(day, _read_day(ports, spec.view, day)) for day in read]
+    daily = dict(profiles[-len(window) :])
     present = [profile for profile in daily.values() if profile is not None]
     current = merge_profiles(present) if present else None
     names = [name for name in _features(spec, ports) if name not in drift.exclude]
@@ -80,10 +81,6 @@ def run(request: MonitorRequest, ports: Ports) -> DriftResult:
 def _champion(ports: Ports, model: str) -> str | None:
     info = ports.registry.by_alias(model, "champion")
     return info.version if info else None
-
-
-def _days(last: date, count: int) -> list[date]:
-    return [last - timedelta(days=n) for n in reversed(range(count))]
 
 
 def _read_day(ports: Ports, view: str, day: date) -> TableProfile | None:

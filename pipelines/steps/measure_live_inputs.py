@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import date, timedelta
+from datetime import date
 
 import polars as pl
 
@@ -45,7 +45,7 @@ def run(request: MonitorRequest, ports: Ports) -> LiveInputsResult:
     """
     spec, view = ports.catalog.model(request.model), ports.catalog.view_of(request.model)
     limits, drift = spec.monitoring.live_inputs, spec.monitoring.drift
-    window = _days(request.day, drift.window_days)
+    window = view.window(request.day, drift.window_days)
     if request.version is None:
         return LiveInputsResult(model=request.model, day=request.day, window=window)
     notes = flush_log(ports, request.model)
@@ -80,10 +80,6 @@ def run(request: MonitorRequest, ports: Ports) -> LiveInputsResult:
     return result.model_copy(update={"report": write_page(result, spec, ports.store)})
 
 
-def _days(last: date, count: int) -> list[date]:
-    return [last - timedelta(days=n) for n in reversed(range(count))]
-
-
 def _daily_profiles(
     ports: Ports, model: str, last: date, kinds: Mapping[str, str]
 ) -> tuple[list[tuple[date, TableProfile | None]], int]:
@@ -91,14 +87,15 @@ def _daily_profiles(
 
     A stored profile is read; one that is missing, of other features, or of the last ``LATE_DAYS`` is made and stored.
     """
-    days = _days(last, READ_DAYS)
+    view = ports.catalog.view_of(model)
+    days = view.last_days(last, READ_DAYS)
     stored = {day: _stored_profile(ports, model, day, kinds) for day in days[: -LATE_DAYS - 1]}
     missing = [day for day in days if stored.get(day) is None]
     lacking = 0
     made: dict[date, TableProfile] = {}
     for start in range(0, len(missing), READ_AT_ONCE):
         chunk = missing[start : start + READ_AT_ONCE]
-        rows, left_out = read_caller_rows(ports, model, _days(chunk[-1], (chunk[-1] - chunk[0]).days + 1), kinds)
+        rows, left_out = read_caller_rows(ports, model, view.days(chunk[0], chunk[-1]), kinds)
         lacking += left_out
         for day in chunk:
             made[day] = _profile(rows.filter(day=day), kinds)

@@ -38,8 +38,9 @@ SHOWN_ANSWERS = 5
 def run(request: MonitorRequest, ports: Ports) -> PerformanceResult:
     """Join the prediction log with ``validated/<dataset>.<entity_source>`` and measure.
 
-    The day and the ``label_horizon_days`` before it are joined again, and their rows of the performance table are
-    replaced: one row per local day of the event, over all answers about that day. The window's metrics are of the
+    The day and the ``label_horizon_days`` before it are joined again (more, where a label tells of a longer time), and
+    their rows of the performance table are replaced: one row per local day of the event, or per period of a panel, over
+    all answers about it. The window ends at the newest day whose labels can be known. The window's metrics are of the
     answers of one version alone, since they are held against that version's own test metrics: the live version that the
     request names, or, where it gave no answer about these days, the one that gave most of them. An endpoint that cannot
     flush its log leaves a note, and what is logged is measured.
@@ -47,9 +48,13 @@ def run(request: MonitorRequest, ports: Ports) -> PerformanceResult:
     """
     spec = ports.catalog.model(request.model)
     notes = flush_log(ports, request.model)
-    joined_again = _days(request.day, spec.monitoring.label_horizon_days + 1)
-    window = _days(request.day, spec.monitoring.performance.window_days)
-    answers = read_labelled_answers(spec, ports, min(joined_again[0], window[0]), request.day, notes)
+    view = ports.catalog.view_of(request.model)
+    horizon = max(spec.monitoring.label_horizon_days, view.label_lag)
+    joined_again = view.days(request.day - timedelta(days=horizon), request.day)
+    window_end = request.day - timedelta(days=view.label_lag)
+    window = view.window(window_end, spec.monitoring.performance.window_days)
+    first = min([*joined_again, *window])
+    answers = read_labelled_answers(spec, ports, first, request.day, notes)
 
     days = [_measure_day(day, answers.filter(pl.col("day") == day), spec) for day in joined_again]
     for measured in days:
@@ -59,8 +64,9 @@ def run(request: MonitorRequest, ports: Ports) -> PerformanceResult:
     version = _measured_version(in_window, request.version)
     of_version = in_window.filter(pl.col("version") == version) if version else in_window
     metrics, reference = _metrics(of_version, spec), _test_metrics(request, version, ports, notes)
-    live = _version_days(spec, ports, version, request.day) if version else []
-    comparison = _compare_days(spec, ports, version, request.day, metrics, reference, live, notes) if version else None
+    last = window[-1] if window else request.day
+    live = _version_days(spec, ports, version, last) if version else []
+    comparison = _compare_days(spec, ports, version, last, metrics, reference, live, notes) if version else None
     anchors = request.anchors if version == request.version else []
     return PerformanceResult(
         model=request.model,
@@ -73,14 +79,10 @@ def run(request: MonitorRequest, ports: Ports) -> PerformanceResult:
         version=version,
         reference=reference,
         comparison=comparison,
-        anchor=_compare_with_anchor(spec, ports, anchors, request.day, live),
+        anchor=_compare_with_anchor(spec, ports, anchors, last, live),
         furthest_off=_furthest_off(of_version),
         notes=notes,
     )
-
-
-def _days(last: date, count: int) -> list[date]:
-    return [last - timedelta(days=n) for n in reversed(range(count))]
 
 
 def _measure_day(day: date, answers: pl.DataFrame, spec: ModelSpec) -> DayPerformance:
@@ -199,7 +201,7 @@ def _signed(values: list[DayValue], spec: ModelSpec) -> list[float]:
 
 def _version_days(spec: ModelSpec, ports: Ports, version: str, last: date) -> list[DayValue]:
     """The version's day values of the last ``WATCHED_DAYS``; the log is read a few days at a time."""
-    days, parts = _days(last, WATCHED_DAYS), []
+    days, parts = ports.catalog.view_of(spec.model).last_days(last, WATCHED_DAYS), []
     for start in range(0, len(days), READ_DAYS):
         chunk = days[start : start + READ_DAYS]
         answers = read_labelled_answers(spec, ports, chunk[0], chunk[-1], [])

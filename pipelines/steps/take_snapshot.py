@@ -17,8 +17,9 @@ from pipelines.ports import Ports, Store
 from pipelines.spec.dataset import DatasetSpec
 from pipelines.spec.features import FeatureView
 from pipelines.spec.model import ModelSpec
-from pipelines.steps.features.staleness import feature_records, stale_days
-from pipelines.steps.labels.row_labels import label_times, row_labels
+from pipelines.spec.split import SplitSpec
+from pipelines.steps.features.staleness import feature_records, stale_days, unbuilt_days
+from pipelines.steps.labels.read_labels import label_tables, read_labels
 from pipelines.steps.snapshot.files import FILE_LIST_NAME, open_files
 from pipelines.steps.snapshot.split import PARTS, assign_parts
 from pipelines.steps.snapshot.spool import spool, temporary_folder
@@ -48,7 +49,7 @@ def run(request: SnapshotRequest, ports: Ports) -> SnapshotResult:
         spec = spec.model_copy(update={"training": training})
     dataset = ports.catalog.dataset(view.dataset)
     features = [name for name in view.features if name in (spec.training.features or view.features)]
-    tables = [store_paths.features(view.view), store_paths.validated(view.dataset, view.entity_source)]
+    tables = list(dict.fromkeys([store_paths.features(view.view), *label_tables(view)]))
     versions = {table: _table_version(ports.store, table) for table in tables}
     facts = {
         "model": spec.model,
@@ -57,16 +58,23 @@ def run(request: SnapshotRequest, ports: Ports) -> SnapshotResult:
         "table_versions": versions,
         "definitions": _definitions(view, features),
         "rests_on": _rests_on(ports.store, spec, as_of, versions),
-        "missing_days": _missing_days(ports.store, spec, as_of, versions),
+        "missing_days": _missing_days(ports.store, spec, view, as_of),
     }
     _check_fresh(ports, spec, view, as_of)
     if spec.training.out_of_core:
         days = _history_days(ports.store, spec, as_of, versions)
         frames = (_labelled_rows(ports.store, spec, view, dataset, features, as_of, versions, [day]) for day in days)
-        return _store_snapshot_in_batches(ports.store, spec, frames, spec.training.out_of_core.batch_rows, facts)
+        batch_rows = spec.training.out_of_core.batch_rows
+        return _store_snapshot_in_batches(ports.store, spec, _split(spec, view), frames, batch_rows, facts)
     history = _history_days(ports.store, spec, as_of, versions) if spec.training.history_days else None
     frame = _labelled_rows(ports.store, spec, view, dataset, features, as_of, versions, history)
-    frame = frame.with_columns(_assign_parts(frame.with_columns(entity_id(view)), spec))
+    part = assign_parts(
+        frame.with_columns(entity_id(view)),
+        _split(spec, view),
+        seed=spec.training.seed,
+        classification=spec.problem == "classification",
+    )
+    frame = frame.with_columns(part).drop_nulls("part")
     digest = table_digest(frame)
     result = SnapshotResult(
         **facts,
@@ -150,15 +158,12 @@ def _check_fresh(ports: Ports, spec: ModelSpec, view: FeatureView, as_of: dateti
         raise Unavailable(f"{days} were built before {changed} changed; {way_on}")
 
 
-def _missing_days(store: Store, spec: ModelSpec, as_of: datetime, versions: dict[str, int]) -> dict[date, list[str]]:
-    """Days of the history, until ``as_of``, that were validated and have no features, with every reason."""
-    table, entities = versions
+def _missing_days(store: Store, spec: ModelSpec, view: FeatureView, as_of: datetime) -> dict[date, list[str]]:
+    """Days of the history, until ``as_of``, of which there are rows and no features, with every reason."""
     earliest = _history_start(spec, as_of)
-    refused = {day: record.refused for day, record in feature_records(store, table).items() if record.refused}
-    missing = sorted({*store.days(entities), *refused} - set(store.days(table)))
     return {
-        day: refused.get(day, ["its features were not built"])
-        for day in missing
+        day: reasons
+        for day, reasons in unbuilt_days(store, view).items()
         if day <= as_of.date() and (earliest is None or day >= earliest.date())
     }
 
@@ -174,16 +179,10 @@ def _labelled_rows(
     days: list[date] | None,
 ) -> pl.DataFrame:
     """Rows of the days (None: all) whose label was known by ``as_of``, within the history, by prediction time."""
-    table, entities = versions
+    table = store_paths.features(view.view)
     read_columns = list(dict.fromkeys([*view.key, "prediction_time", *features]))
     known = store.read(table, days=days, columns=[*read_columns, "day"], version=versions[table])
-    outcomes = store.read(entities, days=days, version=versions[entities])
-    labels = outcomes.select(
-        *view.key,
-        "day",
-        label_times(outcomes, spec.target.expression, view, dataset),
-        row_labels(outcomes, spec.target.expression, dataset).alias("target"),
-    )
+    labels = read_labels(store, view, dataset, spec.target.expression, days, versions).rename({"label": "target"})
     labels = labels.drop_nulls(["label_time", "target"]).filter(pl.col("label_time") <= as_of)
     frame = known.join(labels, on=["day", *view.key], how="inner", validate="1:1")
     if (earliest := _history_start(spec, as_of)) is not None:
@@ -192,9 +191,9 @@ def _labelled_rows(
     return frame.sort("prediction_time", *view.key).select(*columns)
 
 
-def _assign_parts(frame: pl.DataFrame, spec: ModelSpec) -> pl.Series:
-    is_class = spec.problem == "classification"
-    return assign_parts(frame, spec.training.split, seed=spec.training.seed, classification=is_class)
+def _split(spec: ModelSpec, view: FeatureView) -> SplitSpec:
+    """With a gap as wide as the window of which the labels tell."""
+    return spec.training.split.with_gap(view.label_horizon)
 
 
 def _summarize_part(part: pl.DataFrame, spec: ModelSpec) -> SplitPart:
@@ -215,12 +214,17 @@ def _store_snapshot(store: Store, result: SnapshotResult, frame: pl.DataFrame) -
 
 
 def _store_snapshot_in_batches(
-    store: Store, spec: ModelSpec, days: Iterable[pl.DataFrame], batch_rows: int, facts: dict[str, Any]
+    store: Store,
+    spec: ModelSpec,
+    split: SplitSpec,
+    days: Iterable[pl.DataFrame],
+    batch_rows: int,
+    facts: dict[str, Any],
 ) -> SnapshotResult:
     """The same, file by file: then the list of them, then the record."""
     is_class = spec.problem == "classification"
     with temporary_folder() as name:
-        table = spool(days, spec.training.split, batch_rows=batch_rows, classification=is_class, folder=Path(name))
+        table = spool(days, split, batch_rows=batch_rows, classification=is_class, folder=Path(name))
         digest = table.list.digest()
         result = SnapshotResult(
             **facts,

@@ -15,6 +15,7 @@ class PerformanceCheck(MonitoringCheck):
     """
 
     step, result, subject = "measure_performance", PerformanceResult, "performance"
+    needs_labels = True
     rule = staticmethod(judge_performance)
 
     def show_links(self, result: CheckResult) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
 from airflow.sdk import Context
+from airflow.sdk.exceptions import AirflowSkipException
 
 from pipelines.errors import Refused, Unavailable
 from pipelines.messages.features import (
@@ -48,8 +50,9 @@ class PointInTimeFeatures(StepPractice):
     A day whose newest audit on the ledger did not pass is refused, whatever the state of the task before this one.
     A definition that changed without a new version is refused before anything is built. A partition that violates a
     constraint (range, share of nulls) is not published, and a former content of it is removed: nothing trains on it.
-    The verdict of each partition is on the ledger. The task fails if that of its own day is refused. Returns the
-    ``PublishFeaturesResult``.
+    The verdict of each partition is on the ledger. The task fails if that of its own day is refused. Of a panel it
+    builds the period that is due with the day, and again those that read it; it is skipped where there is neither.
+    Returns the ``PublishFeaturesResult``.
     """
 
     template_fields = ("view", "day")
@@ -64,20 +67,26 @@ class PointInTimeFeatures(StepPractice):
         day = run_context.parse_day(self.day, "day") if self.day else run_context.day(context)
         view = ports.catalog.view(self.view)
         self._check_published(view.dataset, day, ports)
-        builds = self._build_until_inputs_rest(day, view, ports)
+        builds, due = self._build_until_inputs_rest(day, view, ports), view.due_with(day)
+        if not any(build.judged for build in builds):
+            raise AirflowSkipException(f"no rows of {self.view} are due with {day}, and none that were built read it")
+        self._record(builds, day, due, context, ports)
+        for key in sorted({*due, *(other for build in builds for other in build.published.appeared)}):
+            add_partition_key(context, asset(self.view, "features"), f"{key}")
+        return builds[-1].published.model_dump(mode="json", by_alias=True)
+
+    def _record(self, builds: Sequence[Build], day: date, due: Sequence[date], context: Context, ports: Ports) -> None:
+        """The verdicts of the partitions that were built; ``Refused`` unless those that were due pass."""
         changed = {other for build in builds for other in build.published.changed}
         judged = {built.day: (built, verdict) for build in builds for built, verdict in build.judged}
-        for other in sorted(judged.keys() - {day}):
+        for other in sorted(judged.keys() - set(due)):
             if other in changed or not judged[other][1].passed:
                 self._record_rebuilt(*judged[other], day, context, ports)
-        published, (built, verdict) = builds[-1].published, judged[day]
-        facts = {"table_version": published.version, "rows_digest": built.digest}
-        record_partition(
-            verdict, f"{day}", context, subject=f"the features {self.view} of {day}", name=self.view, **facts
-        )
-        for key in sorted({day, *(other for build in builds for other in build.published.appeared)}):
-            add_partition_key(context, asset(self.view, "features"), f"{key}")
-        return published.model_dump(mode="json", by_alias=True)
+        for own in due:
+            built, verdict = judged[own]
+            subject, version = f"the features {self.view} of {own}", builds[-1].published.version
+            facts = {"table_version": version, "rows_digest": built.digest}
+            record_partition(verdict, f"{own}", context, subject=subject, name=self.view, **facts)
 
     def _build_until_inputs_rest(self, day: date, view: FeatureView, ports: Ports) -> list[Build]:
         """Every build that was necessary, the last one last."""
@@ -97,6 +106,8 @@ class PointInTimeFeatures(StepPractice):
         runner = ports.catalog.dataset(view.dataset).runner
         result = step_runner.run_step("build_features", request, FeaturesResult, runner=runner)
         judged = [(built, judge_features(built, view)) for built in result.partitions]
+        if not judged:
+            return Build([], PublishFeaturesResult(view=view.view, table=result.table, version=None))
         refused = {built.day: [*verdict.reasons] for built, verdict in judged if not verdict.passed}
         publish = PublishFeaturesRequest(view=self.view, partitions=result.partitions, refused=refused)
         published = step_runner.run_step("publish_features", publish, PublishFeaturesResult, runner=runner)

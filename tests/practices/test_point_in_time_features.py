@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 from datetime import date, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
+from airflow.sdk.exceptions import AirflowSkipException
 
 from pipelines.errors import Refused, Unavailable
 from pipelines.messages.features import (
@@ -18,6 +20,7 @@ from practices._operators.defaults import asset
 from practices.point_in_time_features import PointInTimeFeatures
 from tests.practices.landing import DAY
 from tests.practices.practice_harness import PracticeHarness
+from tests.steps.panel.shop import catalog as shop_catalog
 
 VIEW = "flight_delay"
 
@@ -144,3 +147,57 @@ def test_a_day_whose_audit_was_marked_as_success_by_hand_is_not_built(
     assert harness.asked == []
     assert f"{DAY}" in refused.value.subject
     assert len(harness.lines("data_verdict")) == len(outcomes) + 1
+
+
+SATURDAY, SUNDAY, MONDAY = date(2024, 1, 6), date(2024, 1, 7), date(2024, 1, 8)
+WEEKLY = "customer_week"
+
+
+def build_week(harness: PracticeHarness, tmp_path: Path, day: date, *built: date, **published: Any) -> set[str]:
+    """Validate a day of a shop whose view has a row per customer and week; the steps build these weeks."""
+    known = shop_catalog(tmp_path)
+    harness.catalog.datasets.update(known.datasets)
+    harness.catalog.views.update(known.views)
+    view = known.view(WEEKLY)
+    features = [FeatureFacts(name=name, rows=40, nulls=0) for name in view.features]
+    partitions = [
+        BuiltPartition(
+            day=week,
+            rows=40,
+            features=features,
+            digest=f"digest of {week}",
+            staged=f"staged_features/{WEEKLY}/{week}/d.parquet",
+            inputs={"validated/shop.purchases": 4},
+            definition_digests=view.definition_digests(),
+        )
+        for week in built
+    ]
+    table = f"features/{WEEKLY}"
+    harness.answers["build_features"] = FeaturesResult(view=WEEKLY, table=table, partitions=partitions)
+    named = {"changed": list(built), "appeared": [], **published}
+    harness.answers["publish_features"] = PublishFeaturesResult(view=WEEKLY, table=table, version=4, **named)
+    details = {"check": "quarantine", "day": f"{day}", "outcome": "pass", "reasons": []}
+    harness.ledger.append("data_verdict", "shop", None, details, actor="test")
+    context = harness.context("validate", "build_features", partition_key=f"{day}")
+    PointInTimeFeatures(task_id="build_features", view=WEEKLY).execute(context)
+    return context["outlet_events"][asset(WEEKLY, "features")].partition_keys
+
+
+def test_a_week_is_handed_on_under_its_monday_by_the_day_that_completes_it(
+    harness: PracticeHarness, tmp_path: Path
+) -> None:
+    assert build_week(harness, tmp_path, SUNDAY, MONDAY, appeared=[MONDAY]) == {f"{MONDAY}"}
+    *_, (_, details) = harness.lines("data_verdict")
+    assert (details["day"], details["outcome"]) == (f"{MONDAY}", "pass")
+
+
+def test_a_day_with_which_no_week_is_due_is_skipped(harness: PracticeHarness, tmp_path: Path) -> None:
+    with pytest.raises(AirflowSkipException, match="no rows of customer_week are due with 2024-01-06"):
+        build_week(harness, tmp_path, SATURDAY)
+    assert [type(request) for request in harness.asked] == [FeaturesRequest]
+
+
+def test_a_late_day_builds_weeks_again_and_hands_none_on(harness: PracticeHarness, tmp_path: Path) -> None:
+    assert build_week(harness, tmp_path, SATURDAY, MONDAY) == set()
+    *_, (_, details) = harness.lines("data_verdict")
+    assert (details["day"], details["rebuilt_for"]) == (f"{MONDAY}", f"{SATURDAY}")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pipelines.rules.drift_check import judge_drift
-from pipelines.rules.monitoring_gap import TOO_LITTLE_DATA, judge_gap, unmeasured_since
+from pipelines.rules.monitoring_gap import TOO_LITTLE_DATA, WAITS_FOR_HISTORY, judge_gap, unmeasured_since
 from pipelines.rules.performance_check import judge_performance
 from pipelines.verdict import Outcome, Verdict
 from tests.declared import shipped_model
@@ -94,3 +94,16 @@ def test_a_drift_without_rows_waits_and_one_without_its_profiles_does_not() -> N
     }
     for waits, results in cases.items():
         assert [judge_drift(result, drift.SPEC).facts[TOO_LITTLE_DATA] for result in results] == [waits] * len(results)
+
+
+def test_a_check_that_needs_labels_of_a_future_window_waits_until_they_can_be_known() -> None:
+    records = [record(n, "unknown") for n in range(1, LIMIT + 30)]
+    assert judge_gap(unmeasured(), records, DAY, SPEC, label_lag=30).action == "skip"
+    assert judge_gap(unmeasured(), records, DAY, SPEC, label_lag=29).action == "fail"
+
+
+def test_a_check_by_week_waits_for_as_many_weeks_of_history_as_one_by_day_for_days() -> None:
+    young = Verdict.of("drift_check", unknowns=["young"], facts={TOO_LITTLE_DATA: True, WAITS_FOR_HISTORY: True})
+    records = [record(7 * n, "unknown") for n in range(1, 28)]
+    assert judge_gap(young, records, DAY, SPEC, days_apart=7).action == "skip"
+    assert judge_gap(young, records, DAY, SPEC).action == "fail"

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from zoneinfo import ZoneInfo
 
 import polars as pl
 
@@ -16,6 +15,7 @@ from pipelines.steps.snapshot.files import SAMPLE_ROWS, open_files
 from pipelines.steps.snapshot.split import PARTS
 from pipelines.steps.take_snapshot import read_snapshot
 from pipelines.tables.entity_id import names_its_time
+from pipelines.tables.row_days import row_days
 
 SNAPSHOT_TAG = "airworthy.snapshot"
 
@@ -109,11 +109,8 @@ def later_rows(frame: pl.DataFrame, *moments: datetime | None) -> pl.DataFrame:
 
 
 def event_days(rows: pl.DataFrame, model: str, ports: Ports) -> pl.Series:
-    """The local day of each row's event."""
-    view, dataset = ports.catalog.view_of(model), ports.catalog.dataset_of(model)
-    zone = ZoneInfo(dataset.partition.timezone).key
-    event = pl.col("prediction_time") + view.lead
-    return rows.select(event.dt.convert_time_zone(zone).dt.date()).to_series()
+    """The local day of each row's event, or of a panel the first date of its period."""
+    return row_days(ports.catalog.view_of(model), ports.catalog.dataset_of(model), rows["prediction_time"])
 
 
 def add_columns(frame: pl.DataFrame, columns: Sequence[str], model: str, ports: Ports) -> pl.DataFrame:
@@ -129,7 +126,7 @@ def add_columns(frame: pl.DataFrame, columns: Sequence[str], model: str, ports: 
     first, last = time_span(frame)
     days = ports.store.days(table)
     if first is not None and last is not None:  # a day is local, a prediction time is UTC
-        margin = timedelta(days=2)
+        margin = timedelta(days=2) if view.panel is None else view.panel.longest
         days = [day for day in days if first.date() - margin <= day <= last.date() + margin]
     if not days:
         raise Refused(f"{table} has no day of the {frame.height} snapshot rows; build its features")

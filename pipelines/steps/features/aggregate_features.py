@@ -44,7 +44,7 @@ def aggregate_features(
             Aggregation(name, how.function, how.column, how.window, conditions.get(how.where) if how.where else None)
             for name, how in members.items()
         ]
-        own = [pl.col(ROW)] if source == view.entity_source else []
+        own = [pl.col(ROW)] if source == view.entity_source and view.panel is None else []
         questions = rows.select(*by, pl.col("prediction_time").alias(TIME), *own)
         ties = dataset.sources[source].stored_key
         answers = aggregate(questions, events, by, items, clock="known" if clock == "known" else "event", ties=ties)

@@ -25,6 +25,7 @@ from pipelines.steps.features.aggregate_features import aggregate_features
 from pipelines.steps.features.aggregates.compute import ROW
 from pipelines.steps.features.lookups import LookedUp
 from pipelines.steps.features.row_expression import calendar_part, row_expression
+from pipelines.steps.panel.rows import panel_rows
 from pipelines.tables.event_instants import event_instants
 
 Frames = Mapping[str, pl.DataFrame]
@@ -39,17 +40,15 @@ def compute_features(view: FeatureView, frames: Frames, days: Sequence[date], da
     a window, not only those of ``days``. Columns: key, ``prediction_time``, the features (categorical: String,
     numeric: Float64), the label (null where it is not known), ``day``.
 
-    ``prediction_time`` is ``t``, the row's event time minus the view's lead. Rows within the view's ``warm_up`` after
-    the start of the first partition are left out.
+    ``prediction_time`` is ``t``, the row's event time minus the view's lead, or of a panel the moment of its period,
+    whose first date is then the ``day``; its label is known later and no column. Rows within the view's ``warm_up``
+    after the start of the first partition are left out.
     """
     timezone = dataset.partition.timezone
-    events = frames[view.entity_source]
-    entities = events.with_columns(event_instants(events, view.event_time, timezone).alias(HAPPENS)).with_row_index(ROW)
-    rows = (
-        entities.filter(pl.col("day").is_in(list(days)))
-        .with_columns((pl.col(HAPPENS) - view.lead).alias("prediction_time"))
-        .sort("prediction_time", *view.key)
-    )
+    if view.panel is None:
+        frames, rows = _event_rows(view, frames, days, timezone)
+    else:
+        rows = panel_rows(view, view.panel, frames[view.entity_source], days, dataset)
     if view.warm_up is not None:
         start = first_instant(dataset.partition.first_date, ZoneInfo(timezone))
         rows = rows.filter(pl.col("prediction_time") >= start + view.warm_up)
@@ -61,15 +60,27 @@ def compute_features(view: FeatureView, frames: Frames, days: Sequence[date], da
         for name, feature in view.features.items()
         if isinstance(how := feature.transformation, Lookup)
     }
-    columns |= aggregate_features(view, rows, {**frames, view.entity_source: entities}, dataset)
+    columns |= aggregate_features(view, rows, frames, dataset)
     columns |= _expression_features(view, rows, columns, looked_up, timezone)
     table = rows.select(*view.key, "prediction_time").with_columns(
         _typed(columns[name], feature).alias(name) for name, feature in view.features.items()
     )
-    if view.label is not None:
+    if view.label is not None and view.panel is None:
         label = row_expression(parsed(view.label.expression), rows.schema, timezone)
         table = table.hstack(rows.select(label.alias(view.label.name)))
     return table.hstack(rows.select("day")).sort("day", *view.key)
+
+
+def _event_rows(view: FeatureView, frames: Frames, days: Sequence[date], timezone: str) -> tuple[Frames, pl.DataFrame]:
+    """The frames with a number for each row of the rows' own source, and the rows of the days, by ``t`` and key."""
+    events = frames[view.entity_source]
+    entities = events.with_columns(event_instants(events, view.event_time, timezone).alias(HAPPENS)).with_row_index(ROW)
+    rows = (
+        entities.filter(pl.col("day").is_in(list(days)))
+        .with_columns((pl.col(HAPPENS) - view.lead).alias("prediction_time"))
+        .sort("prediction_time", *view.key)
+    )
+    return {**frames, view.entity_source: entities}, rows
 
 
 def _expression_features(

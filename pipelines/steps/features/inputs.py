@@ -44,7 +44,10 @@ class ViewInputs:
         return {self._table(source): self._needed_days(source, [day])[day] for source in self._sources}
 
     def days_affected_by(self, day: date, candidates: Iterable[date]) -> list[date]:
-        """Those candidates later than ``day`` whose features read something that landed on ``day``, ascending."""
+        """Those candidates later than ``day`` whose features read something that landed on ``day``, ascending.
+
+        Of a panel candidates are periods, and also that of ``day``.
+        """
         published = {source: self._days(source) for source in self._sources}
         for source, days in published.items():
             if not is_looked_up(self._view, source):
@@ -52,7 +55,7 @@ class ViewInputs:
         return [
             later
             for later in sorted(candidates)
-            if later > day
+            if (later > day or self._view.panel is not None)
             and any(
                 day in days_read(self._view, source, later, published[source], self._dataset) for source in published
             )

@@ -27,6 +27,9 @@ def first_day_read(view: FeatureView, source: str, day: date, timezone: str) -> 
         return date.min
     reach = max(((how.window or NOTHING) + (how.max_delay or NOTHING) for how in aggregates), default=None)
     zone = ZoneInfo(timezone)
+    if view.panel is not None:
+        span = view.panel.active_within if source == view.entity_source else NOTHING
+        return (view.panel.moment(day) - max(reach or NOTHING, span)).astimezone(zone).date()
     return (first_instant(day, zone) - (NOTHING if reach is None else view.lead + reach)).astimezone(zone).date()
 
 
@@ -47,7 +50,8 @@ def days_read(view: FeatureView, source: str, day: date, present: Iterable[date]
 
     ``source``'s days within reach; where it is looked up the copies that were newest at some ``t`` of the day.
     """
-    known = sorted(other for other in present if other <= day)
+    last = day if view.panel is None else view.panel.last_day(day)
+    known = sorted(other for other in present if other <= last)
     first = first_day_read(view, source, day, dataset.partition.timezone)
     within = [] if first is None else [other for other in known if other >= first]
     copies = _copies_read(view, source, day, known, dataset) if is_looked_up(view, source) else []
@@ -59,7 +63,10 @@ def _copies_read(
 ) -> Iterator[date]:
     """Copies that were known by the last ``t`` of the day, from the newest known at its first ``t``."""
     zone = ZoneInfo(dataset.partition.timezone)
-    first, last = (first_instant(day + timedelta(days=later), zone) - view.lead for later in (0, 1))
+    if view.panel is None:
+        first, last = (first_instant(day + timedelta(days=later), zone) - view.lead for later in (0, 1))
+    else:
+        first = last = view.panel.moment(day)
     lookups = [lookup for feature in view.features.values() for lookup in feature.lookups() if lookup.source == source]
     for known in dict.fromkeys(dataset.known_time(source, lookup.column) for lookup in lookups):
         later = timedelta(days=known.anchor == "partition_end")

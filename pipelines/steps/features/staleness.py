@@ -12,7 +12,9 @@ from pipelines.spec.dataset import DatasetSpec
 from pipelines.spec.features import FeatureView
 from pipelines.steps.features.inputs import Versions
 from pipelines.steps.features.source_days import days_read, sources_of
+from pipelines.steps.labels.read_labels import held_days
 
+NOT_BUILT = "its features were not built"
 TableVersions = Mapping[str, int | None]
 """Validated table to its version; None: there was no such table."""
 
@@ -41,6 +43,23 @@ def is_older(versions: TableVersions, others: TableVersions, store: Store) -> bo
             if newest is not None and newest >= other:
                 return True
     return False
+
+
+def unbuilt_days(store: Store, view: FeatureView) -> dict[date, list[str]]:
+    """Days with rows of the view's source that have no features, or periods of a panel whose last day is held; why.
+
+    A day that was built and had nobody to build a row of is none.
+    """
+    table, entities = store_paths.features(view.view), store_paths.validated(view.dataset, view.entity_source)
+    records, days = feature_records(store, table), store.days(entities)
+    if view.panel is not None and days:
+        held = held_days(store, entities)
+        panel, periods = view.panel, view.panel.periods(days[0], days[-1] + view.panel.longest)
+        days = [period for period in periods if f"{panel.last_day(period)}" in held]
+    refused = {day: record.refused for day, record in records.items() if record.refused}
+    empty = {day for day, record in records.items() if not record.rows and not record.refused}
+    missing = sorted({*days, *refused} - {*store.days(table), *empty})
+    return {day: refused.get(day, [NOT_BUILT]) for day in missing}
 
 
 def stale_days(store: Store, view: FeatureView, dataset: DatasetSpec) -> dict[date, list[str]]:

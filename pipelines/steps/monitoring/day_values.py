@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from zoneinfo import ZoneInfo
-
 import polars as pl
 
 from pipelines.messages.monitoring import DayValue
 from pipelines.ports import Ports
 from pipelines.spec.model import ModelSpec
 from pipelines.steps.evaluation.metrics import measure
+from pipelines.tables.row_days import row_days
 
 SMALLEST_CLASS = 5
 SMALLEST_ROWS = 10
@@ -44,10 +43,9 @@ def day_values(answers: pl.DataFrame, spec: ModelSpec) -> list[DayValue]:
 
 
 def with_local_day(frame: pl.DataFrame, model: str, ports: Ports) -> pl.DataFrame:
-    """``frame`` with ``day``: the local date of ``prediction_time`` plus the view's lead."""
-    zone = ZoneInfo(ports.catalog.dataset_of(model).partition.timezone)
-    lead = ports.catalog.view_of(model).lead
-    return frame.with_columns(day=(pl.col("prediction_time") + lead).dt.convert_time_zone(zone.key).dt.date())
+    """``frame`` with ``day``: the local date of the event, or of a panel the first date of the period."""
+    view, dataset = ports.catalog.view_of(model), ports.catalog.dataset_of(model)
+    return frame.with_columns(row_days(view, dataset, frame["prediction_time"]))
 
 
 def _is_enough(rows: pl.DataFrame, spec: ModelSpec) -> bool:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import date, timedelta
+from datetime import date
 
 import polars as pl
 
 from pipelines import store_paths
 from pipelines.ports import Ports
 from pipelines.spec.model import ModelSpec
-from pipelines.steps.labels.row_labels import row_labels
+from pipelines.steps.labels.read_labels import read_labels
 from pipelines.steps.monitoring.prediction_log import read_answers
 from pipelines.tables.entity_id import entity_id, names_its_time, with_former_ids
 
@@ -19,8 +19,8 @@ def read_labelled_answers(spec: ModelSpec, ports: Ports, first: date, last: date
     not arrived). ``day`` is that of the labelled row; of an answer without one, the day its prediction time says, which
     must be the row's own where the key does not hold the time of the event."""
     view = ports.catalog.view_of(spec.model)
-    table = store_paths.validated(view.dataset, view.entity_source)
-    days = [first + timedelta(days=n) for n in range((last - first).days + 1)]
+    table = store_paths.features(view.view) if view.panel else store_paths.validated(view.dataset, view.entity_source)
+    days = view.days(first, last)
     published = set(ports.store.days(table))
     absent = [day for day in days if day not in published]
     if absent:
@@ -29,10 +29,8 @@ def read_labelled_answers(spec: ModelSpec, ports: Ports, first: date, last: date
     present = [day for day in days if day in published]
     if not present:
         return answers.with_columns(label=pl.lit(None, pl.Float64)).filter(pl.col("day").is_between(first, last))
-    columns = list(dict.fromkeys([*view.key, *spec.target.columns]))
-    rows = ports.store.read(table, days=present, columns=columns)
-    label = row_labels(rows, spec.target.expression, ports.catalog.dataset(view.dataset))
-    labels = rows.select(entity_id(view), label, "day", own_day="day")
+    rows = read_labels(ports.store, view, ports.catalog.dataset(view.dataset), spec.target.expression, present)
+    labels = rows.select(entity_id(view), "label", "day", own_day="day")
     same = ["entity_id"] if names_its_time(view) else ["entity_id", "day"]
     labels = with_former_ids(labels).select(*same, "label", "own_day")
     return (

@@ -13,6 +13,7 @@ from pipelines import store_paths
 from pipelines.errors import AirworthyError, Refused
 from pipelines.ports import Ports, Store
 from pipelines.tables.entity_id import names_its_time
+from pipelines.tables.row_days import row_days
 
 SCHEMA = pl.Schema(
     {
@@ -46,16 +47,16 @@ def read_answers(ports: Ports, model: str, first: date, last: date) -> pl.DataFr
 
     One row per entity and version (of a key without the time of the event: per day, too), the answer logged first;
     every answer without an entity id.
-    Columns are those of ``SCHEMA`` and ``day``: the local date of ``prediction_time`` plus the view's lead. Rows of
-    neighbouring days may be among them, since a local day lies in several UTC dates: filter by ``day``.
+    Columns are those of ``SCHEMA`` and ``day``: the local date of ``prediction_time`` plus the view's lead, or of a
+    panel the first date of the period that is answered about. Rows of neighbouring days may be among them, since a
+    local day lies in several UTC dates: filter by ``day``.
     """
     view, dataset = ports.catalog.view_of(model), ports.catalog.dataset_of(model)
-    zone, lead = ZoneInfo(dataset.partition.timezone), view.lead
     log = read_log(ports.store, model, dates_about(ports, model, first, last)).sort("logged_at", maintain_order=True)
     named = pl.col("entity_id").is_not_null()
     answered = pl.struct("entity_id", "version", *(() if names_its_time(view) else ("day",)))
     return (
-        log.with_columns(day=(pl.col("prediction_time") + lead).dt.convert_time_zone(zone.key).dt.date())
+        log.with_columns(row_days(view, dataset, log["prediction_time"]))
         .filter(~named | answered.is_first_distinct())
         .sort("prediction_time", "entity_id", "version", maintain_order=True)
     )
@@ -63,8 +64,9 @@ def read_answers(ports: Ports, model: str, first: date, last: date) -> pl.DataFr
 
 def dates_about(ports: Ports, model: str, first: date, last: date) -> list[date]:
     """UTC dates of the log in which answers about events of these local days may be."""
-    zone = ZoneInfo(ports.catalog.dataset_of(model).partition.timezone)
-    return utc_dates(first, last, zone, ports.catalog.view_of(model).lead)
+    zone, view = ZoneInfo(ports.catalog.dataset_of(model).partition.timezone), ports.catalog.view_of(model)
+    until = last if view.panel is None else last + view.panel.longest  # its rows are asked about until the next period
+    return utc_dates(first, until, zone, view.lead)
 
 
 def utc_dates(first: date, last: date, zone: ZoneInfo, lead: timedelta) -> list[date]:

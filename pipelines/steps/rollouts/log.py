@@ -11,7 +11,9 @@ import polars as pl
 from pipelines import store_paths
 from pipelines.errors import Refused
 from pipelines.ports import Ports, Store
+from pipelines.spec.features import FeatureView
 from pipelines.spec.model import ModelSpec
+from pipelines.steps.labels.read_labels import read_labels
 from pipelines.steps.labels.row_labels import row_labels
 from pipelines.tables.entity_id import entity_id, with_former_ids
 
@@ -86,14 +88,15 @@ def with_outcomes(frame: pl.DataFrame, ports: Ports, spec: ModelSpec, columns: S
     Raises ``Refused`` for a column that the outcomes do not have or that is not numeric.
     """
     view = ports.catalog.view_of(spec.model)
-    table, with_entity = (
-        store_paths.validated(view.dataset, view.entity_source),
-        frame.filter(pl.col("entity_id").is_not_null()),
-    )
+    table = store_paths.features(view.view) if view.panel else store_paths.validated(view.dataset, view.entity_source)
+    with_entity = frame.filter(pl.col("entity_id").is_not_null())
     named = {name: f"{OUTCOME_PREFIX}{name}" for name in columns}
-    days = _event_days(with_entity, ports.store.days(table), view.lead)
+    days = _event_days(with_entity, ports.store.days(table), view)
     if not days:
         return frame.with_columns(pl.lit(None, pl.Float64).alias(name) for name in ("label", *named.values()))
+    if view.panel is not None:  # its rows have no outcome but the label: the declaration of others is refused
+        labels = read_labels(ports.store, view, ports.catalog.dataset(view.dataset), spec.target.expression, days)
+        return frame.join(labels.select(entity_id(view), "label"), on="entity_id", how="left", maintain_order="left")
     read = ports.store.read(table, days=days, columns=list(dict.fromkeys([*view.key, *spec.target.columns, *columns])))
     if faults := [f"{name} is {read[name].dtype}, not a number" for name in columns if not _is_number(read[name])]:
         raise Refused(f"{table} does not have these outcomes", faults)
@@ -106,14 +109,16 @@ def with_outcomes(frame: pl.DataFrame, ports: Ports, spec: ModelSpec, columns: S
     return frame.join(outcomes, on="entity_id", how="left", maintain_order="left")
 
 
-def _event_days(rows: pl.DataFrame, published: Sequence[date], lead: timedelta) -> list[date]:
-    """Published days that may hold the events of these rows."""
+def _event_days(rows: pl.DataFrame, published: Sequence[date], view: FeatureView) -> list[date]:
+    """Published days, or periods of a panel, that may hold what these rows are about."""
     if rows.is_empty():
         return []
     dates = rows["prediction_time"].dt.date()
     first, last = dates.min(), dates.max()
-    reach = timedelta(days=2) + lead
-    return [day for day in published if first - timedelta(days=1) <= day <= last + reach]  # type: ignore[operator]
+    assert isinstance(first, date)
+    assert isinstance(last, date)
+    before = timedelta(days=1) if view.panel is None else view.panel.longest
+    return [day for day in published if first - before <= day <= last + timedelta(days=2) + view.lead]
 
 
 def _is_number(column: pl.Series) -> bool:

@@ -8,14 +8,11 @@ from datetime import datetime, timedelta
 
 import polars as pl
 
-from pipelines.spec.model import SplitSpec
+from pipelines.spec.split import SplitSpec
 
 TRAIN, VALIDATION, TEST = PARTS = ("train", "validation", "test")
 TARGET_STRATA = 5
 """Equal-sized groups by target value among which a stratified split of a regression is balanced."""
-
-
-NO_GAP = timedelta(0)
 
 
 @dataclass(frozen=True)
@@ -31,24 +28,24 @@ class PartEnds:
     test_begin: datetime | None = None
 
 
-def assign_parts(
-    frame: pl.DataFrame, split: SplitSpec, *, seed: int, classification: bool, gap: timedelta = NO_GAP
-) -> pl.Series:
+def assign_parts(frame: pl.DataFrame, split: SplitSpec, *, seed: int, classification: bool) -> pl.Series:
     """``train``, ``validation`` or ``test`` for each row of ``frame``, in its order; a series called ``part``.
 
-    ``frame`` has ``prediction_time``, ``target`` and ``entity_id``. Shares are of rows, rounded to whole rows.
+    ``frame`` has ``prediction_time``, ``target``, ``entity_id`` and the column ``split.group``. Shares are of rows,
+    rounded to whole rows; of groups, the part in which the last of its rows lies.
 
     - ``time_ordered``: by prediction time; rows of one moment stay together in the earlier part, so every train row
-      is strictly earlier than every validation row, and those than every test row. ``gap``: how long after its moment
-      a row's label tells of; rows of an earlier part whose labels reach beyond the first moment of the next are in no
-      part (null). Test and validation keep their shares, and train has what is left.
+      is strictly earlier than every validation row, and those than every test row. ``split.gap``: how long after its
+      moment a row's label tells of; rows of an earlier part whose labels reach beyond the first moment of the next are
+      in no part (null). Test and validation keep their shares, and train has what is left.
     - ``random``: by the sha256 of seed and entity, which is the same on every machine and in every release.
     - ``stratified``: the same within each class, or within each fifth of the target's range of ranks.
     """
     if split.strategy == "time_ordered":
         moments = frame["prediction_time"]
-        return parts_by_end_times(moments, part_ends(moments.value_counts(sort=False, name="rows"), split, gap))
-    digests = [hashlib.sha256(f"{seed}|{entity}".encode()).hexdigest() for entity in frame["entity_id"]]
+        return parts_by_end_times(moments, part_ends(moments.value_counts(sort=False, name="rows"), split))
+    names = frame[split.group or "entity_id"]
+    digests = [hashlib.sha256(f"{seed}|{name}".encode()).hexdigest() for name in names]
     drawn = frame.select("target").with_columns(pl.Series("drawn", digests, dtype=pl.String))
     if split.strategy == "random":
         stratum = pl.lit(0)
@@ -56,7 +53,7 @@ def assign_parts(
         stratum = pl.col("target").rank("dense")
     else:
         stratum = (pl.col("target").rank("ordinal") - 1) * TARGET_STRATA // pl.len()
-    place = pl.col("drawn").rank("ordinal").over("stratum").cast(pl.Float64)
+    place = pl.col("drawn").rank("max" if split.group else "ordinal").over("stratum").cast(pl.Float64)
     size = pl.len().over("stratum").cast(pl.Float64)
     until_train, until_validation = (size * split.train).round(), (size * (split.train + split.validation)).round()
     part = pl.when(place <= until_train).then(pl.lit(TRAIN)).when(place <= until_validation).then(pl.lit(VALIDATION))
@@ -68,19 +65,19 @@ def part_end_rows(rows: int, split: SplitSpec) -> tuple[int, int]:
     return round(rows * split.train), round(rows * (split.train + split.validation))
 
 
-def part_ends(moments: pl.DataFrame, split: SplitSpec, gap: timedelta = NO_GAP) -> PartEnds:
+def part_ends(moments: pl.DataFrame, split: SplitSpec) -> PartEnds:
     """The bounds of the parts. ``moments``: each ``prediction_time`` once, with its number of ``rows``."""
     ordered = moments.sort("prediction_time").with_columns(until=pl.col("rows").cum_sum())
     total = int(ordered["rows"].sum())
     train_rows, until_validation = part_end_rows(total, split)
     train, validation = _last_moment(ordered, train_rows), _last_moment(ordered, until_validation)
-    if not gap:
+    if not split.gap:
         return PartEnds(train, validation)
     test_begin = _first_after(ordered, validation)
-    judged = _known_before(ordered, test_begin, gap)
+    judged = _known_before(ordered, test_begin, split.gap)
     rows = int(judged["rows"].sum())
     validation_begin = _first_after(judged, _last_moment(judged, max(rows - (until_validation - train_rows), 0)))
-    learnt = _known_before(judged, validation_begin, gap)
+    learnt = _known_before(judged, validation_begin, split.gap)
     return PartEnds(_newest(learnt), _newest(judged), validation_begin, test_begin)
 
 

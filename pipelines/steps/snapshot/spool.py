@@ -11,15 +11,15 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from pathlib import Path
 
 import polars as pl
 
 from pipelines.messages.training import SplitPart
-from pipelines.spec.model import SplitSpec
+from pipelines.spec.split import SplitSpec
 from pipelines.steps.snapshot.files import FileList, SnapshotFile
-from pipelines.steps.snapshot.split import NO_GAP, PARTS, PartEnds, part_end_rows, part_ends, parts_by_end_times
+from pipelines.steps.snapshot.split import PARTS, PartEnds, part_end_rows, part_ends, parts_by_end_times
 from pipelines.steps.snapshot.table_digest import table_digest
 from pipelines.tables.column_types import UTC_TIMESTAMP
 
@@ -39,22 +39,16 @@ class SpooledTable:
 
 
 def spool(
-    days: Iterable[pl.DataFrame],
-    split: SplitSpec,
-    *,
-    batch_rows: int,
-    classification: bool,
-    folder: Path,
-    gap: timedelta = NO_GAP,
+    days: Iterable[pl.DataFrame], split: SplitSpec, *, batch_rows: int, classification: bool, folder: Path
 ) -> SpooledTable:
     """Write ``days`` below ``folder`` as files of one part each, every one but a part's last of ``batch_rows`` rows.
 
     ``days``: frames with ``prediction_time``, ``label_time`` and ``target``, sorted, one after the other in order of
-    day. They need up to twice the disk that they take as Parquet. ``gap``: as for ``assign_parts``.
+    day. They need up to twice the disk that they take as Parquet.
     """
     spooled = _SpooledDays.spool(days, folder)
-    if gap:
-        ends = part_ends(spooled.moments(), split, gap)
+    if split.gap:
+        ends = part_ends(spooled.moments(), split)
     else:
         ends = PartEnds(*(spooled.prediction_time_at(end) for end in part_end_rows(spooled.rows, split)))
     writers = {part: _PartWriter(folder, part, batch_rows, classification) for part in PARTS}

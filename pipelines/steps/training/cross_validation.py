@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 from itertools import pairwise
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy.typing as npt
 from sklearn.model_selection import KFold, StratifiedKFold
 
 from pipelines.errors import Refused
+from pipelines.spec.durations import written_duration
 from pipelines.spec.model import CrossValidation, Training
 from pipelines.steps.evaluation.metrics import measure
 from pipelines.steps.training.device import Device
@@ -20,12 +22,17 @@ RowIndices = npt.NDArray[np.int64]
 
 
 def folds(
-    declared: CrossValidation, times: npt.NDArray[np.datetime64], target: npt.NDArray[np.float64], seed: int
+    declared: CrossValidation,
+    times: npt.NDArray[np.datetime64],
+    target: npt.NDArray[np.float64],
+    seed: int,
+    gap: timedelta | None = None,
 ) -> Iterator[tuple[RowIndices, RowIndices]]:
     """Places of the rows to train on and of those to score, fold by fold; ``times`` ascends.
 
     forward_chaining: the rows are cut into ``folds + 1`` blocks of nearly equal size along time; fold *i* trains on
-    the blocks up to *i* and scores the next. Rows of one instant are never on both sides.
+    the blocks up to *i* and scores the next. Rows of one instant are never on both sides. ``gap``: how long after its
+    moment a row's label tells of; no fold trains on a row whose label tells of the time that it scores.
     """
     if declared.strategy != "forward_chaining" and len(times) < declared.folds:
         raise Refused(f"{len(times)} rows are too few for {declared.folds} folds; declare fewer folds")
@@ -46,7 +53,12 @@ def folds(
     if edges[0] == 0 or any(low >= high for low, high in pairwise(edges)):
         raise Refused(f"{len(times)} rows have too few distinct times for {declared.folds} forward-chained folds")
     for low, high in pairwise(edges):
-        yield np.arange(low), np.arange(low, high)
+        end = int(np.searchsorted(times, times[low] - np.timedelta64(gap), side="right")) if gap else low
+        if gap and end == 0:
+            raise Refused(
+                f"no row is {written_duration(gap)} older than {times[low]}; declare fewer folds, or take more data"
+            )
+        yield np.arange(end), np.arange(low, high)
 
 
 def _check_classes(targets: list[npt.NDArray[np.float64]]) -> None:
@@ -85,7 +97,7 @@ def cross_validate(
         }
     )
     scores = []
-    parts = list(folds(training.cross_validation, times, rows.target, seed))
+    parts = list(folds(training.cross_validation, times, rows.target, seed, training.split.gap))
     if problem == "classification":
         _check_classes([rows.target[train] for train, _ in parts])
     for train, held_out in parts:

@@ -105,7 +105,8 @@ def plan_training(request: TrainRequest, features: list[str], ports: Ports) -> T
     if unknown:
         raise Refused(f"snapshot {request.snapshot} has features that view {view.view} does not declare", unknown)
     days = request.history_days
-    training = spec.training if days is None else spec.training.model_copy(update={"history_days": days})
+    declared = spec.training if days is None else spec.training.model_copy(update={"history_days": days})
+    training = declared.model_copy(update={"split": declared.split.with_gap(view.label_horizon)})
     plan = TrainingPlan(
         request=request,
         problem=spec.problem,

@@ -34,7 +34,8 @@ class MonitoringCheck(ModelPractice):
 
     ``step`` measures the trailing window, ``rule`` judges its ``result``; ``subject`` names the check in messages. The
     verdict is a ledger line ``monitoring_verdict``. FAIL (a detection) fails the task. UNKNOWN skips it where only more
-    rows or labels are missing, and fails it otherwise or after ``monitoring.max_unmeasured_days``. Returns the result.
+    rows or labels are missing, and fails it otherwise or after ``monitoring.max_unmeasured_days``; one that
+    ``needs_labels`` may wait as much longer as a label over a future window takes. Returns the result.
     """
 
     ui_color = "#f4cccc"
@@ -42,6 +43,7 @@ class MonitoringCheck(ModelPractice):
     result: ClassVar[type[CheckResult]]
     rule: ClassVar[staticmethod[[Any, ModelSpec], Verdict]]
     subject: ClassVar[str]
+    needs_labels: ClassVar[bool] = False
 
     def execute(self, context: Context) -> dict[str, Any]:
         ports, day = installation.open_ports(), run_context.day(context)
@@ -53,7 +55,10 @@ class MonitoringCheck(ModelPractice):
         self.show_links(result)
         verdict = self.rule(result, spec)
         lines = ports.ledger.entries(self.model, result.version, "monitoring_verdict")
-        gap = judge_gap(verdict, (line.details for line in lines), day, spec)
+        view = ports.catalog.view(spec.view)
+        label_lag = view.label_lag if self.needs_labels else 0
+        details = (line.details for line in lines)
+        gap = judge_gap(verdict, details, day, spec, days_apart=view.days_apart, label_lag=label_lag)
         record_verdict(
             gap.verdict,
             subject=f"the {self.subject} of {self.model} on {day}",
@@ -117,6 +122,7 @@ class MonitoringCheck(ModelPractice):
                 "the endpoint did not flush its prediction log, the newest answers may be missing: %s", error
             )
         longest = max(spec.monitoring.performance.window_days, spec.monitoring.drift.window_days)
+        longest += ports.catalog.view(spec.view).label_lag
         dates = [day + timedelta(days=number) for number in range(-longest - 1, 2)]
         root = store_paths.predictions(self.model)
         if not any(ports.store.list(f"{root}date={on:%Y-%m-%d}/") for on in dates):

@@ -12,7 +12,8 @@ import pytest
 from pipelines.messages.evaluation import EvaluateRequest, EvaluateResult
 from pipelines.messages.training import ModelDigests
 from pipelines.rules.candidate_evaluation import judge_evaluation
-from pipelines.spec.model import ModelSpec, SplitSpec
+from pipelines.spec.model import ModelSpec
+from pipelines.spec.split import SplitSpec
 from pipelines.steps import evaluate_model, train_model
 from pipelines.steps.snapshot.split import assign_parts
 from pipelines.testing.ports import FakePorts

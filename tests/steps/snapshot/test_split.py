@@ -7,11 +7,11 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from pipelines.spec.model import SplitSpec
+from pipelines.spec.split import SplitSpec
 from pipelines.steps.snapshot.split import PARTS, assign_parts
 from pipelines.steps.snapshot.spool import spool
 from tests.steps.flights_by_hand import utc
@@ -49,10 +49,11 @@ def test_without_ties_the_shares_are_those_declared() -> None:
     assert counts(assign_parts(rows(list(range(200))), SplitSpec(), seed=1, classification=True)) == [140, 30, 30]
 
 
+@settings(deadline=None, max_examples=40)
 @given(st.lists(st.integers(0, 60), min_size=1, max_size=60), st.integers(1, 20))
 def test_no_label_of_an_earlier_part_tells_of_the_time_of_a_later(minutes: list[int], gap: int) -> None:
     frame, width = rows(minutes), timedelta(minutes=gap)
-    parts = frame.with_columns(assign_parts(frame, SplitSpec(), seed=1, classification=True, gap=width))
+    parts = frame.with_columns(assign_parts(frame, SplitSpec(gap=width), seed=1, classification=True))
     ends = [parts.filter(part=name)["prediction_time"] for name in PARTS]
     for earlier, later in ((0, 1), (1, 2), (0, 2)):
         if ends[earlier].len() and ends[later].len():
@@ -64,7 +65,8 @@ def test_no_label_of_an_earlier_part_tells_of_the_time_of_a_later(minutes: list[
 
 
 def test_a_gap_is_taken_from_train_and_no_wider_than_it_must_be() -> None:
-    part = assign_parts(rows(list(range(200))), SplitSpec(), seed=1, classification=True, gap=timedelta(minutes=10))
+    split = SplitSpec(gap=timedelta(minutes=10))
+    part = assign_parts(rows(list(range(200))), split, seed=1, classification=True)
     names = part.to_list()
     assert (names.index("validation"), names.index("test")) == (131, 170)
     assert counts(part) == [122, 30, 30]
@@ -79,6 +81,37 @@ def test_a_drawn_split_has_the_declared_shares_and_depends_on_entity_and_seed_al
     backwards = assign_parts(frame.reverse(), split, seed=1, classification=True).reverse()
     assert backwards.to_list() == part.to_list()
     assert assign_parts(frame, split, seed=2, classification=True).to_list() != part.to_list()
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.lists(st.integers(0, 9), min_size=1, max_size=60))
+def test_all_rows_of_a_group_are_in_one_part(groups: list[int]) -> None:
+    frame = rows(list(range(len(groups)))).with_columns(customer=pl.Series(groups))
+    split = SplitSpec(strategy="random", group="customer")
+    parts = frame.with_columns(assign_parts(frame, split, seed=1, classification=True))
+    assert parts.group_by("customer").agg(pl.col("part").n_unique())["part"].max() == 1
+
+
+def test_groups_fill_the_declared_shares_of_rows() -> None:
+    frame = rows(list(range(2000))).with_columns(customer=pl.int_range(2000) // 5)
+    split = SplitSpec(strategy="random", group="customer")
+    assert counts(assign_parts(frame, split, seed=1, classification=True)) == [1400, 300, 300]
+
+
+def test_a_gap_or_a_group_that_a_split_cannot_have_is_refused() -> None:
+    with pytest.raises(ValueError, match="gap is between parts in order of time"):
+        SplitSpec(strategy="random", gap=timedelta(days=1))
+    with pytest.raises(ValueError, match="group needs strategy random"):
+        SplitSpec(group="customer")
+
+
+def test_the_label_of_a_view_widens_the_gap_of_its_models() -> None:
+    month = timedelta(days=30)
+    assert SplitSpec().with_gap(None).gap is None
+    assert SplitSpec().with_gap(month).gap == month
+    assert SplitSpec(gap=timedelta(days=60)).with_gap(month).gap == timedelta(days=60)
+    assert SplitSpec(gap=timedelta(days=1)).with_gap(month).gap == month
+    assert SplitSpec(strategy="stratified").with_gap(month).gap is None
 
 
 def test_a_stratified_split_keeps_the_share_of_positives_in_every_part() -> None:
@@ -104,10 +137,10 @@ def test_an_empty_table_splits_into_nothing(strategy: str) -> None:
 
 @pytest.mark.parametrize("hours", [0, 9])
 def test_a_table_written_day_by_day_has_the_parts_of_the_whole_table(tmp_path: Path, hours: int) -> None:
-    gap, frame = timedelta(hours=hours), rows([40 * (number // 3) for number in range(600)])
+    split, frame = SplitSpec(gap=timedelta(hours=hours)), rows([40 * (number // 3) for number in range(600)])
     frame = frame.with_columns(label_time=pl.col("prediction_time") + timedelta(hours=9)).sort("prediction_time")
     days = frame.with_columns(day=pl.col("prediction_time").dt.date()).partition_by("day", include_key=False)
-    made = spool(days, SplitSpec(), batch_rows=50, classification=True, folder=tmp_path, gap=gap)
-    whole = frame.with_columns(assign_parts(frame, SplitSpec(), seed=1, classification=True, gap=gap))
+    made = spool(days, split, batch_rows=50, classification=True, folder=tmp_path)
+    whole = frame.with_columns(assign_parts(frame, split, seed=1, classification=True))
     spooled = pl.concat([pl.read_parquet(tmp_path / file.name) for file in made.list.files])
     assert_frame_equal(spooled, whole.drop_nulls("part"))

@@ -1,12 +1,17 @@
-"""A fold that cannot be learnt from is refused by its number before any is fitted, and is never retried."""
+"""A fold that cannot be learnt from is refused by its number; none trains on what its scored rows' time told."""
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from pipelines.errors import Refused
-from pipelines.steps.training.cross_validation import cross_validate
+from pipelines.spec.model import CrossValidation
+from pipelines.steps.training.cross_validation import cross_validate, folds
 from pipelines.steps.training.fitting import EncodedPart
 from tests.steps.small_training import spec
 
@@ -38,3 +43,26 @@ def test_fewer_rows_than_folds_are_refused(strategy: str) -> None:
     part = EncodedPart(np.zeros((4, 1), dtype=np.float32), np.array([0.0, 1.0, 0.0, 1.0]))
     with pytest.raises(Refused, match="4 rows are too few for 5 folds"):
         cross_validate(training, "classification", 7, [], part, TIMES[:4], 5, 0.5)
+
+
+THREE = CrossValidation(folds=3)
+
+
+def times(weeks: list[int]) -> np.ndarray:
+    return np.datetime64("2024-01-01", "us") + np.array(sorted(weeks)) * np.timedelta64(7, "D")
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.lists(st.integers(0, 40), max_size=20), st.sampled_from([None, 1, 20, 30]))
+def test_no_training_row_reaches_into_the_time_that_its_fold_scores(weeks: list[int], days: int | None) -> None:
+    moments, gap = times([*weeks, *range(41), *range(41)]), timedelta(days=days) if days else None
+    reach = np.timedelta64(gap or timedelta(microseconds=1))
+    for train, scored in folds(THREE, moments, np.zeros(len(moments)), 1, gap):
+        assert moments[train].max() + reach <= moments[scored].min()
+        assert len(train) == (moments + reach <= moments[scored].min()).sum()
+
+
+def test_a_fold_without_a_row_old_enough_is_refused() -> None:
+    moments = times(list(range(8)))
+    with pytest.raises(Refused, match="no row is 30d older"):
+        list(folds(THREE, moments, np.zeros(8), 1, timedelta(days=30)))

@@ -27,7 +27,8 @@ from pipelines.messages.release import BundleRequest
 from pipelines.messages.training import ReproduceRequest, SnapshotRequest, SnapshotResult
 from pipelines.rules.reproducible_training import judge_training
 from pipelines.settings import REPOSITORY
-from pipelines.spec.model import ModelSpec, OutOfCore, SplitSpec
+from pipelines.spec.model import ModelSpec, OutOfCore
+from pipelines.spec.split import SplitSpec
 from pipelines.steps import build_bundle, evaluate_model, reproduce_model, train_model
 from pipelines.steps.drift import report
 from pipelines.steps.snapshot.spool import spool, temporary_folder
