@@ -42,12 +42,18 @@ class Progress:
         return f"{minutes:02d}:{seconds:02d}"
 
     def wait(self, poll: Callable[[], tuple[bool, str]], *, timeout: float, what: str) -> None:
-        """Call ``poll`` until it returns true and a status line. ``Unavailable`` on time-out."""
+        """Call ``poll`` until it returns true and a status line; what does not answer is asked again.
+
+        ``Unavailable`` on time-out, with the last status.
+        """
         deadline = time.monotonic() + timeout
         last_line, last_time = "", float("-inf")
         with self.console.status(what) as status:
             while True:
-                done, line = poll()
+                try:
+                    done, line = poll()
+                except Unavailable as error:
+                    done, line = False, str(error)
                 status.update(f"{self.clock()}  {line}")
                 due = done or time.monotonic() - last_time > LOG_SECONDS
                 if not self.console.is_terminal and line != last_line and due:

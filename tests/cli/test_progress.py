@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from rich.console import Console
 
 from pipelines.cli.hanging_lines import hanging_lines
-from pipelines.cli.progress import LOG_WIDTH, open_console
+from pipelines.cli.progress import LOG_WIDTH, Progress, open_console
+from pipelines.errors import Refused, Unavailable
 
 DIGEST = "0123456789abcdef" * 4
 
@@ -37,3 +39,26 @@ def test_a_text_hangs_below_its_column_and_no_word_is_broken(
     label: str, text: str, width: int, lines: list[str]
 ) -> None:
     assert hanging_lines(label, text, width).splitlines() == lines
+
+
+def silent() -> tuple[bool, str]:
+    raise Unavailable("Airflow does not answer")
+
+
+def test_a_wait_outlasts_what_does_not_answer_for_a_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipelines.cli.progress.POLL_SECONDS", 0)
+    answers = iter([silent, silent, lambda: (True, "done")])
+    Progress(Console(quiet=True)).wait(lambda: next(answers)(), timeout=60, what="parsing")
+    assert list(answers) == []
+
+
+def test_a_wait_ends_with_the_last_status_and_at_once_where_it_is_refused() -> None:
+    progress = Progress(Console(quiet=True))
+    with pytest.raises(Unavailable, match=r"parsing was not done within 0 s; last status: Airflow does not answer"):
+        progress.wait(silent, timeout=0, what="parsing")
+
+    def refused() -> tuple[bool, str]:
+        raise Refused("a person has to look")
+
+    with pytest.raises(Refused):
+        progress.wait(refused, timeout=60, what="parsing")
