@@ -184,7 +184,7 @@ MINUTES = st.lists(st.integers(0, 3 * 1440 - 61), max_size=6, unique=True)
     order=st.permutations([0, 1, 2]),
     kills=st.lists(st.integers(0, 4), max_size=4),
 )
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_each_delivered_row_is_in_exactly_one_day_or_refused_whatever_the_order_and_whenever_it_is_killed(
     tmp_path: Path, days: tuple[list[int], ...], order: list[int], kills: list[int]
 ) -> None:

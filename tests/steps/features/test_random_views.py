@@ -245,7 +245,7 @@ def assert_same(value: Any, expected: Any, name: str) -> None:
         assert value == expected, (name, value, expected)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(
     tables=frames(),
     forms=feature_forms(),
