@@ -36,6 +36,12 @@ def postgresql_server() -> Iterator[Path]:
         shutil.rmtree(folder)
 
 
+def programs_of(folder: Path) -> Path:
+    """Where the programs lie of the server whose socket is in ``folder``."""
+    copied = next(folder.glob("*/pginstall/bin"), None)
+    return copied or Path(shutil.which("initdb") or "").resolve().parent
+
+
 def _programs(folder: Path) -> Path:
     """Debian's, else a copy of those of the wheel: the server's account may not be allowed into the environment."""
     installed = shutil.which("initdb")

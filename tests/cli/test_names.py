@@ -27,6 +27,8 @@ CASES = [
     (("verify", "flight_delay", "9"), "flight_delay has no version 9; there are 1, 2, 10"),
     (("verify", "flight_delay", "9", "--offline"), "flight_delay has no version 9; there are 1, 10"),
     (("verify", "flight_delay", "1.0.0"), "flight_delay has no version 1.0.0; there are 1, 2, 10"),
+    (("lineage", "nosuch", "1"), f"there is no model nosuch; {MODELS}"),
+    (("features", "nosuch"), "there is no view nosuch; there is flight_delay"),
     (("status", "nosuch"), f"there is no model or dataset nosuch; {MODELS}, flights"),
     (("reproduce", "nosuch", "3"), f"there is no model nosuch; {MODELS}"),
     (("reproduce", "flight_delay", "9"), "flight_delay has no version 9 in the registry; there are 1, 2"),

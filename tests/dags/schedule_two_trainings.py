@@ -11,7 +11,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-sys.path[:0] = [str(Path(__file__).resolve().parents[2] / "plugins")]
+REPOSITORY = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(REPOSITORY), str(REPOSITORY / "plugins")]
 
 from airflow.dag_processing.dagbag import DagBag, sync_bag_to_db  # noqa: E402
 from airflow.executors.local_executor import LocalExecutor  # noqa: E402

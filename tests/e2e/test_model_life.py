@@ -171,9 +171,10 @@ def test_each_day_is_watched_and_a_run_is_red_only_where_a_check_detects(life: L
     lines = life.ports.ledger.entries(model=MODEL, kind="monitoring_verdict")
     checked = {(line.details["check"], line.details["day"]) for line in lines}
     days = [day(number).isoformat() for number in range(HISTORY, HISTORY + LIVE)]
-    assert checked == {(check, each) for check in ("drift_check", "performance_check") for each in days}
+    names = ("drift_check", "live_input_check", "performance_check", "estimated_performance")
+    assert checked == {(check, each) for check in names for each in days}
     for run in watched["runs"]:
-        checks = {run["tasks"]["check_drift"], run["tasks"]["check_performance"]}
+        checks = {run["tasks"][task] for task in ("check_drift", "check_live_inputs", "check_performance")}
         assert run["tasks"]["check_drift"] == "skipped"  # two weeks are too short a past
         assert run["state"] == ("failed" if "failed" in checks else "success")
         ended = "upstream_failed" if "failed" in checks else "success" if "success" in checks else "skipped"

@@ -24,7 +24,7 @@ from pipelines.ports import Ledger
 from pipelines.settings import REPOSITORY, Settings
 from pipelines.testing.ports import MemoryLedger
 from pipelines.wiring import open_ports
-from tests.postgresql import postgresql_server
+from tests.postgresql import postgresql_server, programs_of
 
 GUARDED = {
     "ledger_no_delete": "DELETE FROM ledger",
@@ -529,7 +529,7 @@ def test_a_line_that_is_added_while_the_ledger_is_checked_is_no_fault(tmp_path: 
 def roles(postgresql: str) -> Iterator[Callable[[str, str], str]]:
     """The databases of the compose stack; a role and a database become a URL."""
     folder = postgresql.rpartition("=")[2]
-    programs = next(Path(folder).glob("*/pginstall/bin"))
+    programs = programs_of(Path(folder))
     parts = ("AIRFLOW_DB", "MLFLOW_DB", "LEDGER_OWNER", "LEDGER_DB")
     command = [f"{programs}/psql", "-v", "ON_ERROR_STOP=1", "-h", folder, "-U", "airworthy", "-d", "postgres", "-f"]
 
