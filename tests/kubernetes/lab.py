@@ -27,6 +27,7 @@ from pipelines.adapters.store.delta import DeltaStore
 from pipelines.messages.training import TrainRequest, TrainResult
 from pipelines.settings import REPOSITORY, Settings
 from pipelines.spec.runner import StageRunner
+from pipelines.steps.training.checkpoints import INDEX_FILE
 from pipelines.wiring import open_ports, run_step
 from tests.free_port import free_port
 from tests.steps import small_training
@@ -243,8 +244,9 @@ class Installation:
             time.sleep(0.2)
 
     def await_checkpoint(self, seconds: float = 90) -> None:
+        """Until a checkpoint is complete: its index is written last."""
         deadline = time.monotonic() + seconds
-        while not self.store.list("checkpoints/"):
+        while not any(path.endswith(f"/{INDEX_FILE}") for path in self.store.list("checkpoints/")):
             assert time.monotonic() < deadline, "no checkpoint was written"
             time.sleep(0.1)
 
