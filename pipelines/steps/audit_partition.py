@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 
 from pipelines import store_paths
 from pipelines.errors import Refused
@@ -17,6 +16,7 @@ from pipelines.steps.auditing.lineage import delivery_of
 from pipelines.steps.auditing.report import render_report
 from pipelines.steps.auditing.suite import read_suite
 from pipelines.steps.auditing.validation import SuiteFindings, split_by_suite
+from pipelines.tables.parquet_bytes import parquet_bytes
 from pipelines.tables.partition import partition_column, with_partition
 from pipelines.tables.quarantined_rows import describe_rows
 
@@ -92,9 +92,7 @@ def _stage(ports: Ports, prefix: str, version: int, landed: str, findings: Suite
     no other audit replaces them, and what a newer one supersedes can be told."""
     paths = {}
     for part, rows in (("accepted", findings.accepted), ("quarantined", findings.quarantined)):
-        buffer = io.BytesIO()
-        with_partition(rows, landed).write_parquet(buffer)
-        content = buffer.getvalue()
+        content = parquet_bytes(with_partition(rows, landed))
         paths[part] = f"{prefix}.{part}.{version}.{hashlib.sha256(content).hexdigest()}.parquet"
         ports.store.put(paths[part], content)
     return paths

@@ -26,6 +26,7 @@ from pipelines.steps.models.registered_model import SNAPSHOT_TAG, LoadedModel, l
 from pipelines.steps.snapshot.files import open_files
 from pipelines.steps.snapshot.split import PARTS
 from pipelines.tables.encoding import categories_json, encode
+from pipelines.tables.parquet_bytes import parquet_bytes
 
 MANIFEST = "bundle.json"
 GOLDEN_ROWS = 64
@@ -131,14 +132,12 @@ def _native_choice(model: LoadedModel) -> PredictorChoice:
 def _description_files(model: LoadedModel, rows: pl.DataFrame, expected: Array) -> dict[str, bytes]:
     """The files beside the model in every bundle."""
     golden = rows.with_columns(pl.Series("prediction", expected, dtype=pl.Float64))
-    parquet = io.BytesIO()
-    golden.write_parquet(parquet, compression="zstd")
     golden_rows = golden.gather_every(max(1, golden.height // GOLDEN_ROWS)).head(GOLDEN_ROWS)
     schema = [{"name": feature.name, "type": feature.type} for feature in model.inputs]
     return {
         "categories.json": categories_json(model.inputs),
         "schema.json": _json_bytes({"columns": schema, "problem": model.problem}),
-        "golden.parquet": parquet.getvalue(),
+        "golden.parquet": parquet_bytes(golden),
         "golden.json": _json_bytes(
             {
                 "rows": [list(row) for row in golden_rows.drop("prediction").iter_rows()],

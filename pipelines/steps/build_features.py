@@ -7,7 +7,6 @@ replaced meanwhile; if so, it computes that day again. Days are found in any ord
 from __future__ import annotations
 
 from datetime import date
-from io import BytesIO
 
 import polars as pl
 
@@ -26,6 +25,7 @@ from pipelines.steps.features.compute import compute_features
 from pipelines.steps.features.inputs import ViewInputs
 from pipelines.steps.features.staleness import table_versions
 from pipelines.steps.snapshot.table_digest import table_digest
+from pipelines.tables.parquet_bytes import parquet_bytes
 
 MAX_REBUILDS = 25
 """How often a build is repeated because its inputs changed, before it raises ``Unavailable``."""
@@ -103,9 +103,7 @@ def _check_definitions(store: Store, view: FeatureView) -> None:
 
 
 def _stage(store: Store, path: str, rows: pl.DataFrame) -> str:
-    content = BytesIO()
-    rows.write_parquet(content)
-    store.put(path, content.getvalue())
+    store.put(path, parquet_bytes(rows))
     return path
 
 

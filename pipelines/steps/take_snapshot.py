@@ -25,6 +25,7 @@ from pipelines.steps.snapshot.split import PARTS, assign_parts
 from pipelines.steps.snapshot.spool import spool, temporary_folder
 from pipelines.steps.snapshot.table_digest import table_digest
 from pipelines.tables.entity_id import entity_id
+from pipelines.tables.parquet_bytes import parquet_bytes
 
 DATA_FILE, RECORD_FILE = "data.parquet", "snapshot.json"
 
@@ -207,9 +208,7 @@ def _store_snapshot(store: Store, result: SnapshotResult, frame: pl.DataFrame) -
     record = store_paths.snapshot(result.model, result.digest, RECORD_FILE)
     if store.exists(record):
         return
-    content = BytesIO()
-    frame.write_parquet(content, compression="zstd")
-    store.put(store_paths.snapshot(result.model, result.digest, DATA_FILE), content.getvalue())
+    store.put(store_paths.snapshot(result.model, result.digest, DATA_FILE), parquet_bytes(frame))
     store.put(record, result.model_dump_json(by_alias=True, indent=2).encode())
 
 

@@ -5,7 +5,6 @@ Whatever a record holds, it keeps no other one from being written: what cannot b
 
 from __future__ import annotations
 
-import io
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from pipelines.serving.prediction_log.conversion import CONVERSION_ERRORS, answe
 from pipelines.serving.prediction_log.segment_scan import scan_segment
 from pipelines.serving.prediction_log.side_files import RejectedAnswer, write_side_file
 from pipelines.serving.prediction_log.writer import LogColumns, LoggedAnswer, Record, read_segment
+from pipelines.tables.parquet_bytes import parquet_bytes
 
 
 class Compacted(msgspec.Struct):
@@ -104,13 +104,12 @@ def _parquet(columns: list[LogColumns], group: Group) -> tuple[int, bytes, list[
         return 0, b"", rejected
     try:
         frame = pl.concat(frames, how="diagonal_relaxed") if len(frames) > 1 else frames[0]
-        buffer = io.BytesIO()
-        frame.write_parquet(buffer, compression="zstd")
+        content = parquet_bytes(frame)
     except CONVERSION_ERRORS as error:
         fault = f"its file cannot be written ({type(error).__name__})"
         group_answers = [(columns[position], answer) for position, answers in group.items() for answer in answers]
         return 0, b"", [RejectedAnswer(own_columns, answer, fault) for own_columns, answer in group_answers]
-    return frame.height, buffer.getvalue(), rejected
+    return frame.height, content, rejected
 
 
 def compact_all(folder: Path, store: str) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable, Sequence
 from datetime import date, datetime
 from decimal import Decimal
@@ -17,6 +16,7 @@ from pipelines.spec.source import SourceSpec
 from pipelines.spec.sql_table import Window
 from pipelines.steps.ingestion.column_values import typed_columns
 from pipelines.tables.event_instants import event_instants
+from pipelines.tables.parquet_bytes import parquet_bytes
 
 NATIVE: dict[type, pl.DataType] = {
     bool: pl.Boolean(),
@@ -53,9 +53,8 @@ def rows_in_window(rows: pl.DataFrame, source: SourceSpec, window: Window) -> pl
 
 def parquet_file(rows: pl.DataFrame, key: Sequence[str]) -> bytes:
     """The rows in the order of their key, or of all columns: a database has no order of its own."""
-    buffer = io.BytesIO()
-    rows.sort([*key, *(name for name in rows.columns if name not in key)], nulls_last=True).write_parquet(buffer)
-    return buffer.getvalue()
+    order = [*key, *(name for name in rows.columns if name not in key)]
+    return parquet_bytes(rows.sort(order, nulls_last=True))
 
 
 def _column(name: str, values: Sequence[Any]) -> pl.Series:

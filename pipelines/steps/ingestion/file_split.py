@@ -19,6 +19,7 @@ from pipelines.steps.ingestion.column_values import typed_columns
 from pipelines.steps.ingestion.delivered_file import file_text, read_file
 from pipelines.steps.ingestion.file_rows import FileRows
 from pipelines.tables.event_instants import event_instants
+from pipelines.tables.parquet_bytes import parquet_bytes
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ def split_file(
         between = [partition.key for partition in calendar.partitions(until) if first < partition.key < last]
         rows_of = {key: rows_of.get(key, []) for key in sorted({*rows_of, *between})}
     if source.files.format == "parquet":
-        contents = {key: _parquet(file.rows[rows]) for key, rows in rows_of.items()}
+        contents = {key: parquet_bytes(file.rows[rows]) for key, rows in rows_of.items()}
     else:
         contents = _text_parts(name, content, source, file, rows_of)
     return {key: FilePart(contents[key], len(rows)) for key, rows in rows_of.items()}, []
@@ -81,12 +82,6 @@ def _partition_keys(
             f"{len(outside)} rows lie outside of {span}, which the dataset declares, for example line {outside[0]}"
         )
     return [partition.key for instant in instants if instant and (partition := known[instant])], faults
-
-
-def _parquet(rows: pl.DataFrame) -> bytes:
-    buffer = io.BytesIO()
-    rows.write_parquet(buffer)
-    return buffer.getvalue()
 
 
 def _text_parts(

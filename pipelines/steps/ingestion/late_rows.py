@@ -14,6 +14,7 @@ from pipelines.spec.event_time import EventTime
 from pipelines.spec.partitions import PartitionCalendar
 from pipelines.spec.source import SourceSpec
 from pipelines.tables.event_instants import event_instants
+from pipelines.tables.parquet_bytes import parquet_bytes
 
 LATE = "late/"
 """Begins in a receipt the name of what came with a later delivery, ``late/2024-02-01``; no file's name has a slash."""
@@ -48,7 +49,7 @@ def read_own(store: Store, dataset: str, source: str, key: str) -> pl.DataFrame:
 
 
 def write_own(store: Store, dataset: str, source: str, key: str, rows: pl.DataFrame) -> None:
-    store.put(store_paths.late(dataset, source, key, key), _parquet(rows))
+    store.put(store_paths.late(dataset, source, key, key), parquet_bytes(rows))
 
 
 def write_late(store: Store, dataset: str, source: str, key: str, parts: Mapping[str, pl.DataFrame]) -> None:
@@ -58,7 +59,7 @@ def write_late(store: Store, dataset: str, source: str, key: str, parts: Mapping
     the same.
     """
     for partition, rows in parts.items():
-        store.put(store_paths.late(dataset, source, partition, key), _parquet(rows))
+        store.put(store_paths.late(dataset, source, partition, key), parquet_bytes(rows))
     for path in store.list(store_paths.late(dataset, source)):
         partition, _, name = path.removeprefix(store_paths.late(dataset, source)).partition("/")
         if name == f"{key}.parquet" and partition != key and partition not in parts:
@@ -67,9 +68,3 @@ def write_late(store: Store, dataset: str, source: str, key: str, parts: Mapping
 
 def digests(files: Mapping[str, bytes]) -> dict[str, str]:
     return {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
-
-
-def _parquet(rows: pl.DataFrame) -> bytes:
-    buffer = io.BytesIO()
-    rows.write_parquet(buffer)
-    return buffer.getvalue()
