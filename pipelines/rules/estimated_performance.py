@@ -22,7 +22,7 @@ def judge_estimate(result: EstimatedPerformanceResult, spec: ModelSpec) -> Verdi
     differently than before.
     """
     performance = spec.monitoring.performance
-    unknowns = _obstacles(result, performance.window_days)
+    unknowns = _obstacles(result)
     estimate, reference, band = result.estimate, result.reference, result.half_width
     facts: dict[str, object] = {
         "version": result.version,
@@ -55,7 +55,7 @@ def judge_estimate(result: EstimatedPerformanceResult, spec: ModelSpec) -> Verdi
     return Verdict.of(RULE, unknowns=unknowns, findings=[*findings, *result.notes], facts=facts)
 
 
-def _obstacles(result: EstimatedPerformanceResult, window_days: int) -> list[str]:
+def _obstacles(result: EstimatedPerformanceResult) -> list[str]:
     """Why there is no estimate to trust; every reason."""
     if result.version is None:
         return ["no version is live: there is nothing to estimate"]
@@ -64,7 +64,7 @@ def _obstacles(result: EstimatedPerformanceResult, window_days: int) -> list[str
     reasons = []
     if result.calibration_days < SMALLEST_CALIBRATION_DAYS:
         reasons.append(f"{result.calibration_days} labelled days (needs {SMALLEST_CALIBRATION_DAYS})")
-    needed_days = min(SMALLEST_WINDOW_DAYS, window_days)
+    needed_days = min(SMALLEST_WINDOW_DAYS, len(result.window))
     if result.answered_days < needed_days:
         reasons.append(f"answers on {result.answered_days} days of the window (needs {needed_days})")
     if result.past_errors < SMALLEST_ERRORS:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date, timedelta
 
 import numpy as np
@@ -10,18 +11,19 @@ import polars as pl
 from pipelines import store_paths
 from pipelines.messages.estimated_performance import Estimate, EstimatedPerformanceResult, EstimateRequest
 from pipelines.ports import Ports
+from pipelines.rules.estimated_performance import SMALLEST_ERRORS
 from pipelines.spec.model import ModelSpec
 from pipelines.steps.monitoring.day_values import SMALLEST_ROWS, day_values
 from pipelines.steps.monitoring.expected_metric import Calibration, calibrate, expected_metric
 from pipelines.steps.monitoring.labelled_answers import read_labelled_answers
 from pipelines.steps.monitoring.prediction_log import flush_log
-from pipelines.tables.profile import TrainingProfile
+from pipelines.steps.monitoring.training_profile import read_training_profile
 
 CALIBRATION_DAYS = 28
 PAST_WINDOWS = 52
 """Windows whose errors the band is learned from, one after the other."""
 BAND = 0.9
-SMALLEST_ERRORS = 8
+DAY = timedelta(days=1)
 SMALLEST_TRUTH_SHARE = 0.5
 """Share of a window's answers that need a label for its truth to count."""
 
@@ -32,11 +34,12 @@ def run(request: EstimateRequest, ports: Ports) -> EstimatedPerformanceResult:
     The version's answers are calibrated on the last ``CALIBRATION_DAYS`` days whose labels are due, and the metric that
     the calibrated probabilities foresee is kept. Every former estimate of a window that does not overlap is held
     against its truth once its labels are due; the band is the ``ceil(0.9 (m + 1))``-th smallest of the m errors.
+    Days of a panel are its periods.
     Raises ``Unavailable`` when the store does not answer.
     """
-    spec = ports.catalog.model(request.model)
+    spec, view = ports.catalog.model(request.model), ports.catalog.view_of(request.model)
     performance = spec.monitoring.performance
-    window = _days(request.day, performance.window_days)
+    window = view.window(request.day, performance.window_days)
     blank = EstimatedPerformanceResult(
         model=request.model,
         day=request.day,
@@ -50,23 +53,24 @@ def run(request: EstimateRequest, ports: Ports) -> EstimatedPerformanceResult:
     if request.version is None or not blank.is_estimable:
         return blank
     notes = flush_log(ports, request.model)
-    labelled_until = request.day - timedelta(days=spec.monitoring.label_horizon_days + 1)
-    first = min(window[0], labelled_until - timedelta(days=CALIBRATION_DAYS - 1))
-    answers = _answers(spec, ports, request.version, first, request.day)
-    known = answers.filter(
-        (pl.col("day") <= labelled_until)
-        & (pl.col("day") > labelled_until - timedelta(days=CALIBRATION_DAYS))
-        & pl.col("label").is_not_null()
-    )
+    labelled_until = request.day - timedelta(days=max(spec.monitoring.label_horizon_days, view.label_lag) + 1)
+    calibrated = view.last_days(labelled_until, CALIBRATION_DAYS)
+    answers = _answers(spec, ports, request.version, min([*calibrated, *window]), request.day)
+    known = answers.filter(pl.col("day").is_in(calibrated) & pl.col("label").is_not_null())
     current = answers.filter(pl.col("day").is_in(window))
     calibration = calibrate(known["prediction"].to_numpy(), known["label"].to_numpy()) if known.height else None
     value = _expected_day_mean(current, calibration, spec) if calibration is not None else None
-    past = _past_estimates(spec, ports, request.day, labelled_until)
+    past = _past_estimates(spec, ports, window, labelled_until)
     if value is not None:
-        _keep(ports, request.model, Estimate(
-            version=request.version, day=request.day, window_days=performance.window_days, metric=performance.metric,
-            value=value, rows=current.height,
-        ))  # fmt: skip
+        estimate = Estimate(
+            version=request.version,
+            day=window[-1],
+            window_days=performance.window_days,
+            metric=performance.metric,
+            value=value,
+            rows=current.height,
+        )
+        _keep(ports, request.model, estimate)
     errors = [abs(estimate.value - estimate.truth) for estimate in past if estimate.truth is not None]
     return blank.model_copy(
         update={
@@ -93,10 +97,6 @@ def band_half_width(errors: list[float]) -> float | None:
     return sorted(errors)[min(place, len(errors)) - 1]
 
 
-def _days(last: date, count: int) -> list[date]:
-    return [last - timedelta(days=n) for n in reversed(range(count))]
-
-
 def _answers(spec: ModelSpec, ports: Ports, version: str, first: date, last: date) -> pl.DataFrame:
     answers = read_labelled_answers(spec, ports, first, last, [])
     return answers.filter((pl.col("version") == version) & pl.col("prediction").is_finite())
@@ -111,12 +111,16 @@ def _expected_day_mean(answers: pl.DataFrame, calibration: Calibration, spec: Mo
     return float(np.mean(measured)) if measured else None
 
 
-def _past_estimates(spec: ModelSpec, ports: Ports, day: date, labelled_until: date) -> list[Estimate]:
+def _past_estimates(spec: ModelSpec, ports: Ports, window: Sequence[date], labelled_until: date) -> list[Estimate]:
     """Kept estimates of the windows before this one, of whichever version, with their truth where labels are due."""
-    length = spec.monitoring.performance.window_days
+    view, length = ports.catalog.view_of(spec.model), spec.monitoring.performance.window_days
     estimates = []
-    for number in range(1, PAST_WINDOWS + 1):
-        estimate = _read(ports, spec.model, day - timedelta(days=number * length))
+    for _ in range(PAST_WINDOWS):
+        ends = view.last_days(window[0] - DAY, 1)
+        if not ends:  # the begin of a panel's calendar
+            break
+        window = view.window(ends[-1], length)
+        estimate = _read(ports, spec.model, window[-1])
         if estimate is None or not _is_comparable(estimate, spec):
             continue
         if estimate.truth is None and estimate.day <= labelled_until:
@@ -133,7 +137,7 @@ def _is_comparable(estimate: Estimate, spec: ModelSpec) -> bool:
 
 
 def _truth(spec: ModelSpec, ports: Ports, estimate: Estimate) -> float | None:
-    first = estimate.day - timedelta(days=estimate.window_days - 1)
+    first, *_ = ports.catalog.view_of(spec.model).window(estimate.day, estimate.window_days)
     answers = _answers(spec, ports, estimate.version, first, estimate.day)
     known = answers.filter(pl.col("label").is_not_null())
     if not answers.height or known.height < SMALLEST_TRUTH_SHARE * answers.height:
@@ -153,10 +157,6 @@ def _keep(ports: Ports, model: str, estimate: Estimate) -> None:
 
 def _reference(ports: Ports, model: str, version: str, metric: str) -> float | None:
     """Mean over the certificate's days; None without such days."""
-    path = store_paths.training_profile(model, version)
-    if not ports.store.exists(path):
-        return None
-    days = [
-        day for day in TrainingProfile.model_validate_json(ports.store.get(path)).test_days if metric in day.metrics
-    ]
-    return float(np.mean([day.metrics[metric] for day in days])) if days else None
+    profile = read_training_profile(ports.store, model, version)
+    values = [day.metrics[metric] for day in profile.test_days if metric in day.metrics] if profile else []
+    return float(np.mean(values)) if values else None

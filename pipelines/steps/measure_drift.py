@@ -16,6 +16,7 @@ from pipelines.steps.drift.compare import compare
 from pipelines.steps.drift.findings import READ_DAYS, find_moved_columns
 from pipelines.steps.drift.shifts import HISTORY_DAYS
 from pipelines.steps.monitoring.prediction_log import flush_log, read_answers
+from pipelines.steps.monitoring.training_profile import missing_profile, read_training_profile
 from pipelines.tables.profile import TableProfile, TrainingProfile, merge_profiles, profile_frame
 
 PREDICTION = "prediction"
@@ -41,10 +42,9 @@ def run(request: MonitorRequest, ports: Ports) -> DriftResult:
         return DriftResult(model=request.model, day=request.day, window=window, reference="", features=[])
 
     notes: list[str] = []
-    path = store_paths.training_profile(request.model, version)
-    reference = TrainingProfile.model_validate_json(ports.store.get(path)) if ports.store.exists(path) else None
+    reference = read_training_profile(ports.store, request.model, version)
     if reference is None:
-        notes.append(f"{path} is missing: version {version} has no training profile to compare with")
+        notes.append(missing_profile(request.model, version))
     elif not reference.out_of_sample:
         notes.append(
             f"version {version} was trained when its own training rows were the reference of its predictions, which it "
@@ -65,7 +65,7 @@ def run(request: MonitorRequest, ports: Ports) -> DriftResult:
         day=request.day,
         window=window,
         version=version,
-        reference=ports.store.uri(path),
+        reference=ports.store.uri(store_paths.training_profile(request.model, version)),
         features=measures,
         prediction=prediction,
         findings=findings,

@@ -21,8 +21,9 @@ from pipelines.steps.drift.shifts import HISTORY_DAYS
 from pipelines.steps.monitoring.caller_rows import read_caller_rows
 from pipelines.steps.monitoring.live_inputs_page import write_page
 from pipelines.steps.monitoring.prediction_log import flush_log
+from pipelines.steps.monitoring.training_profile import missing_profile, read_training_profile
 from pipelines.tables.entity_id import entity_id, names_its_time
-from pipelines.tables.profile import CategoricalProfile, NumericProfile, TableProfile, TrainingProfile, profile_frame
+from pipelines.tables.profile import CategoricalProfile, NumericProfile, TableProfile, TrainingProfile, profile_features
 
 LATE_DAYS = 2
 """Days before the judged one whose profile is made anew, since answers about them may still have come in."""
@@ -53,13 +54,15 @@ def run(request: MonitorRequest, ports: Ports) -> LiveInputsResult:
     features = {name: view.features[name] for name in names}
     kinds: dict[str, str] = {name: feature.type for name, feature in features.items()}
 
-    profiles, lacking = _daily_profiles(ports, request.model, request.day, kinds)
-    rows, _ = read_caller_rows(ports, request.model, window, kinds)
-    if lacking:
+    rows, lacking = read_caller_rows(ports, request.model, window, kinds)
+    profiles, lacking_before = _daily_profiles(ports, request.model, request.day, kinds, window, rows)
+    if lacking := lacking + lacking_before:
         notes.append(f"{lacking} rows were answered by versions with other features and are left out")
     judged = _judged_days(rows, window, limits.minimum_rows)
     of_days = rows.filter(pl.col("day").is_in(judged))
-    reference = _training_profile(ports, request.model, request.version, notes)
+    reference = read_training_profile(ports.store, request.model, request.version)
+    if reference is None:
+        notes.append(missing_profile(request.model, request.version))
     measures = _measure(of_days, features, reference, drift.minimum_rows)
     measures = _with_skew(measures, of_days, judged, view.view, ports, notes)
     measures, recent, former = _with_recent(measures, rows, kinds, spec)
@@ -81,27 +84,28 @@ def run(request: MonitorRequest, ports: Ports) -> LiveInputsResult:
 
 
 def _daily_profiles(
-    ports: Ports, model: str, last: date, kinds: Mapping[str, str]
+    ports: Ports, model: str, last: date, kinds: Mapping[str, str], window: Sequence[date], rows: pl.DataFrame
 ) -> tuple[list[tuple[date, TableProfile | None]], int]:
-    """The profile of each day up to ``last``, None of one without rows; and the rows that were left out.
+    """The profile of each day up to ``last``, None of one without rows; and the rows read here that were left out.
 
-    A stored profile is read; one that is missing, of other features, or of the last ``LATE_DAYS`` is made and stored.
+    A stored profile is read; one that is missing, of other features, or of the last ``LATE_DAYS`` is made and stored:
+    of a day in the window from its ``rows``, of an earlier one from the log.
     """
     view = ports.catalog.view_of(model)
     days = view.last_days(last, READ_DAYS)
     stored = {day: _stored_profile(ports, model, day, kinds) for day in days[: -LATE_DAYS - 1]}
     missing = [day for day in days if stored.get(day) is None]
     lacking = 0
-    made: dict[date, TableProfile] = {}
-    for start in range(0, len(missing), READ_AT_ONCE):
-        chunk = missing[start : start + READ_AT_ONCE]
-        rows, left_out = read_caller_rows(ports, model, view.days(chunk[0], chunk[-1]), kinds)
+    new = {day: profile_features(rows.filter(day=day), kinds) for day in missing if day in window}
+    earlier = [day for day in missing if day not in window]
+    for start in range(0, len(earlier), READ_AT_ONCE):
+        chunk = earlier[start : start + READ_AT_ONCE]
+        chunk_rows, left_out = read_caller_rows(ports, model, view.days(chunk[0], chunk[-1]), kinds)
         lacking += left_out
-        for day in chunk:
-            made[day] = _profile(rows.filter(day=day), kinds)
-            path = store_paths.caller_profile(model, day)
-            ports.store.put(path, made[day].model_dump_json(by_alias=True).encode())
-    profiles = [(day, made.get(day) or stored.get(day)) for day in days]
+        new |= {day: profile_features(chunk_rows.filter(day=day), kinds) for day in chunk}
+    for day, profile in new.items():
+        ports.store.put(store_paths.caller_profile(model, day), profile.model_dump_json(by_alias=True).encode())
+    profiles = [(day, new.get(day) or stored.get(day)) for day in days]
     return [(day, profile if profile is not None and profile.rows else None) for day, profile in profiles], lacking
 
 
@@ -110,18 +114,10 @@ def _stored_profile(ports: Ports, model: str, day: date, kinds: Mapping[str, str
     if not ports.store.exists(path):
         return None
     profile = TableProfile.model_validate_json(ports.store.get(path))
-    numeric, categorical = (
-        {name for name, kind in kinds.items() if kind == wanted_kind} for wanted_kind in ("numeric", "categorical")
+    has_all = all(
+        name in (profile.numeric if kind == "numeric" else profile.categorical) for name, kind in kinds.items()
     )
-    return profile if set(profile.numeric) >= numeric and set(profile.categorical) >= categorical else None
-
-
-def _profile(rows: pl.DataFrame, kinds: Mapping[str, str]) -> TableProfile:
-    return profile_frame(
-        rows,
-        categorical=[name for name, kind in kinds.items() if kind == "categorical"],
-        numeric=[name for name, kind in kinds.items() if kind == "numeric"],
-    )
+    return profile if has_all else None
 
 
 def _judged_days(rows: pl.DataFrame, window: Sequence[date], minimum_rows: int) -> list[date]:
@@ -135,14 +131,6 @@ def _judged_days(rows: pl.DataFrame, window: Sequence[date], minimum_rows: int) 
     return list(window)
 
 
-def _training_profile(ports: Ports, model: str, version: str, notes: list[str]) -> TrainingProfile | None:
-    path = store_paths.training_profile(model, version)
-    if ports.store.exists(path):
-        return TrainingProfile.model_validate_json(ports.store.get(path))
-    notes.append(f"{path} is missing: version {version} has no training profile to compare with")
-    return None
-
-
 def _findings(
     profiles: Sequence[tuple[date, TableProfile | None]], names: Sequence[str], reference: TrainingProfile | None
 ) -> list[ColumnFinding]:
@@ -153,7 +141,7 @@ def _findings(
 def _measure(
     rows: pl.DataFrame, features: Mapping[str, Feature], reference: TrainingProfile | None, minimum_rows: int
 ) -> list[InputMeasure]:
-    profile = _profile(rows, {name: feature.type for name, feature in features.items()})
+    profile = profile_features(rows, {name: feature.type for name, feature in features.items()})
     return [
         _measure_feature(name, feature, rows[name], profile, reference, minimum_rows)
         for name, feature in features.items()
@@ -264,11 +252,10 @@ def _with_recent(
 ) -> tuple[list[InputMeasure], int, int]:
     """The measures with the newest rows against those before them, and how many rows both sides have."""
     limits = spec.monitoring.live_inputs
-    newest, before = rows.tail(limits.recent_rows), rows.slice(0, max(rows.height - limits.recent_rows, 0))
-    former = before.tail(limits.former_rows)
+    newest, former = rows.tail(limits.recent_rows), rows.head(-limits.recent_rows).tail(limits.former_rows)
     if former.height < limits.recent_rows:
         return measures, 0, 0
-    sides = _profile(former, kinds), _profile(newest, kinds)
+    sides = profile_features(former, kinds), profile_features(newest, kinds)
     recent: dict[str, DriftMeasure] = {name: compare(name, *sides, limits.recent_rows) for name in kinds}
     return (
         [measure.model_copy(update={"recent": recent[measure.name]}) for measure in measures],

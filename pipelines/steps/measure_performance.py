@@ -25,7 +25,7 @@ from pipelines.steps.evaluation.metrics import measure
 from pipelines.steps.monitoring.day_values import day_values
 from pipelines.steps.monitoring.labelled_answers import read_labelled_answers
 from pipelines.steps.monitoring.prediction_log import flush_log
-from pipelines.tables.profile import TrainingProfile
+from pipelines.steps.monitoring.training_profile import read_training_profile
 
 TEST_METRIC_PREFIX = "test_"
 WATCHED_DAYS = 90
@@ -210,10 +210,8 @@ def _version_days(spec: ModelSpec, ports: Ports, version: str, last: date) -> li
 
 
 def _certificate_days(model: str, version: str, ports: Ports) -> list[DayValue]:
-    path = store_paths.training_profile(model, version)
-    if not ports.store.exists(path):
-        return []
-    return TrainingProfile.model_validate_json(ports.store.get(path)).test_days
+    profile = read_training_profile(ports.store, model, version)
+    return profile.test_days if profile is not None else []
 
 
 def _test_metrics(request: MonitorRequest, version: str | None, ports: Ports, notes: list[str]) -> dict[str, float]:

@@ -18,7 +18,7 @@ from pipelines.ports import Ports, Store
 from pipelines.spec.features import FeatureView
 from pipelines.steps.features.staleness import feature_records, is_older, stale_days
 from pipelines.steps.snapshot.table_digest import table_digest
-from pipelines.tables.profile import profile_frame
+from pipelines.tables.profile import profile_features
 
 MAX_CONFLICTS = 25
 """How often a commit is tried again because another build wrote the partition meanwhile."""
@@ -125,10 +125,5 @@ class _Publisher:
 
 
 def _profile(view: FeatureView, rows: pl.DataFrame) -> bytes:
-    kinds = {name: feature.type for name, feature in view.features.items()}
-    profile = profile_frame(
-        rows,
-        categorical=[name for name, kind in kinds.items() if kind == "categorical"],
-        numeric=[name for name, kind in kinds.items() if kind == "numeric"],
-    )
+    profile = profile_features(rows, {name: feature.type for name, feature in view.features.items()})
     return profile.model_dump_json(by_alias=True).encode()

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, Literal, TypeVar
 from zlib import crc32
 
@@ -132,6 +132,15 @@ def profile_frame(frame: pl.DataFrame, *, categorical: Sequence[str], numeric: S
         rows=frame.height,
         numeric={name: _numeric(frame[name]) for name in numeric},
         categorical={name: _categorical(frame[name]) for name in categorical},
+    )
+
+
+def profile_features(rows: pl.DataFrame, types: Mapping[str, str]) -> TableProfile:
+    """Profile the features of ``rows``; ``types``: name to ``categorical`` or ``numeric``."""
+    return profile_frame(
+        rows,
+        categorical=[name for name, kind in types.items() if kind == "categorical"],
+        numeric=[name for name, kind in types.items() if kind == "numeric"],
     )
 
 

@@ -13,7 +13,7 @@ from pipelines.spec.model import ModelSpec
 from pipelines.steps.monitoring.day_values import day_values, with_local_day
 from pipelines.steps.snapshot.split import PARTS
 from pipelines.steps.training.snapshot import Snapshot
-from pipelines.tables.profile import TableProfile, TrainingProfile, merge_profiles, profile_frame
+from pipelines.tables.profile import TrainingProfile, merge_profiles, profile_features, profile_frame
 
 INFLUENCE_ROWS = 2000
 PREDICTION = "prediction"
@@ -32,7 +32,7 @@ def measure_reference(
     """
     spec = ports.catalog.model(snapshot.record.model)
     learnt = PARTS if refitted else ("train", "validation")
-    fitted = merge_profiles([_profile_features(rows, features) for rows in _batches(snapshot, *learnt)])
+    fitted = merge_profiles([profile_features(rows, features) for rows in _batches(snapshot, *learnt)])
     unseen = "test" if snapshot.targets["test"].rows else "validation"
     answered = pl.concat([_answers(rows, predict) for rows in _batches(snapshot, unseen)])
     answers = profile_frame(answered, categorical=[], numeric=[PREDICTION])
@@ -53,14 +53,6 @@ def _batches(snapshot: Snapshot, *parts: str) -> Iterator[pl.DataFrame]:
         yield snapshot.rows(*parts)
     else:
         yield from (batch for part in parts for batch in snapshot.batches(part))
-
-
-def _profile_features(rows: pl.DataFrame, features: Mapping[str, str]) -> TableProfile:
-    return profile_frame(
-        rows.select(list(features)),
-        categorical=[name for name, kind in features.items() if kind == "categorical"],
-        numeric=[name for name, kind in features.items() if kind == "numeric"],
-    )
 
 
 def _answers(rows: pl.DataFrame, predict: Predict) -> pl.DataFrame:

@@ -9,8 +9,9 @@ import polars as pl
 import pytest
 
 from pipelines import store_paths
+from pipelines.messages.estimated_performance import EstimateRequest
 from pipelines.messages.monitoring import MonitorRequest
-from pipelines.steps import measure_drift, measure_performance
+from pipelines.steps import estimate_performance, measure_drift, measure_performance
 from pipelines.steps.monitoring.prediction_log import read_answers
 from pipelines.steps.rollouts.log import with_outcomes
 from pipelines.tables.entity_id import entity_id
@@ -81,6 +82,15 @@ def test_drift_is_held_against_the_weeks_before(world: FakePorts) -> None:
     assert result.window == [JUDGED - number * WEEK for number in reversed(range(7))]
     assert result.missing_days == []
     assert result.history_days == len(world.catalog.view(VIEW).days(START, JUDGED)) - 2
+
+
+def test_an_estimate_is_of_weeks_and_calibrated_on_those_whose_labels_can_be_known(world: FakePorts) -> None:
+    result = estimate_performance.run(EstimateRequest(model=MODEL, day=JUDGED, version="1"), world)
+    assert result.window == [JUDGED - number * WEEK for number in reversed(range(7))]
+    labelled_until = JUDGED - timedelta(days=world.catalog.view(VIEW).label_lag + 1)
+    weeks = [week for week in world.store.days(store_paths.features(VIEW)) if week <= labelled_until]
+    assert result.calibration_days == len(weeks) > 8
+    assert (result.answered_days, result.rows > 40) == (7, True)
 
 
 def test_the_outcomes_of_a_rollout_are_the_labels_of_the_weeks_that_were_asked_about(world: FakePorts) -> None:
