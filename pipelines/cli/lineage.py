@@ -12,11 +12,11 @@ from typing import Any
 from pipelines import store_paths
 from pipelines.cli.names import check_model, check_version
 from pipelines.errors import Refused
+from pipelines.ledger.trained_facts import snapshot_digest
 from pipelines.ports import Ports
 
 DIGEST = re.compile(r"[0-9a-f]{64}")
 SHOWN_DAYS = 3
-SNAPSHOT_TAG = "airworthy.snapshot"
 
 
 def add_parser(subparsers: Any) -> None:
@@ -55,17 +55,18 @@ def lineage(model: str, subject: str, ports: Ports) -> dict[str, Any]:
         version = subject if facts["prediction"] is None else facts["prediction"]["version"]
         check_version(model, version, ports)
         info = ports.registry.get(model, version)
-        digest = info.tags.get(SNAPSHOT_TAG, "")
+        trained = ports.ledger.entries(model, version, "training")
+        digest = snapshot_digest(trained[-1].details if trained else {}, info.tags) or ""
         facts["version"] = {"version": version, "semantic": info.semantic, "run": info.run_id, "snapshot": digest}
         if not digest:
-            raise Refused(f"{model} {version} has no tag {SNAPSHOT_TAG}; it was not trained by the train step")
+            raise Refused(f"the ledger names no snapshot of {model} {version}; it was not trained by the train step")
     snapshot = read_record(ports.store, model, digest)
     days = [
         {
             "day": f"{each.day}",
             "rows": None if each.record is None else each.record.rows,
             "digest": None if each.record is None else each.record.digest,
-            "inputs": [dataclasses.asdict(one) for one in each.inputs],
+            "inputs": [dataclasses.asdict(read) for read in each.inputs],
         }
         for each in snapshot_days(ports.store, snapshot)
     ]

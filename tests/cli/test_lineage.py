@@ -113,6 +113,16 @@ def test_a_snapshot_records_every_version_that_it_rests_on_through_the_features(
     assert [day["day"] for day in facts["days"]] == [f"{day}" for day in DAYS]
 
 
+def test_the_snapshot_of_a_version_is_the_ledgers_though_the_registry_names_another(
+    ports: FakePorts, capsys: pytest.CaptureFixture[str]
+) -> None:
+    info = ports.registry.get(MODEL, "3")
+    ports.ledger.append("training", MODEL, "3", {"snapshot": info.tags["airworthy.snapshot"]}, actor="test")
+    ports.registry.add(info.model_copy(update={"tags": {"airworthy.snapshot": "0" * 64}}))  # type: ignore[attr-defined]
+    assert call(ports, MODEL, "3") == 0
+    assert f"snapshot {info.tags['airworthy.snapshot']}" in capsys.readouterr().out
+
+
 def test_features_without_a_record_say_so(ports: FakePorts, capsys: pytest.CaptureFixture[str]) -> None:
     rows = ports.store.read("features/flight_delay", days=[DAYS[0]]).drop("day")
     ports.store.replace_partition("features/flight_delay", DAYS[0], rows)
