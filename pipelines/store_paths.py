@@ -60,8 +60,8 @@ def delivery(dataset: str, source: str, partition: Key, version: int | str = "")
     return f"deliveries/{dataset}.{source}/{partition}/" + (f"{version}.json" if version != "" else "")
 
 
-def received_partition(path: str) -> str:
-    """The partition of ``receipts/raw/<dataset>.<source>/<partition>.json``."""
+def partition_of_file(path: str) -> str:
+    """The partition of ``<folder>/<partition>.json``, such as a receipt or a profile."""
     return path.rpartition("/")[2].removesuffix(".json")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,24 +13,15 @@ import structlog
 
 import masked_logs
 from pipelines.errors import Refused
+from tests.airflow_task_log import airflow_task_log
 
 EMAIL, PHONE = "jo.doe@mail.example", "+1 212 555 0199"
 
 
 @pytest.fixture
-def log() -> Any:
-    """A task's log as Airflow 3.3 configures it: the list of processors ends with what writes the line."""
-    lines: list[str] = []
-    before = structlog.get_config()
-    processors: list[Any] = [
-        structlog.processors.add_log_level,
-        structlog.processors.ExceptionRenderer(structlog.tracebacks.ExceptionDictTransformer(show_locals=False)),
-        structlog.processors.JSONRenderer(),
-    ]
-    write = SimpleNamespace(error=lines.append, info=lines.append)
-    structlog.configure(processors=processors, logger_factory=lambda *_: write)
-    yield structlog.get_logger(), lines
-    structlog.configure(**before)
+def log() -> Iterator[tuple[Any, list[str]]]:
+    with airflow_task_log() as logger_and_lines:
+        yield logger_and_lines
 
 
 def test_what_structlog_writes_is_masked_down_to_the_stack_trace(log: Any) -> None:

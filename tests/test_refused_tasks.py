@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,23 +12,15 @@ import structlog
 
 import refused_tasks
 from pipelines.errors import Refused, Unavailable
+from tests.airflow_task_log import airflow_task_log
 
 REFUSAL = Refused("the delivery of flights for 2013-01-05 is refused", ["column 'carrier' is missing", "no rows"])
 
 
 @pytest.fixture
-def log() -> Any:
-    """A task's log as Airflow 3.3 configures it: one list of processors, the trace among the last."""
-    lines: list[str] = []
-    before = structlog.get_config()
-    processors: list[Any] = [
-        structlog.processors.add_log_level,
-        structlog.processors.ExceptionRenderer(structlog.tracebacks.ExceptionDictTransformer(show_locals=False)),
-        structlog.processors.JSONRenderer(),
-    ]
-    structlog.configure(processors=processors, logger_factory=lambda *_: SimpleNamespace(error=lines.append))
-    yield structlog.get_logger(), lines
-    structlog.configure(**before)
+def log() -> Iterator[tuple[Any, list[str]]]:
+    with airflow_task_log() as logger_and_lines:
+        yield logger_and_lines
 
 
 def failed(log: Any, error: Exception) -> dict[str, Any]:

@@ -201,19 +201,19 @@ class SqlDatabase:
         if self._is_sqlite:
             if text.startswith(SQLITE_RETRIED):
                 return Unavailable(f"{subject} does not answer: {text}")
-            told = text if text.startswith(SQLITE_TOLD) else f"{type(error).__name__}, whose text may hold values"
-            return Refused(f"{subject} refuses the query: {told}")
+            shown = text if text.startswith(SQLITE_TOLD) else f"{type(error).__name__}, whose text may hold values"
+            return Refused(f"{subject} refuses the query: {shown}")
         state = getattr(error, "sqlstate", None)
         if state is None:  # the driver's own: it does not reach the server, or cannot read a value
             is_access = "authentication failed" in text or "does not exist" in text
             if type(error).__name__ in ("OperationalError", "ConnectionTimeout") and not is_access:
                 return Unavailable(f"{subject} does not answer: {text}")
-            told = text if is_access else f"{type(error).__name__}, whose text may hold values"
-            return Refused(f"{subject} refuses the query: {told}")
-        told = f"{text} ({state})" if state[:2] in TOLD_STATES else f"SQLSTATE {state}, whose text may hold values"
+            shown = text if is_access else f"{type(error).__name__}, whose text may hold values"
+            return Refused(f"{subject} refuses the query: {shown}")
+        shown = f"{text} ({state})" if state[:2] in TOLD_STATES else f"SQLSTATE {state}, whose text may hold values"
         if state[:2] in RETRIED_STATES:
-            return Unavailable(f"{subject} does not answer: {told}")
-        return Refused(f"{subject} refuses the query: {told}")
+            return Unavailable(f"{subject} does not answer: {shown}")
+        return Refused(f"{subject} refuses the query: {shown}")
 
 
 def _quoted(name: str) -> quoted_name:

@@ -70,7 +70,7 @@ def _landed(dataset: str, source: str, store: Store) -> set[str]:
 
 
 def _ingested(dataset: str, source: str, store: Store) -> set[str]:
-    return set(map(store_paths.received_partition, store.list(store_paths.raw_receipts_of(dataset, source))))
+    return set(map(store_paths.partition_of_file, store.list(store_paths.raw_receipts_of(dataset, source))))
 
 
 def _was_refused(dataset: str, key: str, store: Store) -> bool:

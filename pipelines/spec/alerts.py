@@ -10,7 +10,7 @@ from pydantic import Field, field_validator, model_validator
 
 from pipelines.spec.declared import DeclarationBlock, Identifier
 from pipelines.spec.fault_text import FieldFaults
-from pipelines.spec.relative_limit import PATTERN
+from pipelines.spec.relative_limit import PATTERN, limit_faults
 from pipelines.verdict import Severity
 
 INCIDENT_KINDS: Mapping[str, str] = {
@@ -81,14 +81,8 @@ class AlertRule(DeclarationBlock):
 
     @model_validator(mode="after")
     def check_limits_fit(self) -> Self:
-        allowed, named = MEASURES.get(self.when, ()), self.limits
-        faults = [
-            f"{name} is no limit of {self.when}; it has {' or '.join(allowed) or 'none'}"
-            for name in named
-            if name not in allowed
-        ]
-        if len(named) > 1 and not faults:
-            faults.append(f"{' and '.join(named)} are two limits; write two rules")
+        named = self.limits
+        faults = limit_faults(self.when, named, MEASURES.get(self.when, ()), "write two rules")
         if self.when == "drift" and not named:
             faults.append("drift needs a limit, such as at: 0.3")
         if not named and self.severity is None and self.channels is None:

@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
 from pipelines.spec.examples import example_of
-from pipelines.spec.fault_text import FieldFaults, Place, dotted, faults
+from pipelines.spec.fault_text import WHOLE_FILE, FieldFaults, Place, dotted, faults
 
 INVALID = object()
 """In place of the value of a field with a fault."""
@@ -42,7 +42,7 @@ def declaration_faults(kind: type[BaseModel], content: Mapping[str, Any], error:
     for place, text in walk.check_faults:
         if text not in texts.get(place, ""):
             texts[place] = "; ".join(filter(None, [texts.get(place), text]))
-    return [f"{dotted(place) or '(whole file)'}: {text}{walk.examples.get(place, '')}" for place, text in texts.items()]
+    return [f"{dotted(place) or WHOLE_FILE}: {text}{walk.examples.get(place, '')}" for place, text in texts.items()]
 
 
 def _block(kind: type[BaseModel], content: Any, place: Place, walk: _Walk) -> Any:

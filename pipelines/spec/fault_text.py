@@ -58,6 +58,8 @@ KINDS_OF_UNIONS = {"str": "a text", "int": "a whole number", "float": "a number"
 """How pydantic names the alternatives of a field that takes several types, at the end of an error's place."""
 WITHOUT_VALUE = {"missing", "extra_forbidden", "json_invalid", "union_tag_not_found"}
 MAX_SHOWN = 80
+WHOLE_FILE = "(whole file)"
+"""What a fault of everything has in place of a field."""
 Place = tuple[int | str, ...]
 
 
@@ -69,7 +71,7 @@ class FieldFaults(ValueError):
         self.faults = tuple(faults)
 
 
-def fault_texts(error: ValidationError, whole: str = "(whole file)") -> list[str]:
+def fault_texts(error: ValidationError, whole: str = WHOLE_FILE) -> list[str]:
     """Each fault as ``place: what is wrong (got value)``; ``whole``: the place of what is wrong with everything."""
     return [f"{dotted(place) or whole}: {text}" for place, text in faults(error)]
 

@@ -8,10 +8,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from pipelines.spec.declaration_faults import declaration_faults
-from pipelines.spec.fault_text import FieldFaults
-
-WHOLE = "(whole file)"
-"""What faults of a whole block have in place of a field."""
+from pipelines.spec.fault_text import WHOLE_FILE, FieldFaults
 
 
 def one_of(forms: Mapping[str, type[BaseModel]], subject: str) -> Callable[[Any], Any]:
@@ -32,6 +29,6 @@ def one_of(forms: Mapping[str, type[BaseModel]], subject: str) -> Callable[[Any]
             return form.model_validate(value)
         except ValidationError as error:
             listed = (fault.split(": ", 1) for fault in declaration_faults(form, value, error))
-            raise FieldFaults([("" if place == WHOLE else place, text) for place, text in listed]) from error
+            raise FieldFaults([("" if place == WHOLE_FILE else place, text) for place, text in listed]) from error
 
     return read

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from pipelines.spec.declared import DeclarationBlock
-from pipelines.spec.relative_limit import PATTERN
+from pipelines.spec.relative_limit import PATTERN, limit_faults
 
 LEAST_RECENT_DAYS = 40
 """Two histories are compared by forward chaining, which needs 20 days to answer and as many before them."""
@@ -69,14 +69,7 @@ class RetrainTrigger(DeclarationBlock):
 
     @model_validator(mode="after")
     def check_limits_fit(self) -> Self:
-        named, allowed = self.limits, LIMITS[self.when]
-        faults = [
-            f"{name} is no limit of {self.when}; it has {' or '.join(allowed) or 'none'}"
-            for name in named
-            if name not in allowed
-        ]
-        if len(named) > 1 and not faults:
-            faults.append(f"{' and '.join(named)} are two limits; write two triggers")
+        faults = limit_faults(self.when, self.limits, LIMITS[self.when], "write two triggers")
         if self.when == "new_rows" and self.more is None:
             faults.append("new_rows needs the share of new rows, such as more: 0.5")
         if self.consecutive is not None and self.when not in STREAKS:
@@ -142,12 +135,12 @@ class Retraining(DeclarationBlock):
 
     def faults(self, compared_metric: str, watched_metric: str) -> list[str]:
         """What is wrong with the block in a model that is compared and watched by these metrics."""
-        found = []
+        faults = []
         if "new_rows" in self.triggers:
-            found.append("monitoring.retraining.triggers: new_rows needs a share; write {when: new_rows, more: 0.5}")
+            faults.append("monitoring.retraining.triggers: new_rows needs a share; write {when: new_rows, more: 0.5}")
         if self.price is not None and compared_metric != watched_metric:
-            found.append(
+            faults.append(
                 f"monitoring.retraining.price weighs one metric, but evaluation.comparison.metric is {compared_metric} "
                 f"and monitoring.performance.metric {watched_metric}; declare one of them twice or no price"
             )
-        return found
+        return faults

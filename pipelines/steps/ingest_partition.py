@@ -148,7 +148,7 @@ def _landed_partitions(spec: DatasetSpec, key: str, store: Store) -> dict[str, s
                 for path in store.list(store_paths.landing_of(spec.dataset, name))
                 if path.endswith(f"/{MANIFEST}")
             ]
-            held = map(store_paths.received_partition, store.list(store_paths.raw_receipts_of(spec.dataset, name)))
+            held = map(store_paths.partition_of_file, store.list(store_paths.raw_receipts_of(spec.dataset, name)))
             copies = [copy for copy in [*landed, *held] if copy and spec.partition_calendar.is_key(copy)]
             keys = [copy for copy in copies if copy <= key]
         else:

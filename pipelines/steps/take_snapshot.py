@@ -146,12 +146,7 @@ def _rests_on(store: Store, spec: ModelSpec, as_of: datetime, versions: dict[str
 
 def _check_fresh(ports: Ports, spec: ModelSpec, view: FeatureView, as_of: datetime) -> None:
     """``Unavailable`` if days of the history are stale: a build takes them up."""
-    earliest = _history_start(spec, as_of)
-    stale = {
-        day: names
-        for day, names in stale_days(ports.store, view, ports.catalog.dataset(view.dataset)).items()
-        if day <= as_of.date() and (earliest is None or day >= earliest.date())
-    }
+    stale = _within_history(stale_days(ports.store, view, ports.catalog.dataset(view.dataset)), spec, as_of)
     if stale:
         days = f"{len(stale)} days of {store_paths.features(view.view)}, {min(stale)} to {max(stale)},"
         way_on = f"clear the last build_features_{view.view}, which builds them again"
@@ -161,10 +156,14 @@ def _check_fresh(ports: Ports, spec: ModelSpec, view: FeatureView, as_of: dateti
 
 def _missing_days(store: Store, spec: ModelSpec, view: FeatureView, as_of: datetime) -> dict[date, list[str]]:
     """Days of the history, until ``as_of``, of which there are rows and no features, with every reason."""
+    return _within_history(unbuilt_days(store, view), spec, as_of)
+
+
+def _within_history(days: dict[date, list[str]], spec: ModelSpec, as_of: datetime) -> dict[date, list[str]]:
     earliest = _history_start(spec, as_of)
     return {
-        day: reasons
-        for day, reasons in unbuilt_days(store, view).items()
+        day: texts
+        for day, texts in days.items()
         if day <= as_of.date() and (earliest is None or day >= earliest.date())
     }
 

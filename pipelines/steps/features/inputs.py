@@ -11,9 +11,8 @@ from pipelines import store_paths
 from pipelines.ports import Store
 from pipelines.spec.dataset import DatasetSpec
 from pipelines.spec.features import FeatureView
-from pipelines.spec.source import SourceSpec
 from pipelines.steps.features.source_days import days_read, is_affected, is_looked_up, sources_of
-from pipelines.tables.column_types import stored_column_type
+from pipelines.tables.column_types import no_rows
 
 Versions = dict[str, int | None]
 
@@ -92,11 +91,5 @@ class ViewInputs:
     def _read(self, source: str, needed: dict[date, list[date]]) -> pl.DataFrame:
         days = sorted({other for others in needed.values() for other in others})
         if not days:
-            return _empty_frame(self._dataset.sources[source])
+            return no_rows(self._dataset.sources[source])
         return self._store.read(self._table(source), days=days)
-
-
-def _empty_frame(source: SourceSpec) -> pl.DataFrame:
-    return pl.DataFrame(
-        schema={name: stored_column_type(column) for name, column in source.stored_columns().items()} | {"day": pl.Date}
-    )

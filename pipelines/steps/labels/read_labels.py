@@ -21,7 +21,7 @@ from pipelines.steps.features.row_expression import row_expression
 from pipelines.steps.labels.row_labels import label_times, row_labels
 from pipelines.steps.panel.events import source_events
 from pipelines.steps.panel.future_window import LABEL_TIME, HeldPartitions, future_window
-from pipelines.tables.column_types import stored_column_type
+from pipelines.tables.column_types import no_rows
 
 Versions = Mapping[str, int]
 """Table to the version that is read; of a table that is not named, the newest."""
@@ -115,7 +115,7 @@ def _of_source(
     if first is not None and last is not None:
         begin, end = first.astimezone(zone).date(), (last + within).astimezone(zone).date()  # type: ignore[union-attr,operator]
         days = [day for day in store.days(table) if begin <= day <= end]
-    frame = store.read(table, days=days, version=versions.get(table)) if days else _no_rows(source, dataset)
+    frame = store.read(table, days=days, version=versions.get(table)) if days else no_rows(dataset.sources[source])
     events = source_events(frame, source, read, dataset)
     where = WHERE if label.where else None
     if label.where:
@@ -135,12 +135,4 @@ def _of_source(
 def held_days(store: Store, table: str) -> Collection[str]:
     """Keys of the partitions of a validated table that are held, those without a row among them."""
     paths = store.list(store_paths.profiles_of(table))
-    profiles = {path.rpartition("/")[2].removesuffix(".json") for path in paths}
-    return {*store.partitions(table), *profiles}
-
-
-def _no_rows(source: str, dataset: DatasetSpec) -> pl.DataFrame:
-    columns = dataset.sources[source].stored_columns()
-    return pl.DataFrame(
-        schema={name: stored_column_type(column) for name, column in columns.items()} | {"day": pl.Date}
-    )
+    return {*store.partitions(table), *map(store_paths.partition_of_file, paths)}

@@ -69,13 +69,13 @@ def future_window(
         schema={TIME: UTC_TIMESTAMP, "__held": UTC_TIMESTAMP},
     )
     questions = rows.select(*by, pl.col(TIME).cast(UTC_TIMESTAMP) + within)
-    seen = events.with_columns(
+    visible = events.with_columns(
         pl.col(KNOWN).cast(UTC_TIMESTAMP).to_physical().alias(LATEST),
         pl.when(pl.col(KNOWN).is_not_null()).then(pl.col(EVENT)).alias(KNOWN),
     )
     latest = Aggregation(LATEST, "max", LATEST, within)
     answers = aggregate(
-        questions, seen, by, [*(replace(item, window=within) for item in aggregations), latest], ties=ties
+        questions, visible, by, [*(replace(item, window=within) for item in aggregations), latest], ties=ties
     )
     times = rows.select(pl.col(TIME).cast(UTC_TIMESTAMP)).join(known, on=TIME, how="left", maintain_order="left")
     last = answers[LATEST].cast(pl.Int64).cast(pl.Datetime("us")).dt.replace_time_zone("UTC")

@@ -25,7 +25,7 @@ def landed_partitions(store: Store, spec: DatasetSpec, source: str) -> set[str]:
 
 def held_partitions(store: Store, spec: DatasetSpec, source: str) -> set[str]:
     """Keys of the source that were ingested: their landed files may have been removed since."""
-    received = map(store_paths.received_partition, store.list(store_paths.raw_receipts_of(spec.dataset, source)))
+    received = map(store_paths.partition_of_file, store.list(store_paths.raw_receipts_of(spec.dataset, source)))
     return {key for key in received if spec.partition_calendar.is_key(key)}
 
 
