@@ -88,8 +88,8 @@ def test_every_reason_of_every_column_is_listed_by_its_column() -> None:
 
 
 def test_what_moved_or_differs_is_told_with_its_numbers_and_fails_nothing() -> None:
-    told = measure(unseen_share=0.2, unseen=["XX", "YY"], training=drift(1e-9, 3.0), recent=drift(1e-9, 2.0))
-    verdict = judge_live_inputs(result(told, findings=[fault("watch")], recent_rows=1000, former_rows=9000), SPEC)
+    differing = measure(unseen_share=0.2, unseen=["XX", "YY"], training=drift(1e-9, 3.0), recent=drift(1e-9, 2.0))
+    verdict = judge_live_inputs(result(differing, findings=[fault("watch")], recent_rows=1000, former_rows=9000), SPEC)
     assert verdict.outcome is Outcome.PASS
     assert verdict.findings[2].startswith("watch dewp: since 2013-05-07 mean 40 → 4")
     assert verdict.findings[3:] == (

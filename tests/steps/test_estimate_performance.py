@@ -62,10 +62,10 @@ def test_an_estimate_is_near_the_truth_that_comes_later(
     weekly: tuple[MemoryStore, list[EstimatedPerformanceResult]],
 ) -> None:
     store, results = weekly
-    kept = Estimate.model_validate_json(store.get(store_paths.estimate(MODEL, DAY - timedelta(days=7))))
-    assert kept.truth is not None
-    assert kept.value == pytest.approx(kept.truth, abs=0.07)
-    assert results[-1].estimate == pytest.approx(kept.value, abs=0.05)
+    stored = Estimate.model_validate_json(store.get(store_paths.estimate(MODEL, DAY - timedelta(days=7))))
+    assert stored.truth is not None
+    assert stored.value == pytest.approx(stored.truth, abs=0.07)
+    assert results[-1].estimate == pytest.approx(stored.value, abs=0.05)
 
 
 def test_the_band_grows_out_of_past_windows_whose_truth_is_known(

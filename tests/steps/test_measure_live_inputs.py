@@ -62,11 +62,11 @@ def send(store: MemoryStore, rows: pl.DataFrame, *, role: str = "champion", part
         f"{hour:%Y-%m-%dT%H:%M:%SZ}|{carrier}|{flight}"
         for hour, carrier, flight in rows.select("time_hour", "carrier", "flight").iter_rows()
     ]
-    asked = pl.col("time_hour") - timedelta(hours=2)
+    prediction_time = pl.col("time_hour") - timedelta(hours=2)
     features = [pl.col(name).alias(f"f_{name}") for name in (*CATEGORICAL, *NUMERIC)]
     frame = rows.with_columns(**sent).select(
-        asked.alias("prediction_time"),
-        (asked + pl.duration(seconds=pl.col("flight"))).alias("logged_at"),
+        prediction_time.alias("prediction_time"),
+        (prediction_time + pl.duration(seconds=pl.col("flight"))).alias("logged_at"),
         pl.Series("entity_id", ids),
         pl.lit("3").alias("version"),
         pl.lit(0.3).alias("prediction"),
