@@ -30,6 +30,8 @@ WORDS: Mapping[str, str] = {
 }
 """Beginning of what the library says to what is said here."""
 
+UNCLOSED = "a list that [ begins has no ] at its end, or fields that { begin have no }; add it"
+
 MARKED_AT_THE_END = ("found unexpected end of stream", "could not find expected ':'")
 """What the library notices after the place that is at fault, which it names as the context."""
 
@@ -49,6 +51,8 @@ def yaml_fault(error: Exception, text: str) -> str:
         return str(error)
     if problem in MARKED_AT_THE_END:
         mark = getattr(error, "context_mark", None) or mark
+    if problem.startswith("did not find expected node content") and not text[mark.index :].strip():
+        return f"{UNCLOSED} (line {text.rstrip().count(chr(10)) + 1})"
     return f"{_words(problem, text, mark)} (line {mark.line + 1})"
 
 

@@ -45,7 +45,7 @@ BAD: list[tuple[str, Any, list[str]]] = [
         {"rate": {"per_minute": 0, "burst": 0}},
         ["rate.per_minute: must be above 0.0 (got 0) (line 3)", "rate.burst: must be at least 1 (got 0) (line 2)"],
     ),
-    ("no YAML", "{", ["expected", "(line 2)"]),
+    ("no YAML", "{", ["fields that { begin have no }", "(line"]),
     ("no UTF-8", b"schema: 1\n# \xff", ["it is not UTF-8; save it as UTF-8 (line 2)"]),
     ("a field given twice", "schema: 1\nlog: {}\nlog: {}", ["'log' is given twice; remove one of them (line 3)"]),
     ("a list", "[]", ["start it with `schema: 1`"]),

@@ -19,11 +19,11 @@ from pipelines.messages.evaluation import EvaluateRequest, EvaluateResult
 from pipelines.ports import VersionInfo
 from pipelines.settings import Settings
 from pipelines.spec.catalog import Catalog
-from pipelines.spec.partitioning import Partitioning
 from pipelines.spec.plain_yaml import load
 from pipelines.steps import evaluate_model
 from pipelines.steps.snapshot.table_digest import table_digest
 from pipelines.testing.ports import MemoryStore
+from tests.declared import shipped, shipped_view
 
 START = datetime(2013, 2, 1, tzinfo=UTC)
 STEP = timedelta(hours=2.4)
@@ -34,7 +34,10 @@ SPLIT = {"train": 0.7, "validation": 0.15}
 
 
 def snapshot(rows: int = ROWS, start: datetime = START, seed: int = 0) -> pl.DataFrame:
-    """Ten flights a day, in time order: 70 % train, 15 % validation, 15 % test, which is thirty days."""
+    """Ten flights a day, in time order: 70 % train, 15 % validation, 15 % test.
+
+    The test part is thirty days of UTC, which are parts of 31 days in New York.
+    """
     random = np.random.default_rng(seed)
     times = [start + STEP * number for number in range(rows)]
     signal = random.random(rows)
@@ -130,7 +133,7 @@ MODEL = """
 model: late
 description: late or not
 owner: flight-operations
-view: flights
+view: flight_delay
 problem: classification
 target: {expression: "arr_delay >= 15"}
 evaluation:
@@ -153,7 +156,9 @@ def tracking(tmp_path_factory: pytest.TempPathFactory) -> tuple[MlflowClient, st
 @pytest.fixture
 def world(tracking: tuple[MlflowClient, str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     client, uri, experiment = tracking
-    spec = Catalog(models={"late": _model_spec()}, views={"flights": _view()}, datasets={"flights": _dataset()})
+    spec = Catalog(
+        models={"late": _model_spec()}, views={"flight_delay": shipped_view()}, datasets=dict(shipped().datasets)
+    )
     settings = Settings.from_environment({"AIRWORTHY_HOME": str(tmp_path), "MLFLOW_TRACKING_URI": uri})
     world = World(settings, spec, client, experiment)
     monkeypatch.setattr(evaluate_model, "load_model", lambda info, ports, digests, part: ports.models[info.version])
@@ -164,26 +169,6 @@ def _model_spec() -> Any:
     from pipelines.spec.model import ModelSpec
 
     return ModelSpec.model_validate(load(MODEL))
-
-
-def _view() -> Any:
-    @dataclass
-    class View:
-        view: str = "flights"
-        dataset: str = "flights"
-        key: tuple[str, ...] = tuple(KEY)
-        key_times: tuple[str, ...] = ("time_hour",)
-        lead: timedelta = timedelta(hours=2)
-
-    return View()
-
-
-def _dataset() -> Any:
-    @dataclass
-    class Dataset:
-        partition: Partitioning = field(default_factory=lambda: Partitioning(every="day", start=START.date()))
-
-    return Dataset()
 
 
 def test_a_first_candidate_is_measured_on_its_whole_test_part(world: World) -> None:
@@ -207,7 +192,7 @@ def test_champion_and_candidate_answer_the_very_same_rows(world: World) -> None:
     assert asked["flight"].to_list() == snapshot().filter(pl.col("part") == "test")["flight"].to_list()
     assert result.comparison is not None
     assert result.comparison.rows == 300
-    assert (result.comparison.units, result.comparison.method, result.comparison.attempt) == (30, "held_out", 1)
+    assert (result.comparison.units, result.comparison.method, result.comparison.attempt) == (31, "held_out", 1)
     assert result.comparison.low is not None
     assert 0 < result.comparison.low < result.comparison.gain
     assert result.comparison.champion == result.champion_metrics["roc_auc"]
@@ -244,7 +229,7 @@ def test_a_champion_of_an_older_view_gets_its_columns_from_the_feature_table(wor
         *KEY, (pl.col("distance") * 2).alias("humid"), pl.col("prediction_time").dt.date().alias("day")
     )
     for (day,), rows in table.sample(fraction=1, shuffle=True, seed=1).group_by("day"):
-        world.store.replace_partition("features/flights", day, rows)
+        world.store.replace_partition("features/flight_delay", day, rows)
     world.register("1", snapshot(start=START - YEAR), lambda frame: frame["humid"].to_numpy() / 2, features=["humid"])
     world.register("2", snapshot(), knows)
     result = world.evaluate("2", champion="1")
@@ -263,7 +248,7 @@ def test_a_champion_that_cannot_answer_is_not_compared_and_the_result_says_why(
     world: World, model: dict[str, Any], note: str
 ) -> None:
     test = snapshot().filter(pl.col("part") == "test")
-    world.store.replace_partition("features/flights", test["prediction_time"][0].date(), test.select(KEY))
+    world.store.replace_partition("features/flight_delay", test["prediction_time"][0].date(), test.select(KEY))
     world.register("1", snapshot(start=START - YEAR), knows, **model)
     world.register("2", snapshot(), knows)
     result = world.evaluate("2", champion="1")
