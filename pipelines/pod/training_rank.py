@@ -18,11 +18,12 @@ from typing import Any
 
 from pipelines.errors import EXIT_UNAVAILABLE, AirworthyError, Refused
 from pipelines.settings import let_waiting_threads_sleep
-from pipelines.steps.training.distributed_rank import run_rank
 from pipelines.wiring import open_ports
 
 
 def main(arguments: list[str]) -> int:
+    from pipelines.steps.training.distributed_rank import run_rank  # after scikit-learn was hidden from XGBoost
+
     let_waiting_threads_sleep()
     folder, host, port, task, descriptor, peer_wait_seconds = arguments
     threading.Thread(target=_exit_with_parent, daemon=True).start()
@@ -50,6 +51,8 @@ def _exit_with_parent() -> None:
 
 
 if __name__ == "__main__":
+    # XGBoost imports scikit-learn where it is there, for estimators that a rank never builds: half the CPU of a start.
+    sys.modules["sklearn"] = None  # type: ignore[assignment]
     code = main(sys.argv[1:])
     sys.stdout.flush()
     sys.stderr.flush()

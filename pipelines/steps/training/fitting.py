@@ -11,7 +11,6 @@ import xgboost as xgb
 
 from pipelines.errors import Refused
 from pipelines.spec.model import Training
-from pipelines.steps.training import sklearn_estimator, skops_file
 from pipelines.steps.training.boosting import BoostingResult, OnRound, boost, matrix
 from pipelines.steps.training.boosting_plan import BoostingPlan, plan_boosting
 from pipelines.steps.training.checkpoints import Checkpoints
@@ -102,6 +101,8 @@ def to_fitted_model(done: BoostingResult, plan: BoostingPlan, features: list[Fea
 def _fit_sklearn(
     training: Training, problem: str, seed: int, features: list[FeatureInput], train: EncodedPart
 ) -> FittedModel:
+    from pipelines.steps.training import sklearn_estimator, skops_file  # over a second of CPU, which boosting saves
+
     estimator = sklearn_estimator.build(training.estimator, problem, seed, features)
     fitted = sklearn_estimator.fit(estimator, problem, train.rows, train.target)
     gains = getattr(fitted, "feature_importances_", None)
