@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import date, timedelta
 
 from pipelines.messages.message import Message
 
@@ -24,6 +24,13 @@ class FeatureFacts(Message):
     nulls: int
     minimum: float | None = None
     maximum: float | None = None
+    other_values: dict[str, int] | None = None
+    """Values that the view does not allow to their rows, the most frequent ones; None: not measured."""
+    stale_rows: int | None = None
+    """Rows at whose ``t`` what it reads was older than ``constraints.freshness``, or none was known; None: not
+    measured."""
+    oldest: timedelta | None = None
+    """The greatest age of what these rows read; None: of a row nothing was known."""
 
 
 class BuiltPartition(Message):

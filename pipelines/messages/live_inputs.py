@@ -21,7 +21,7 @@ class InputMeasure(BaseModel):
     max_null_share: float
     """The view's constraint."""
     outside_share: float
-    """Share of the rows with a value beyond the view's ``minimum`` or ``maximum``; 0 without such limits."""
+    """Share of the rows with a value beyond the view's ``min``, ``max`` or ``allowed``; 0 without such limits."""
     outside: str = ""
     """An example of such a value with its limit, as in ``9999 > 130``."""
     unseen_share: float | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from pipelines.messages.features import BuiltPartition, FeatureFacts
+from pipelines.spec.durations import written_duration
 from pipelines.spec.features import Feature, FeatureView
 from pipelines.verdict import Verdict
 
@@ -53,8 +54,24 @@ def _constraint_faults(name: str, feature: Feature, facts: FeatureFacts) -> tupl
     share = facts.nulls / facts.rows
     if share > limits.max_null_share:
         failures.append(f"{name}: share of nulls {share:.4f} > {limits.max_null_share:g}")
+    if limits.freshness is not None:
+        if facts.stale_rows is None:
+            unknowns.append(f"{name}: freshness was not measured")
+        elif facts.stale_rows:
+            longest, rows = written_duration(limits.freshness), f"{facts.stale_rows} of {facts.rows} rows"
+            if facts.oldest is None:
+                failures.append(f"{name}: {rows} read nothing that was known within {longest} (freshness)")
+            else:
+                age = written_duration(facts.oldest)
+                failures.append(f"{name}: {rows} read what is older than {longest} (freshness), up to {age}")
     if facts.nulls == facts.rows:
         return failures, unknowns
+    if limits.allowed is not None:
+        if facts.other_values is None:
+            unknowns.append(f"{name}: values beside those allowed were not measured")
+        elif facts.other_values:
+            listed = ", ".join(f"{value!r} in {rows} rows" for value, rows in facts.other_values.items())
+            failures.append(f"{name}: has values that are not allowed: {listed}")
     for limit, value, word in ((limits.minimum, facts.minimum, "minimum"), (limits.maximum, facts.maximum, "maximum")):
         if limit is None:
             continue

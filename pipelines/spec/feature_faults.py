@@ -1,12 +1,21 @@
-"""Says which names of a view's features are vague, taken, or do not say their window."""
+"""Says which names of a view's features are vague, taken, or do not say their window, and which limits suit none."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 from pipelines.spec.aggregate import Aggregate
-from pipelines.spec.features import DirectColumn, Feature, LatestObservation, Lookup, Transformation
+from pipelines.spec.features import (
+    MOMENT,
+    Constraints,
+    DirectColumn,
+    Feature,
+    LatestObservation,
+    Lookup,
+    Transformation,
+)
 from pipelines.spec.label import Label
 from pipelines.spec.panel import PERIOD
 
@@ -45,7 +54,26 @@ def name_faults(
     return faults
 
 
+def limit_faults(
+    limits: Constraints, how: Transformation, kind: Literal["categorical", "numeric"]
+) -> list[tuple[str, str]]:
+    """Field and fault of constraints that no feature of this kind, or none that is made so, can be judged by."""
+    faults = []
+    if limits.model_fields_set & {"minimum", "maximum"} and kind == "categorical":
+        faults.append(("constraints", "min and max limit numbers, not categories; remove them"))
+    wrong, example = {"numeric": (str, "a number"), "categorical": (float, "a text in quotes")}[kind]
+    if others := [value for value in limits.allowed or [] if isinstance(value, wrong)]:
+        text = f"the feature is {kind}, and {', '.join(map(repr, others))} no value of it; write {example}"
+        faults.append(("constraints.allowed", text))
+    if limits.freshness is not None and not isinstance(how, Lookup | LatestObservation | Aggregate):
+        text = "tells of events and copies, and the feature reads none itself; declare it where they are read"
+        faults.append(("constraints.freshness", text))
+    return faults
+
+
 def _name_texts(name: str, how: Transformation | None) -> list[str]:
+    if name == MOMENT:
+        return [f"{name!r} is the moment of the row in every expression; rename the feature, as in `code: {{own: t}}`"]
     if name == _column(how) and COLUMN_NAME.fullmatch(name):
         return []
     if not SNAKE_CASE.fullmatch(name):

@@ -16,6 +16,7 @@ from pipelines.spec.aggregate import Aggregate, aggregate_faults, aggregate_kind
 from pipelines.spec.column import ColumnSpec
 from pipelines.spec.dataset import DatasetSpec
 from pipelines.spec.durations import written_duration
+from pipelines.spec.feature_faults import limit_faults
 from pipelines.spec.feature_forms import ExpressionForm, FeatureForm, OwnForm
 from pipelines.spec.features import (
     EVENT,
@@ -115,14 +116,13 @@ class FeatureMeanings:
         for column in self._row_columns(how):
             self._check_is_known(place, name, column)
         kind = form.type or self._type(how)
-        self._check_limits(place, form, kind)
+        self._check_limits(place, form, how, kind)
         if len(self._faults) == before:
             self._features[name] = self._feature(how, form, kind)
 
-    def _check_limits(self, place: str, form: FeatureForm, kind: str) -> None:
-        declared = form.constraints.model_fields_set & {"minimum", "maximum"}
-        if declared and kind == "categorical":
-            self._fault(place, "min and max limit numbers, not categories; remove them", "constraints")
+    def _check_limits(self, place: str, form: FeatureForm, how: Transformation, kind: FeatureType) -> None:
+        for field, text in limit_faults(form.constraints, how, kind):
+            self._fault(place, text, field)
 
     def _check_is_known(self, place: str, name: str, column: str) -> None:
         """A column of the row itself is known by ``t``, or the feature would tell what nobody knows yet."""
@@ -187,6 +187,8 @@ class FeatureMeanings:
         return faults
 
     def _calendar_faults(self, how: CalendarPart) -> list[tuple[str, str]]:
+        if how.of in (EVENT, MOMENT) and how.of in self._own:
+            return [("of", self._ambiguous(how.of))]
         if how.of == EVENT and isinstance(self._rows, PerPeriod):
             return [("of", "a row of a period has no event; write t")]
         if how.of in (EVENT, MOMENT):
@@ -218,6 +220,11 @@ class FeatureMeanings:
                     ("on", f"{name!r} is {declared.type}, and {key!r} of {how.source} {kind}; they never match")
                 )
         return faults
+
+    def _ambiguous(self, name: str) -> str:
+        time = "the time of the row's event" if name == EVENT else "the moment of the row"
+        source = self._rows.source
+        return f"{name!r} is {time} and a column of {source}, too; have the source rename the column"
 
     def _group_faults(self, by: Sequence[str]) -> list[tuple[str, str]]:
         """A row of a period has the columns of its entity alone, by which events can be its own."""
@@ -339,6 +346,9 @@ class FeatureMeanings:
                 if read not in self._features:
                     return  # its own fault is told already
                 kinds[read] = "text" if self._features[read].type == "categorical" else "number"
+            elif read == MOMENT and read in self._own:
+                self._fault(place, self._ambiguous(read))
+                return
             elif read in self._own:
                 kinds[read] = KINDS[self._own[read].type]
                 if self._own[read].pii:
@@ -381,6 +391,6 @@ class FeatureMeanings:
         columns = [read for read in self._row_columns(how) if read == name or read not in self.places]
         for column in columns:
             self._check_is_known(place, name, column)
-        self._check_limits(place, form, kind)
+        self._check_limits(place, form, how, kind)
         if len(self._faults) == before:
             self._features[name] = self._feature(how, form, kind)

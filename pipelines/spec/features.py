@@ -111,6 +111,11 @@ class Constraints(DeclarationBlock):
     maximum: float | None = Field(default=None, alias="max")
     max_null_share: float = Field(default=1.0, ge=0, le=1, alias="nulls")
     """The largest share of rows without a value."""
+    allowed: list[bool | int | float | str] | None = Field(default=None, min_length=1)
+    """The only values that there are; None: any."""
+    freshness: Duration | None = None
+    """How old the newest event of the feature's source that was known may be at ``t`` of each row, at the most; of what
+    is looked up, how long its newest copy may have been known. None: of any age."""
 
     @model_validator(mode="after")
     def check_a_value_can_satisfy_both(self) -> Self:
@@ -121,6 +126,13 @@ class Constraints(DeclarationBlock):
         if len(declared) == 2 and declared["min"] > declared["max"]:
             raise ValueError(f"min {self.minimum:g} is above max {self.maximum:g}; no value satisfies both")
         return self
+
+    @field_validator("freshness")
+    @classmethod
+    def check_freshness_is_a_time(cls, freshness: timedelta | None) -> timedelta | None:
+        if freshness is not None and not freshness:
+            raise ValueError("must be longer than nothing; write 1h at least")
+        return freshness
 
 
 class Feature(DeclarationBlock):
@@ -142,6 +154,15 @@ class Feature(DeclarationBlock):
         if isinstance(how, RowExpression):
             return [other for lookup in how.lookups.values() for other in lookup.whole()]
         return how.whole() if isinstance(how, Lookup) else []
+
+    def allowed_values(self) -> list[str] | list[float] | None:
+        """Those of ``constraints.allowed`` as they are stored; None: all."""
+        values = self.constraints.allowed
+        if values is None:
+            return None
+        if self.type == "numeric":
+            return [float(value) for value in values]
+        return [str(value).lower() if isinstance(value, bool) else str(value) for value in values]
 
     def is_column(self, name: str) -> bool:
         """Whether its values, as text, are those of this column of the entity's own row."""

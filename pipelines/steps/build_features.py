@@ -20,15 +20,18 @@ from pipelines.messages.features import (
     FeaturesResult,
 )
 from pipelines.ports import Ports, Store
-from pipelines.spec.features import FeatureView
+from pipelines.spec.features import Feature, FeatureView
 from pipelines.steps.features.compute import compute_features
 from pipelines.steps.features.inputs import ViewInputs
+from pipelines.steps.features.limits import SourceAge, other_values, source_ages
 from pipelines.steps.features.staleness import table_versions
 from pipelines.steps.snapshot.table_digest import table_digest
 from pipelines.tables.parquet_bytes import parquet_bytes
 
 MAX_REBUILDS = 25
 """How often a build is repeated because its inputs changed, before it raises ``Unavailable``."""
+MAX_EXAMPLES = 10
+"""How many of the values that are not allowed are named."""
 
 
 def run(request: FeaturesRequest, ports: Ports) -> FeaturesResult:
@@ -60,10 +63,12 @@ def run(request: FeaturesRequest, ports: Ports) -> FeaturesResult:
         else:
             days = sorted({*view.due_with(request.day), *inputs.days_affected_by(request.day, recorded)})
     built: dict[date, pl.DataFrame] = {}
+    ages: dict[date, dict[str, SourceAge]] = {}
     pending, versions = days, inputs.versions()
     for _ in range(MAX_REBUILDS):
         for day, frames in inputs.frames(pending):
             built[day] = compute_features(view, frames, [day], dataset).drop("day")
+            ages[day] = source_ages(view, built[day]["prediction_time"], frames, dataset)
         newest = inputs.versions()
         pending, versions = inputs.days_changed_since(versions, built), newest
         if not pending:
@@ -78,7 +83,9 @@ def run(request: FeaturesRequest, ports: Ports) -> FeaturesResult:
                 day=day,
                 rows=rows.height,
                 without_entities=day not in present if view.panel is None else rows.is_empty(),
-                features=[_feature_facts(rows[name]) for name in view.features],
+                features=[
+                    _feature_facts(rows[name], feature, ages[day].get(name)) for name, feature in view.features.items()
+                ],
                 digest=digest,
                 staged=_stage(store, store_paths.staged_features(view.view, day, digest), rows),
                 inputs=table_versions(view, versions),
@@ -107,13 +114,17 @@ def _stage(store: Store, path: str, rows: pl.DataFrame) -> str:
     return path
 
 
-def _feature_facts(values: pl.Series) -> FeatureFacts:
+def _feature_facts(values: pl.Series, feature: Feature, age: SourceAge | None) -> FeatureFacts:
     lowest = values.min() if values.dtype.is_numeric() else None
     highest = values.max() if values.dtype.is_numeric() else None
+    others = other_values(values, feature)
     return FeatureFacts(
         name=values.name,
         rows=values.len(),
         nulls=values.null_count(),
         minimum=lowest if isinstance(lowest, float) else None,
         maximum=highest if isinstance(highest, float) else None,
+        other_values=None if others is None else dict(list(others.items())[:MAX_EXAMPLES]),
+        stale_rows=None if age is None else age.stale_rows,
+        oldest=None if age is None else age.oldest,
     )

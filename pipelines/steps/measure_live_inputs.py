@@ -18,6 +18,7 @@ from pipelines.steps.drift.daily_statistics import find_column
 from pipelines.steps.drift.distances import kl_divergence, wasserstein
 from pipelines.steps.drift.findings import READ_DAYS, find_moved_columns
 from pipelines.steps.drift.shifts import HISTORY_DAYS
+from pipelines.steps.features.limits import other_values
 from pipelines.steps.monitoring.caller_rows import read_caller_rows
 from pipelines.steps.monitoring.live_inputs_page import write_page
 from pipelines.steps.monitoring.prediction_log import flush_log
@@ -186,6 +187,8 @@ def _outside(values: pl.Series, feature: Feature) -> tuple[int, str]:
         total, example = total + below.len(), f"{below[0]:g} < {limits.minimum:g}"
     if limits.maximum is not None and (above := values.filter((values > limits.maximum).fill_null(value=False))).len():
         total, example = total + above.len(), f"{above[0]:g} > {limits.maximum:g}"
+    if others := other_values(values, feature):
+        total, example = total + sum(others.values()), f"{next(iter(others))!r}, which is not allowed"
     return total, example
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from pipelines.messages.features import BuiltPartition, FeatureFacts
 from pipelines.rules.point_in_time_features import judge_definitions, judge_features
-from pipelines.spec.features import FeatureView
+from pipelines.spec.features import Constraints, FeatureView
 from pipelines.verdict import Outcome
 from tests.declared import shipped_view
 
@@ -118,3 +118,48 @@ def test_the_facts_give_the_share_of_nulls_with_four_decimals() -> None:
 
 def test_a_minimum_above_and_a_maximum_below_their_limits_pass() -> None:
     assert judge_features(result(humid={"minimum": 50.0, "maximum": 60.0}), VIEW).passed
+
+
+def with_limits(name: str, limits: Constraints) -> FeatureView:
+    changed_features = VIEW.features | {name: VIEW.features[name].model_copy(update={"constraints": limits})}
+    return VIEW.model_copy(update={"features": changed_features})
+
+
+FRESH, ALLOWED = Constraints(freshness=timedelta(hours=6)), Constraints(allowed=["UA"])
+
+
+@pytest.mark.parametrize(
+    ("name", "limits", "measured", "outcome", "reason"),
+    [
+        ("temp", FRESH, {"stale_rows": 0}, Outcome.PASS, None),
+        ("temp", FRESH, {}, Outcome.UNKNOWN, "temp: freshness was not measured"),
+        (
+            "temp",
+            FRESH,
+            {"stale_rows": 3, "oldest": timedelta(hours=9)},
+            Outcome.FAIL,
+            "temp: 3 of 100 rows read what is older than 6h (freshness), up to 9h",
+        ),
+        (
+            "temp",
+            FRESH,
+            {"stale_rows": 3},
+            Outcome.FAIL,
+            "temp: 3 of 100 rows read nothing that was known within 6h (freshness)",
+        ),
+        ("carrier", ALLOWED, {"other_values": {}}, Outcome.PASS, None),
+        ("carrier", ALLOWED, {}, Outcome.UNKNOWN, "carrier: values beside those allowed were not measured"),
+        (
+            "carrier",
+            ALLOWED,
+            {"other_values": {"XX": 2, "": 1}},
+            Outcome.FAIL,
+            "carrier: has values that are not allowed: 'XX' in 2 rows, '' in 1 rows",
+        ),
+    ],
+)
+def test_old_sources_and_values_that_are_not_allowed_are_named(
+    name: str, limits: Constraints, measured: dict[str, Any], outcome: Outcome, reason: str | None
+) -> None:
+    verdict = judge_features(result(**{name: measured}), with_limits(name, limits))
+    assert (verdict.outcome, verdict.reasons) == (outcome, (reason,) if reason else ())

@@ -377,3 +377,33 @@ def test_a_view_of_schema_1_is_refused_line_by_line_with_what_to_write() -> None
     assert {name: f.transformation for name, f in rewritten.features.items()} == {
         name: f.transformation for name, f in shipped.features.items()
     }
+
+
+@pytest.mark.parametrize(
+    ("name", "form", "said"),
+    [
+        ("years_since", "year(t) - 2000", "'t' is the moment of the row and a column of flights, too"),
+        ("hour_asked", {"calendar": "hour", "of": "t"}, "'t' is the moment of the row and a column of flights, too"),
+        ("hour_begun", {"calendar": "hour"}, "'event' is the time of the row's event and a column of flights, too"),
+        ("t", {"own": True}, "'t' is the moment of the row in every expression; rename the feature"),
+    ],
+)
+def test_a_column_with_the_name_of_a_moment_is_never_taken_for_it(name: str, form: Any, said: str) -> None:
+    columns = DATASET.model_dump(mode="json", by_alias=True, exclude_unset=True)["sources"]["flights"]["columns"]
+    named = dataset_with("flights", columns=columns | {"t": "integer", "event": "date"}, known={"before": "1d"})
+    assert any(said in fault for fault in with_features(dataset=named, **{name: form}))
+    assert not with_features(dataset=named, code={"own": "t"})
+
+
+@pytest.mark.parametrize(
+    ("form", "said"),
+    [
+        ({"own": "carrier", "constraints": {"allowed": [1.5]}}, "constraints.allowed: the feature is categorical"),
+        ({"own": "distance", "constraints": {"allowed": ["far"]}}, "constraints.allowed: the feature is numeric"),
+        ({"own": "distance", "constraints": {"freshness": "6h"}}, "constraints.freshness: tells of events and copies"),
+        ({"own": "distance", "constraints": {"freshness": "0h"}}, "constraints.freshness: must be longer than nothing"),
+        ({"own": "distance", "constraints": {"allowed": []}}, "constraints.allowed"),
+    ],
+)
+def test_a_constraint_that_could_never_be_measured_is_refused(form: Any, said: str) -> None:
+    assert any(said in fault for fault in with_features(some_feature=form))

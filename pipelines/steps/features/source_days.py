@@ -26,11 +26,19 @@ def first_day_read(view: FeatureView, source: str, day: date, timezone: str) -> 
     if any(how.window is None for how in aggregates):
         return date.min
     reach = max(((how.window or NOTHING) + (how.max_delay or NOTHING) for how in aggregates), default=None)
+    if reach is not None:
+        reach = max(reach, _freshness(view, source))
     zone = ZoneInfo(timezone)
     if view.panel is not None:
         span = view.panel.active_within if source == view.entity_source else NOTHING
         return (view.panel.moment(day) - max(reach or NOTHING, span)).astimezone(zone).date()
     return (first_instant(day, zone) - (NOTHING if reach is None else view.lead + reach)).astimezone(zone).date()
+
+
+def _freshness(view: FeatureView, source: str) -> timedelta:
+    """How far back an event of the source is searched, so that its age is known where that is limited."""
+    limits = (view.features[name].constraints for name, how in view.aggregates().items() if how.of == source)
+    return max((limit.freshness for limit in limits if limit.freshness is not None), default=NOTHING)
 
 
 def sources_of(view: FeatureView) -> list[str]:
