@@ -23,6 +23,11 @@ CONFIG_REASONS = {
     "CreateContainerConfigError", "CreateContainerError", "RunContainerError", "ContainerCannotRun", "StartError",
     "InvalidImageName", "ErrImageNeverPull",
 }  # fmt: skip
+TRANSIENT_HINTS = (
+    "timed out", "i/o timeout", "deadline exceeded", "failed to sync", "connection refused", "connection reset",
+    "too many requests", "failed to reserve", "transport is closing",
+)  # fmt: skip
+"""Messages of a node that could not reach the API server or its container runtime in time; it tries again by itself."""
 PULL_REASONS = {"ErrImagePull", "ImagePullBackOff"}
 MISSING_IMAGE_HINTS = ("not found", "notfound", "unauthorized", "denied", "manifest unknown", "invalid reference")
 UNSATISFIABLE_HINTS = ("node selector", "node affinity", "node(s) had taint", "untolerated taint")
@@ -67,6 +72,11 @@ class PodEnd:
     reasons: list[str] = field(default_factory=list)
 
 
+def is_transient(message: str | None) -> bool:
+    """Whether a container that the node could not start may start at the node's next attempt."""
+    return any(hint in (message or "").lower() for hint in TRANSIENT_HINTS)
+
+
 def judge_pod(facts: PodFacts | None, name: str, runner: StageRunner, now: datetime) -> PodEnd | None:
     """The end of the pod ``name``, or None while it may still start or run. ``facts`` None: the pod does not exist."""
     if facts is None:
@@ -92,7 +102,8 @@ def _classify_exit(facts: PodFacts, runner: StageRunner) -> PodEnd:
         hints += ["raise memory of the stage's runner, train out of core, or train on fewer days"]
         return PodEnd("refused", f"{pod} ran out of memory", hints)
     if facts.ended in CONFIG_REASONS:
-        return PodEnd("refused", f"{pod} could not start its container ({facts.ended})", lines)
+        kind: Kind = "unavailable" if is_transient(facts.termination_message or facts.message) else "refused"
+        return PodEnd(kind, f"{pod} could not start its container ({facts.ended})", lines)
     if code == 0 or (code is None and facts.phase == "Succeeded"):
         return PodEnd("done", f"{pod} is done")
     if code == EXIT_REFUSED:
@@ -107,7 +118,7 @@ def _classify_exit(facts: PodFacts, runner: StageRunner) -> PodEnd:
 
 def _classify_waiting(facts: PodFacts, runner: StageRunner, now: datetime) -> PodEnd | None:
     pod = f"pod {facts.name}"
-    if facts.waiting in CONFIG_REASONS:
+    if facts.waiting in CONFIG_REASONS and not is_transient(facts.waiting_message):
         reasons = [facts.waiting_message or "the cluster gives no reason", *facts.warnings[-3:]]
         return PodEnd("refused", f"{pod} cannot start ({facts.waiting}); correct the stage's runner", reasons)
     if facts.scheduled is None:

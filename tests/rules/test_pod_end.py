@@ -22,6 +22,10 @@ def failed(**said: Any) -> PodFacts:
     return replace(RUNNING, phase="Failed", finished=NOW, **said)
 
 
+UNREAD_SECRET: dict[str, Any] = {
+    "waiting": "CreateContainerConfigError",
+    "waiting_message": "failed to sync secret cache: timed out waiting for the condition",
+}
 ENDS: dict[str, tuple[PodFacts | None, str, str]] = {
     "it is gone": (None, "unavailable", "does not exist"),
     "it has done its work": (replace(RUNNING, phase="Succeeded", exit_code=0), "done", "done"),
@@ -50,6 +54,16 @@ ENDS: dict[str, tuple[PodFacts | None, str, str]] = {
         replace(PLACED, waiting="CreateContainerConfigError", waiting_message='secret "s3" not found'),
         "refused",
         'secret "s3" not found',
+    ),
+    "a node that could not read a secret for long": (
+        replace(PLACED, scheduled=NOW - timedelta(minutes=6), **UNREAD_SECRET),
+        "unavailable",
+        "failed to sync secret cache",
+    ),
+    "a container runtime that was late": (
+        failed(exit_code=128, ended="StartError", termination_message="context deadline exceeded"),
+        "unavailable",
+        "deadline exceeded",
     ),
     "an image name that is none": (replace(PLACED, waiting="InvalidImageName"), "refused", "InvalidImageName"),
     "an image that does not exist": (
@@ -96,6 +110,7 @@ WAITS: dict[str, PodFacts] = {
     "a queue holds it back, however long": replace(CREATED, created=NOW - timedelta(days=2), gated=True),
     "its image is being pulled": replace(PLACED, waiting="ContainerCreating"),
     "its registry does not answer at the moment": replace(PLACED, waiting="ErrImagePull", waiting_message="timeout"),
+    "its node could not read a secret at the moment": replace(PLACED, **UNREAD_SECRET),
     "it runs": RUNNING,
     "it runs for hours": replace(RUNNING, started=NOW - timedelta(hours=20)),
 }

@@ -14,6 +14,7 @@ from pipelines.adapters.kubernetes.api import Document, KubernetesApi
 from pipelines.adapters.kubernetes.pod_readings import PodCounts, parse_metrics
 from pipelines.errors import EXIT_REFUSED, AirworthyError, Conflict, Refused, Unavailable
 from pipelines.rollout.transitions import Route, Served
+from pipelines.rules.pod_end import is_transient
 
 FATAL_WAITING_REASONS = {"InvalidImageName", "ErrImageNeverPull", "CreateContainerConfigError", "CreateContainerError"}
 ROUTED_SECONDS, POLL_SECONDS = 10.0, 0.2
@@ -121,7 +122,7 @@ def unready_reasons(pods: Sequence[Document]) -> tuple[list[str], list[str]]:
             waiting_state = state.get("waiting") or {}
             reason = f"{waiting_state.get('reason')}: {waiting_state.get('message', '')}".strip(": ")
             if waiting_state.get("reason") in FATAL_WAITING_REASONS:
-                final.append(reason)
+                (waiting if is_transient(waiting_state.get("message")) else final).append(reason)
             elif waiting_state.get("reason") == "CrashLoopBackOff":
                 waiting.append(f"it crashes repeatedly, exit code {ended.get('exitCode')}: {_exit_message(ended)}")
             elif waiting_state.get("reason") in TEMPORARY_WAITING_REASONS:

@@ -212,6 +212,11 @@ def status(**state: Any) -> dict[str, Any]:
             "",
         ),
         (status(state={"waiting": {"reason": "CreateContainerConfigError", "message": "no secret"}}), "no secret", ""),
+        (
+            status(state={"waiting": {"reason": "CreateContainerConfigError", "message": "failed to sync configmap"}}),
+            "",
+            "failed to sync",
+        ),
         (status(state={"waiting": {"reason": "ImagePullBackOff", "message": "gone"}}), "", "i:1 cannot be pulled"),
         (
             status(
