@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from pipelines.cli import arguments
+from pipelines.cli.terminal_text import print_line
 from pipelines.observability.alert_rules import rule_groups
 from pipelines.ports import Ports
 
@@ -28,7 +29,7 @@ def _run(options: argparse.Namespace, ports: Ports) -> int:
     else:
         path: Path = options.into
         path.write_text(text)
-        print(f"wrote the rules of {len(ports.catalog.models)} model(s) into {path}")
+        print_line(f"wrote the rules of {len(ports.catalog.models)} model(s) into {path}")
     return 0
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from pipelines.cli.terminal_text import visible
+from pipelines.cli.terminal_text import print_line, print_text
 from pipelines.errors import EXIT_REFUSED, Refused, unknown_name
 from pipelines.ports import Ports
 from pipelines.spec.catalog import ALERTS_FILE, FOLDERS, Catalog, read_declaration
@@ -53,16 +53,16 @@ def run(options: argparse.Namespace, ports: Ports) -> int:
         if options.json:
             print(json.dumps({"file": f"{include}/{file}", "line": line, "fault": text}))
         else:
-            print(visible(f"{include}/{file}{'' if line is None else f':{line}'}: {text}"))
+            print_text(f"{include}/{file}{'' if line is None else f':{line}'}: {text}")
     for file, reason in _questions(files, catalog, include):
         line, text = _split_line(reason)
         if options.json:
             print(json.dumps({"file": f"{include}/{file}", "line": line, "question": text}))
         else:
-            print(visible(f"{include}/{file}{'' if line is None else f':{line}'}: {text}"))
+            print_text(f"{include}/{file}{'' if line is None else f':{line}'}: {text}")
     if not options.json:
         checked = ", ".join(f"{_count(files, folder)} {kind}(s)" for kind, folder in _folders().items())
-        print(f"{len(faults)} fault(s) in {checked}" if faults else f"no fault in {checked}")
+        print_line(f"{len(faults)} fault(s) in {checked}" if faults else f"no fault in {checked}")
     return EXIT_REFUSED if faults else 0
 
 
@@ -87,7 +87,7 @@ def check_sample(options: argparse.Namespace, ports: Ports) -> int:
         else:
             lines += [f"{kind}: {text}" for kind, text in notes]
         for line in lines:
-            print(visible(line))
+            print_line(line)
     return EXIT_REFUSED if counted else 0
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from pipelines.cli.dataset_page import span_text
 from pipelines.cli.dataset_status import delivered_partitions
 from pipelines.cli.names import dataset_of, source_of
+from pipelines.cli.terminal_text import print_line
 from pipelines.errors import Refused
 from pipelines.messages.ingestion import ExtractRequest
 from pipelines.ports import Ports, Store
@@ -59,9 +60,9 @@ def run(options: argparse.Namespace, ports: Ports) -> int:
         contents = {Path(path).name: _read(Path(path)) for path in paths}
         manifest = write_delivery(spec, options.source, partition, _counted(contents, source), ports.store)
         counts = {partition: manifest.rows}
-    print(f"landed {len(counts)} partition(s) of {options.source} with {sum(counts.values()):,} rows")
+    print_line(f"landed {len(counts)} partition(s) of {options.source} with {sum(counts.values()):,} rows")
     if replaced := sorted(earlier & set(counts)):
-        print(f"{len(replaced)} of them replaced what was delivered before: {span_text(replaced)}")
+        print_line(f"{len(replaced)} of them replaced what was delivered before: {span_text(replaced)}")
     return 0
 
 

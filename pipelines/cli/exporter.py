@@ -13,6 +13,7 @@ from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, make_server
 
 from pipelines.cli import arguments
+from pipelines.cli.terminal_text import print_line
 from pipelines.errors import Refused, cannot_listen
 from pipelines.loopback import is_loopback
 from pipelines.ports import Ports
@@ -46,7 +47,7 @@ def _run(options: argparse.Namespace, ports: Ports) -> int:
     with listening as server:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: threading.Thread(target=server.shutdown).start())
-        print(f"metrics are at http://{options.host}:{server.server_port}/metrics", flush=True)
+        print_line(f"metrics are at http://{options.host}:{server.server_port}/metrics", flush=True)
         server.serve_forever(poll_interval=0.2)
     return 0
 

@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+from pipelines.cli.terminal_text import print_line
 from pipelines.errors import unknown_name
 from pipelines.ports import Ports
 
@@ -28,7 +29,7 @@ def run(options: argparse.Namespace, ports: Ports) -> int:
             print(json.dumps(each))
         return 0
     for line in feature_lines(facts):
-        print(line)
+        print_line(line)
     return 0
 
 

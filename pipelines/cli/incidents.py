@@ -10,7 +10,7 @@ from pipelines.cli import arguments
 from pipelines.cli.hanging_lines import hanging_lines
 from pipelines.cli.names import person_named
 from pipelines.cli.progress import open_console
-from pipelines.cli.terminal_text import visible
+from pipelines.cli.terminal_text import print_line, print_text, visible
 from pipelines.errors import unknown_name
 from pipelines.incidents.record import take_over
 from pipelines.messages.incident import Incident
@@ -51,9 +51,9 @@ def run(options: argparse.Namespace, ports: Ports) -> int:
         return 0
     print_incidents(shown)
     others = len(incidents) - len(shown)
-    print(f"{len(shown)} incident(s)" + (f", {others} others do not match" if others else "") + "; times are UTC")
+    print_line(f"{len(shown)} incident(s)" + (f", {others} others do not match" if others else "") + "; times are UTC")
     for channel, count in ports.incidents.waiting().items():
-        print(f"{count} message(s) wait for the channel {visible(channel)}")
+        print_line(f"{count} message(s) wait for the channel {channel}")
     return 0
 
 
@@ -63,10 +63,10 @@ def print_incidents(incidents: Sequence[Incident]) -> None:
     for incident in incidents:
         about = f"{incident.model} {incident.kind}"
         row = visible(f"{incident.number:>{digits}}  {incident.severity:<8}  {incident.status:<12}  {about}")
-        print(row if len(row) <= width else hanging_lines(row[: digits + 2], row[digits + 2 :], width))
+        print_text(row if len(row) <= width else hanging_lines(row[: digits + 2], row[digits + 2 :], width))
         taken = f"; taken by {incident.acknowledged_by}: {incident.acknowledged_because}"
         text = f"{incident.what}; since {since(incident)}{taken if incident.acknowledged_by else ''}"
-        print(hanging_lines(" " * (digits + 2), text, width))
+        print_text(hanging_lines(" " * (digits + 2), text, width))
 
 
 def run_ack(options: argparse.Namespace, ports: Ports) -> int:
@@ -74,7 +74,7 @@ def run_ack(options: argparse.Namespace, ports: Ports) -> int:
     name = person_named(options.by, ports.settings, "an acknowledgement bears")
     incident = take_over(ports, options.number, person=name, because=options.why)
     text = f"incident {incident.number} of {incident.model} is taken by {name}: {incident.what}"
-    print(hanging_lines("", text, open_console().width))
+    print_text(hanging_lines("", text, open_console().width))
     return 0
 
 
@@ -89,7 +89,7 @@ def _print_one(options: argparse.Namespace, incidents: Sequence[Incident], ports
     print_incidents([incident])
     for line in full_text(incident, ports.catalog.alerts, "").splitlines():
         name, _, text = line.partition(": ")
-        print(hanging_lines(f"{name + ':':<14}", text, open_console().width))
+        print_text(hanging_lines(f"{name + ':':<14}", text, open_console().width))
     return 0
 
 

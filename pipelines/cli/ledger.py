@@ -11,7 +11,7 @@ from pipelines.cli import arguments
 from pipelines.cli.hanging_lines import hanging_lines
 from pipelines.cli.names import check_order, person_named
 from pipelines.cli.progress import open_console
-from pipelines.cli.terminal_text import visible
+from pipelines.cli.terminal_text import print_line, print_text, visible
 from pipelines.errors import EXIT_REFUSED, unknown_name
 from pipelines.ledger.seals import SEAL_KIND, read_seals
 from pipelines.ledger.summary import summary
@@ -66,7 +66,7 @@ def run(options: argparse.Namespace, ports: Ports) -> int:
     print_lines(shown)
     left_out = len(matching) - len(shown)
     earlier = f", {left_out} earlier ones are left out (--all)" if left_out else ""
-    print(f"{len(shown)} of {len(entries)} lines{earlier}; times are UTC")
+    print_line(f"{len(shown)} of {len(entries)} lines{earlier}; times are UTC")
     return 0
 
 
@@ -80,23 +80,23 @@ def print_lines(entries: Sequence[LedgerEntry]) -> None:
         row = visible(
             f"{entry.number:>{digits}}  {at:%Y-%m-%d %H:%M:%S}  {entry.kind:<{kinds}}  {subject}  {entry.actor}"
         )
-        print(row if len(row) <= width else hanging_lines(row[: digits + 2], row[digits + 2 :], width))
+        print_text(row if len(row) <= width else hanging_lines(row[: digits + 2], row[digits + 2 :], width))
         if text := summary(entry):
-            print(hanging_lines(" " * (digits + 2), text, width))
+            print_text(hanging_lines(" " * (digits + 2), text, width))
 
 
 def run_check(_: argparse.Namespace, ports: Ports) -> int:
     """Print every fault and every seal. 0: the ledger is whole; 65: it is not."""
     faults, width = ports.ledger.faults(), open_console().width
     for fault in faults:
-        print(hanging_lines("FAIL  ", fault, width))
+        print_text(hanging_lines("FAIL  ", fault, width))
     for seal in read_seals(ports.ledger.entries(kind=SEAL_KIND)):
-        print(hanging_lines("-     ", f"nothing is proven by {seal}", width))
+        print_text(hanging_lines("-     ", f"nothing is proven by {seal}", width))
     if faults:
         cure = "restore the ledger from a backup, or seal what is broken: airworthy ledger repair --because …"
-        print(hanging_lines("", cure, width))
+        print_text(hanging_lines("", cure, width))
         return EXIT_REFUSED
-    print("the ledger is whole")
+    print_line("the ledger is whole")
     return 0
 
 
@@ -105,7 +105,7 @@ def run_repair(options: argparse.Namespace, ports: Ports) -> int:
     person = person_named(options.by, ports.settings, "a repair bears")
     seals = read_seals(ports.ledger.repair(options.because, person=person))
     if not seals:
-        print("the ledger is whole; nothing was sealed")
+        print_line("the ledger is whole; nothing was sealed")
         return 0
     width = open_console().width
     for seal in seals:
@@ -114,11 +114,11 @@ def run_repair(options: argparse.Namespace, ports: Ports) -> int:
             what.append(f"{len(seal.heads)} heads of lost or rewritten lines are declared void")
         if seal.triggers:
             what.append(f"guards put back: {', '.join(seal.triggers)}")
-        print(hanging_lines("", "; ".join(what), width))
+        print_text(hanging_lines("", "; ".join(what), width))
     versions = {f"{line.model} {line.version}" for seal in seals for line in seal.lines if line.version}
     if versions:
         text = f"these may have to be trained anew, see `airworthy verify`: {', '.join(sorted(versions))}"
-        print(hanging_lines("", text, width))
+        print_text(hanging_lines("", text, width))
     return 0
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from pipelines import store_paths
 from pipelines.cli.names import check_model, check_version
+from pipelines.cli.terminal_text import print_line
 from pipelines.errors import Refused
 from pipelines.ledger.trained_facts import snapshot_digest
 from pipelines.ports import Ports
@@ -40,7 +41,7 @@ def run(options: argparse.Namespace, ports: Ports) -> int:
         print(json.dumps(facts, indent=2, default=str))
         return 0
     for line in lineage_lines(facts, in_full=options.all):
-        print(line)
+        print_line(line)
     return 0
 
 

@@ -12,7 +12,7 @@ from io import TextIOWrapper
 from typing import Any
 
 from pipelines.cli.airflow_connections import read_connection
-from pipelines.cli.terminal_text import visible
+from pipelines.cli.terminal_text import print_line, print_text
 from pipelines.errors import EXIT_UNAVAILABLE, AirworthyError
 from pipelines.settings import git_revision, let_waiting_threads_sleep
 from pipelines.wiring import open_ports
@@ -77,7 +77,7 @@ class ShowVersion(argparse.Action):
     """Asks git for the revision only when somebody wants to know."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
-        print(f"airworthy {version('airworthy')} ({git_revision()})")
+        print_line(f"airworthy {version('airworthy')} ({git_revision()})")
         parser.exit()
 
 
@@ -104,16 +104,16 @@ def main(arguments: list[str] | None = None) -> int:
         sys.stdout.flush()
         return status
     except AirworthyError as error:
-        print(visible(error), file=sys.stderr)
+        print_text(error, file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
-        print("interrupted; background processes keep running (`airworthy stop` ends them)", file=sys.stderr)
+        print_line("interrupted; background processes keep running (`airworthy stop` ends them)", file=sys.stderr)
         return 130
     except BrokenPipeError:  # whoever reads the output has enough of it
         _discard_output()
         return 0
     except OSError as error:  # a full disk, a folder that belongs to somebody else
-        print(visible(error), file=sys.stderr)
+        print_text(error, file=sys.stderr)
         _discard_output()
         return EXIT_UNAVAILABLE
 

@@ -12,6 +12,7 @@ from pipelines.cli import arguments
 from pipelines.cli.hanging_lines import hanging_lines
 from pipelines.cli.names import check_order, dataset_of, source_of
 from pipelines.cli.progress import open_console
+from pipelines.cli.terminal_text import print_line, print_text
 from pipelines.ports import Ports
 from pipelines.spec.catalog import read_declaration
 from pipelines.spec.suite import DeclaredSuite
@@ -56,10 +57,10 @@ def run(options: argparse.Namespace, ports: Ports) -> int:
     width = open_console().width
     for row in shown:
         for line in row_lines(row, width):
-            print(line)
+            print_text(line)
     left_out = len(matching) - len(shown)
     earlier = f"; {left_out} earlier ones are left out (--all)" if left_out else ""
-    print(f"{len(shown)} of {len(matching)} quarantined rows of {options.source}{earlier}")
+    print_line(f"{len(shown)} of {len(matching)} quarantined rows of {options.source}{earlier}")
     return 0
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx
 
+from pipelines.cli.terminal_text import print_line
 from pipelines.errors import Refused, Unavailable
 from pipelines.mlflow_client import REGISTRY_USER, registry_login
 from pipelines.ports import Ports
@@ -27,7 +28,7 @@ def add_parser(subparsers: Any) -> None:
 def _run(options: argparse.Namespace, ports: Ports) -> int:
     password, address = secrets.token_urlsafe(12), ports.settings.tracking
     set_password(address, registry_login(address), options.name, password)
-    print(f"{options.name} logs in at {address} with {password}")
+    print_line(f"{options.name} logs in at {address} with {password}")
     return 0
 
 

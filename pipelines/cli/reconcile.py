@@ -8,7 +8,7 @@ from typing import Any
 
 from pipelines.cli.names import check_model
 from pipelines.cli.progress import open_console
-from pipelines.cli.terminal_text import markup
+from pipelines.cli.terminal_text import markup, print_line
 from pipelines.errors import EXIT_REFUSED, EXIT_UNAVAILABLE
 from pipelines.ports import Ports
 from pipelines.versions.reading import read_standing
@@ -37,18 +37,18 @@ def run(options: argparse.Namespace, ports: Ports) -> int:
 def _reconcile(model: str, options: argparse.Namespace, ports: Ports) -> int:
     standing = read_standing(ports, model)
     for text in standing.unreachable:
-        print(f"{model}: {text}")
+        print_line(f"{model}: {text}")
     remaining = differences(standing)
     if remaining:
         open_console().print(_table(model, remaining))
     elif not standing.unreachable:
-        print(f"{model}: ledger and registry agree with the target")
+        print_line(f"{model}: ledger and registry agree with the target")
     if remaining and options.apply:
         changed = put_right(ports, standing, by=options.by or ports.settings.actor)
-        print(f"{model}: {len(changed)} of {len(remaining)} put right")
+        print_line(f"{model}: {len(changed)} of {len(remaining)} put right")
         remaining = differences(read_standing(ports, model))
     elif remaining:
-        print(f"nothing was changed; airworthy reconcile {model} --apply puts it right")
+        print_line(f"nothing was changed; airworthy reconcile {model} --apply puts it right")
     return EXIT_UNAVAILABLE if standing.unreachable else EXIT_REFUSED if remaining else 0
 
 

@@ -6,6 +6,7 @@ import argparse
 from typing import Any
 
 from pipelines.cli.names import check_model
+from pipelines.cli.terminal_text import print_line
 from pipelines.errors import EXIT_REFUSED
 from pipelines.messages.training import ReproduceRequest
 from pipelines.ports import Ports
@@ -25,15 +26,15 @@ def run(options: argparse.Namespace, ports: Ports) -> int:
     from pipelines.steps import reproduce_model
 
     result = reproduce_model.run(ReproduceRequest(model=options.model, version=options.version), ports)
-    print(f"{result.model} version {result.version}, trained again on snapshot {result.snapshot}")
-    print(f"  registered  {result.registered_digest}")
-    print(f"  reproduced  {result.reproduced_digest}")
+    print_line(f"{result.model} version {result.version}, trained again on snapshot {result.snapshot}")
+    print_line(f"  registered  {result.registered_digest}")
+    print_line(f"  reproduced  {result.reproduced_digest}")
     if result.registered_judged_digest or result.reproduced_judged_digest:
-        print("these were trained again on all rows after the models that were judged:")
-        print(f"  registered  {result.registered_judged_digest or '(none)'}")
-        print(f"  reproduced  {result.reproduced_judged_digest or '(none)'}")
+        print_line("these were trained again on all rows after the models that were judged:")
+        print_line(f"  registered  {result.registered_judged_digest or '(none)'}")
+        print_line(f"  reproduced  {result.reproduced_judged_digest or '(none)'}")
     for difference in result.differences:
-        print(f"  differs     {difference}")
+        print_line(f"  differs     {difference}")
     same = judge_reproduction(result).passed
-    print("bit-identical" if same else "NOT the same model")
+    print_line("bit-identical" if same else "NOT the same model")
     return 0 if same else EXIT_REFUSED

@@ -10,6 +10,7 @@ from pipelines import store_paths
 from pipelines.cli import arguments
 from pipelines.cli.dataset_page import span_text
 from pipelines.cli.names import check_table
+from pipelines.cli.terminal_text import print_line
 from pipelines.ports import Ports, Store
 from pipelines.spec.features import FeatureView
 
@@ -30,26 +31,26 @@ def run(options: argparse.Namespace, ports: Ports) -> int:
     check_table(table, ports)
     newest = store.version(table)
     if options.version is None:
-        print(f"{table} is at version {newest}, with {len(store.partitions(table))} partitions")
+        print_line(f"{table} is at version {newest}, with {len(store.partitions(table))} partitions")
         return 0
     if options.version == newest:
-        print(f"{table} is at version {newest} already; nothing changed")
+        print_line(f"{table} is at version {newest} already; nothing changed")
         return 0
     changes = describe_changes(store, table, options.version)
     for line in changes:
-        print(f"  {line}")
+        print_line(f"  {line}")
     if not changes:
-        print(f"  the content of version {options.version} is that of version {newest}")
+        print_line(f"  the content of version {options.version} is that of version {newest}")
     if options.dry_run:
-        print(f"{table} stays at version {newest}")
+        print_line(f"{table} stays at version {newest}")
         return 0
     details = {"table": table, "from": newest, "to": options.version, "changes": changes}
     ports.ledger.append("restore", table, None, details, actor=ports.settings.actor)  # no change without a record
     restored = store.restore(table, options.version)
-    print(f"{table}: version {options.version} is the newest content again, as version {restored} (was {newest})")
+    print_line(f"{table}: version {options.version} is the newest content again, as version {restored} (was {newest})")
     for view in ports.catalog.views.values():
         for line in _stale_text(view, table, ports):
-            print(line)
+            print_line(line)
     return 0
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from pipelines.cli import arguments
 from pipelines.cli.names import check_model
-from pipelines.cli.terminal_text import visible
+from pipelines.cli.terminal_text import print_line, print_text
 from pipelines.errors import AirworthyError, Refused, Unavailable
 from pipelines.ports import DeploymentTarget, Ports
 from pipelines.rollout.rollback_plan import PlannedRollback, rollback_reason
@@ -35,11 +35,11 @@ def run(options: argparse.Namespace, ports: Ports) -> int:
         with suppress(Unavailable):  # the ledger knows models that are declared no more
             check_model(model, ports)
         raise Refused(f"nothing of {model} is rolled back", verdict.reasons)
-    print(f"{model}: {rollback}")
+    print_line(f"{model}: {rollback}")
     for warning in earlier_rollbacks(ports, model, rollback.to):
-        print(visible(f"warning: {warning}"))
+        print_line(f"warning: {warning}")
     if options.dry_run:
-        print("this was a dry run: nothing has changed")
+        print_line("this was a dry run: nothing has changed")
         return 0
     key, actor = f"cli/{model}/{before.generation}", ports.settings.actor
     roll_back(target, model, rollback, options.reason, key, actor)
@@ -47,7 +47,7 @@ def run(options: argparse.Namespace, ports: Ports) -> int:
     lost = (
         f"version {rollback.takes} has lost its traffic" if rollback.takes else f"rollout {rollback.rollout_id} is over"
     )
-    print(f"{model}: {lost}, version {after.version} gets all traffic")
+    print_line(f"{model}: {lost}, version {after.version} gets all traffic")
     later = f"run the {model}__rollback DAG to update it"
     if rollback.takes != before.champion:
         later = f"the run of {model}__deploy that it belongs to updates it"
@@ -66,13 +66,13 @@ def run(options: argparse.Namespace, ports: Ports) -> int:
         )
     except AirworthyError as error:
         line = None
-        print(f"the ledger is not updated yet, {later}: {error}")
+        print_text(f"the ledger is not updated yet, {later}: {error}")
     try:
         update_aliases(ports, after)
         if line is not None:
             update_status(ports, line)
     except AirworthyError as error:
-        print(f"the registry is not updated yet, `airworthy reconcile {model} --apply` updates it: {error}")
+        print_text(f"the registry is not updated yet, `airworthy reconcile {model} --apply` updates it: {error}")
     return 0
 
 
@@ -81,7 +81,7 @@ def open_target(model: str, ports: Ports) -> DeploymentTarget:
     try:
         return ports.target(model)
     except Refused as error:
-        print(f"using the gateway, since {model} has no valid declaration: {error}")
+        print_text(f"using the gateway, since {model} has no valid declaration: {error}")
         return serving_target(ports, model)
 
 

@@ -30,6 +30,7 @@ from pipelines.cli.components import (
     program_path,
 )
 from pipelines.cli.reader import READER, draw_reader
+from pipelines.cli.terminal_text import print_line, print_text
 from pipelines.errors import Refused, Unavailable
 from pipelines.ports import Ports
 from pipelines.settings import Settings
@@ -48,13 +49,13 @@ def add_parser(subparsers: Any) -> None:
 
 def _up(_: argparse.Namespace, ports: Ports) -> int:
     start(ports.settings, Console())
-    print(describe(ports.settings))
+    print_text(describe(ports.settings))
     return 0
 
 
 def _stop(_: argparse.Namespace, ports: Ports) -> int:
     stopped = stop(ports.settings)
-    print(f"stopped {', '.join(stopped)}" if stopped else "nothing was running")
+    print_line(f"stopped {', '.join(stopped)}" if stopped else "nothing was running")
     return 0
 
 

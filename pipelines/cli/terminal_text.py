@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from typing import Any
 
 from rich.markup import escape
 
@@ -25,3 +26,16 @@ def visible(text: object) -> str:
 def markup(text: object) -> str:
     """The same for ``rich``, which then prints square brackets as they are."""
     return escape(visible(text))
+
+
+def print_line(text: object, **options: Any) -> None:
+    """Print one line; a line break that somebody wrote into a name is shown as ``\\n`` and begins no line of its own.
+
+    ``options`` are those of ``print``.
+    """
+    print(visible(text).replace("\n", "\\n"), **options)
+
+
+def print_text(text: object, **options: Any) -> None:
+    """Print a text of several lines, whose words are shown as they were written."""
+    print(visible(text), **options)

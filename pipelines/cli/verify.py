@@ -9,6 +9,7 @@ from pipelines.cli import arguments
 from pipelines.cli.hanging_lines import hanging_lines
 from pipelines.cli.names import check_version
 from pipelines.cli.progress import open_console
+from pipelines.cli.terminal_text import print_line, print_text
 from pipelines.errors import EXIT_REFUSED
 from pipelines.ledger.version_state import read_versions
 from pipelines.ports import Ports
@@ -40,18 +41,18 @@ def run(options: argparse.Namespace, ports: Ports) -> int:
     )
     columns = open_console().width
     named = f" ({certificate.semantic_version})" if certificate.semantic_version else ""
-    print(f"{options.model} version {options.version}{named}")
+    print_line(f"{options.model} version {options.version}{named}")
     width = max(len(check.name) for check in checks)
     for check in checks:
         mark = {"ok": "ok  ", "FAIL": "FAIL", "noted": "-   "}[check.state]
-        print(hanging_lines(f"  {mark}  {check.name:<{width}}  ", check.detail, columns))
+        print_text(hanging_lines(f"  {mark}  {check.name:<{width}}  ", check.detail, columns))
     failed = [check for check in checks if check.state == "FAIL"]
     held = "does NOT hold" if failed else "holds"
-    print(hanging_lines("", f"the certificate {held}; head of the ledger {certificate.head}", columns))
+    print_text(hanging_lines("", f"the certificate {held}; head of the ledger {certificate.head}", columns))
     if known := read_versions(ports.ledger.entries(model=options.model)).get(options.version):
-        print(hanging_lines("", f"version {options.version} is {known.text}", columns))
+        print_text(hanging_lines("", f"version {options.version} is {known.text}", columns))
     if any(check.name == "ledger" for check in failed):
-        print(hanging_lines("", "airworthy ledger check names each fault of the ledger and the way out", columns))
+        print_text(hanging_lines("", "airworthy ledger check names each fault of the ledger and the way out", columns))
     if options.write:
         options.write.write_text(certificate.model_dump_json(indent=2), encoding="utf-8")
     return EXIT_REFUSED if failed else 0

@@ -12,6 +12,7 @@ from typing import Any
 
 from pipelines.cli import arguments
 from pipelines.cli.airflow_connections import read_connection
+from pipelines.cli.terminal_text import print_line
 from pipelines.errors import EXIT_UNAVAILABLE, AirworthyError
 from pipelines.incidents.conditions import seen_by_the_watch
 from pipelines.incidents.look import last_look, look
@@ -55,7 +56,7 @@ def run(options: argparse.Namespace, ports: Ports) -> int:
 def check(ports: Ports) -> int:
     """Print when the watch looked last. 0: just now; 75: never, or longer ago than ``silent_minutes``."""
     last = last_look(ports, "watch")
-    print(f"the watch looked last at {last:%Y-%m-%d %H:%M:%S} UTC" if last else "no watch has looked yet")
+    print_line(f"the watch looked last at {last:%Y-%m-%d %H:%M:%S} UTC" if last else "no watch has looked yet")
     is_silent = last is None or ports.clock() - last > timedelta(minutes=ports.catalog.alerts.silent_minutes)
     return EXIT_UNAVAILABLE if is_silent else 0
 
@@ -65,7 +66,7 @@ def print_look(counts: Mapping[str, int] | None, ports: Ports) -> int:
     if counts is None:
         return EXIT_UNAVAILABLE
     incidents = len(ports.incidents.read(active_only=True))
-    print(
+    print_line(
         f"looked: {counts['lines']} new ledger line(s) read, {counts['messages']} message(s) sent, "
         f"{incidents} incident(s) open{' (`airworthy incidents` lists them)' if incidents else ''}"
     )

@@ -59,7 +59,7 @@ def headline(incident: Incident, event: Event) -> str:
 
 
 def full_text(incident: Incident, policy: AlertsSpec, airflow: str) -> str:
-    """A line for each question that somebody who is woken up asks."""
+    """A line for each question that somebody who is woken up asks; no text of others begins a line of its own."""
     kind = KINDS[incident.kind]
     taken = f"by {incident.acknowledged_by}: {incident.acknowledged_because}" if incident.acknowledged_by else ""
     lines = {
@@ -75,7 +75,7 @@ def full_text(incident: Incident, policy: AlertsSpec, airflow: str) -> str:
     }
     if incident.status == "open":
         lines["Take it"] = f'airworthy incidents ack {incident.number} --why "…"'
-    return "\n".join(f"{name}: {text}" for name, text in lines.items() if text)
+    return "\n".join(f"{name}: {' '.join(text.split())}" for name, text in lines.items() if text)
 
 
 def since(incident: Incident) -> str:

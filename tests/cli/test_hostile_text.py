@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,8 @@ from rich.console import Console
 from pipelines.cli.hanging_lines import hanging_lines
 from pipelines.cli.main import parser
 from pipelines.cli.status_page import render_model, render_summary
-from pipelines.cli.terminal_text import markup, visible
+from pipelines.cli.terminal_text import markup, print_line, visible
+from pipelines.settings import REPOSITORY
 from pipelines.testing.ports import FakePorts
 from pipelines.testing.rollout_target import FakeTarget
 
@@ -88,3 +90,20 @@ def test_escapes_are_those_of_python_and_what_people_write_stays() -> None:
         assert visible(text) == text
     assert markup("[bold]") == "\\[bold]"
     assert hanging_lines("\x1b[31m", "a\x1b[0m", 80) == "\\x1b[31ma\\x1b[0m"
+
+
+def test_a_line_break_in_what_somebody_wrote_begins_no_line(capsys: pytest.CaptureFixture[str]) -> None:
+    print_line("entity a\nversion 7 is approved\r\x1b[2K")
+    assert capsys.readouterr().out == "entity a\\nversion 7 is approved\\r\\x1b[2K\n"
+
+
+@pytest.mark.parametrize("path", sorted((REPOSITORY / "pipelines" / "cli").glob("*.py")), ids=lambda path: path.stem)
+def test_every_command_prints_by_what_makes_text_visible(path: Path) -> None:
+    """Commands written later, too: ``print`` itself is for JSON, scripts and files of this program's own making."""
+    printed = [
+        f"{path.name}:{call.lineno}"
+        for call in ast.walk(ast.parse(path.read_text()))
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "print"
+        if not any(maker in ast.unparse(call) for maker in ("json", "shtab.complete", "print(text, end='')"))
+    ]
+    assert path.stem == "terminal_text" or printed == []

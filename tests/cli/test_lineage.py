@@ -134,6 +134,21 @@ def test_features_without_a_record_say_so(ports: FakePorts, capsys: pytest.Captu
     assert f"features of {DAYS[0]}: written before 0.2.0, their commit names no inputs" in capsys.readouterr().out
 
 
+def test_what_a_caller_and_a_source_wrote_is_printed_as_text(
+    ports: FakePorts, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The id of an entity is a caller's own word, the name of a file is its source's."""
+    content = BytesIO()
+    [path] = ports.store.list(store_paths.predictions(MODEL))
+    answers = pl.read_parquet(BytesIO(ports.store.get(path)))
+    answers.with_columns(entity_id=pl.lit("\x1b[2Ka\nversion 9 of all")).write_parquet(content)
+    ports.store.put(path, content.getvalue())
+    call(ports, MODEL, "q-17")
+    printed = capsys.readouterr().out
+    assert "\\x1b[2Ka\\nversion 9 of all" in printed
+    assert "\x1b" not in printed
+
+
 def test_what_is_nowhere_is_refused_with_what_can_be_named(ports: FakePorts) -> None:
     with pytest.raises(Refused, match="no version, snapshot or logged answer nothing"):
         call(ports, MODEL, "nothing")

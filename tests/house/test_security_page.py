@@ -1,4 +1,4 @@
-"""The page on security has a cell for every role and asset, and each cell a test that exists or a reason why not."""
+"""The page on security has every door, role and asset, and each of them a test that exists or a reason why not."""
 
 from __future__ import annotations
 
@@ -28,6 +28,15 @@ ROLES = (
 ASSETS = ("model served", "ledger", "approvals", "predictions", "secrets", "host")
 TEST_NAME = re.compile(r"`(tests/[\w/]+\.py)::(test_\w+)`")
 LEAST_WORDS = 6
+LISTENERS = {
+    "pipelines/serving/data_plane/worker.py": "public listener of the gateway",
+    "pipelines/serving/__main__.py": "admin listener of the gateway",
+    "pipelines/cli/exporter.py": "exporter",
+    "plugins/stored_reports.py": "stored reports",
+}
+"""Who makes a server or pages, and the door that it is."""
+MAKES_A_SERVER = {"create_server", "make_server", "start_server", "start_unix_server", "FastAPI", "Flask", "Starlette"}
+SERVERS = ("HTTPServer", "TCPServer", "UDPServer")
 
 
 def cells(role: str) -> dict[str, tuple[str, str]]:
@@ -64,6 +73,33 @@ def test_every_cell_names_a_test_that_exists_or_says_why_there_is_none(role: str
     assert tuple(by_asset) == ASSETS
     faults = [fault for asset, cell in by_asset.items() for fault in cell_faults(role, asset, *cell)]
     assert faults == []
+
+
+def doors() -> dict[str, tuple[str, str]]:
+    """By its name, what a door checks and what shows it."""
+    section = PAGE.read_text().partition("## The doors")[2].partition("\n## ")[0]
+    rows = [line.strip("|").split(" | ") for line in section.splitlines() if line.startswith("| ")]
+    return {row[0].strip(): (row[-2].strip(), row[-1].strip()) for row in rows[1:]}
+
+
+def test_every_door_names_a_test_that_exists_or_says_why_there_is_none() -> None:
+    assert len(doors()) > 10
+    assert [fault for door, cell in doors().items() for fault in cell_faults("door", door, *cell)] == []
+
+
+def test_whatever_listens_or_shows_pages_is_a_door_of_the_page() -> None:
+    listening = set()
+    for path in (path for folder in ("pipelines", "plugins", "dags") for path in (REPOSITORY / folder).rglob("*.py")):
+        names = {
+            getattr(call.func, "attr", getattr(call.func, "id", ""))
+            for call in ast.walk(ast.parse(path.read_text()))
+            if isinstance(call, ast.Call)
+        }
+        if names & MAKES_A_SERVER or any(name.endswith(SERVERS) for name in names):
+            listening.add(path.relative_to(REPOSITORY).as_posix())
+    assert listening == LISTENERS.keys(), "a new server is a new door: docs/security.md says what it checks"
+    for door in LISTENERS.values():
+        assert [name for name in doors() if name.startswith(door)] != [], door
 
 
 def test_the_page_has_no_further_role() -> None:

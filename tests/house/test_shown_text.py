@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import string
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from html.parser import HTMLParser
 from typing import Any
 
@@ -14,13 +14,21 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
+from pipelines import store_paths
 from pipelines.ledger import markdown
 from pipelines.ledger.approval_form import FormFacts, form
 from pipelines.ledger.trained_facts import TrainedFacts
+from pipelines.messages.incident import Incident
+from pipelines.messages.live_inputs import InputMeasure, LiveInputsResult
+from pipelines.messages.monitoring import DriftMeasure
 from pipelines.messages.rollout import RolloutTicket
 from pipelines.ports import VersionInfo
+from pipelines.rules.incident_text import full_text, headline
+from pipelines.spec.alerts import AlertsSpec
 from pipelines.steps.models.model_card import training_card
+from pipelines.steps.monitoring.live_inputs_page import write_page
 from pipelines.steps.reporting.verdict_section import verdict_section
+from pipelines.testing.memory_store import MemoryStore
 from pipelines.testing.ports import MemoryLedger
 from pipelines.verdict import Outcome, Verdict
 from tests.declared import shipped_model
@@ -199,9 +207,50 @@ class Tags(HTMLParser):
 def html_pages(payload: str) -> Iterator[str]:
     verdict = Verdict(rule="a rule", outcome=Outcome.FAIL, reasons=(payload,), findings=(payload,))
     yield verdict_section(verdict, payload)
+    yield live_inputs_page(payload)
+
+
+def live_inputs_page(payload: str) -> str:
+    """The page of a day on which callers sent a category that training had not."""
+    training = DriftMeasure(
+        name=payload, kind="categorical", method="chi_squared", rows=900, statistic=None, p_value=None, psi=0.1
+    )
+    measure = InputMeasure(
+        name=payload,
+        rows=900,
+        null_share=0.9,
+        max_null_share=0.5,
+        outside_share=0.5,
+        outside=payload,
+        unseen_share=0.5,
+        unseen=[payload],
+        differing_share=0.5,
+        differing=payload,
+        training=training,
+    )
+    day = date(2013, 3, 1)
+    result = LiveInputsResult(model=payload, day=day, window=[day], judged=[day], rows=900, measures=[measure])
+    store = MemoryStore()
+    write_page(result, SPEC, store)
+    return store.get(store_paths.live_input_report(payload, day)).decode()
 
 
 @pytest.mark.parametrize("payload", PAYLOADS)
 def test_text_that_others_wrote_is_no_element_of_a_page(payload: str) -> None:
     for shown, plain in zip(html_pages(payload), html_pages("harmless"), strict=True):
         assert Tags(shown).tags == Tags(plain).tags
+
+
+@pytest.mark.parametrize(
+    "payload", ["x\nTo do: open https://evil.example", "x\r\nAcknowledged: by ada", "x\u2028Ended: now"]
+)
+def test_text_that_others_wrote_begins_no_line_of_a_message_about_an_incident(payload: str) -> None:
+    now = datetime(2013, 3, 1, tzinfo=UTC)
+    times = dict.fromkeys(("first_seen", "opened", "last_seen"), now)
+    texts = dict.fromkeys(("what", "affects", "done", "acknowledged_by", "acknowledged_because"), payload)
+    said = {"model": "m", "kind": "live_input_fault", "subject": payload, "status": "open", "severity": "critical"}
+    incident = Incident.model_validate({**said, **times, **texts, "number": 7, "numbers": {payload: payload}})
+    lines = full_text(incident, AlertsSpec(), "https://airflow").splitlines()
+    names = ["What", "Affects", "Since", "Done already", "To do", "Acknowledged", "Numbers", "Take it"]
+    assert [line.partition(":")[0] for line in lines] == names
+    assert len(headline(incident, "opened").splitlines()) == 1

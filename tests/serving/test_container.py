@@ -109,3 +109,34 @@ def test_a_container_that_was_told_too_little_says_all_that_is_missing() -> None
         container.gateway_arguments({"AIRWORTHY_SERVE_MODEL": "m", "AIRWORTHY_SERVE_VERSION": "1"})
     missing = ["AIRWORTHY_SERVE_BUNDLE", "AIRWORTHY_SERVE_SHA256", "AIRWORTHY_STORE"]
     assert refused.value.reasons == [f"{name} is not set" for name in missing]
+
+
+NAMED = {"AIRWORTHY_SERVE_MODEL": "m", "AIRWORTHY_SERVE_VERSION": "1", "AIRWORTHY_SERVE_SHA256": "0" * 64}
+
+
+@pytest.mark.parametrize(
+    ("bundle", "host", "listens_at", "declares"),
+    [
+        ("bundles/m/1", {}, "127.0.0.1", False),
+        ("/opt/ml/model/../other", {}, "127.0.0.1", False),
+        ("/opt/ml/model", {}, "0.0.0.0", True),
+        ("bundles/m/1", {"AIRWORTHY_SERVE_HOST": "0.0.0.0"}, "0.0.0.0", False),
+    ],
+)
+def test_the_container_serves_others_unasked_where_sagemaker_started_it_and_nowhere_else(
+    bundle: str, host: dict[str, str], listens_at: str, declares: bool, tmp_path: Path
+) -> None:
+    places = {"AIRWORTHY_SERVE_BUNDLE": bundle, "AIRWORTHY_STORE": "store", "AIRWORTHY_HOME": str(tmp_path)}
+    arguments = container.gateway_arguments(NAMED | places | host)
+    assert arguments[arguments.index("--host") + 1] == listens_at
+    assert ("--config" in arguments) is declares
+
+
+def test_a_container_that_was_told_to_serve_others_does_not_start_without_a_declaration(tmp_path: Path) -> None:
+    places = {"AIRWORTHY_SERVE_BUNDLE": "b", "AIRWORTHY_STORE": str(tmp_path), "AIRWORTHY_HOME": str(tmp_path)}
+    environment = os.environ | NAMED | places | {"AIRWORTHY_SERVE_HOST": "0.0.0.0"}
+    ended = subprocess.run(
+        [sys.executable, "-m", "pipelines", "serve"], env=environment, capture_output=True, text=True, timeout=60
+    )
+    assert ended.returncode == 65
+    assert "authentication" in ended.stderr

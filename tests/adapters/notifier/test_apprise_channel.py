@@ -23,8 +23,8 @@ SLACK_PATH = "T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ"
 KEY = "k" * 32
 
 
-def message(event: Event = "opened") -> Notice:
-    told: dict[str, Any] = {"status": "open", "severity": "critical", "what": "price broke", "number": 7}
+def message(event: Event = "opened", what: str = "price broke") -> Notice:
+    told: dict[str, Any] = {"status": "open", "severity": "critical", "what": what, "number": 7}
     times = dict.fromkeys(("first_seen", "opened", "last_seen"), NOW)
     incident = Incident.model_validate({"model": "churn", "kind": "drift_fault", "subject": "price", **told, **times})
     return notice("chat", 1, [(incident, event)], AlertsSpec(), "https://airflow")
@@ -53,6 +53,17 @@ def test_slack_gets_title_and_text_at_the_path_of_the_webhook(proxy: TlsProxy) -
     text = json.dumps(json.loads(body))
     assert "[critical] churn: price broke" in text
     assert "airworthy incidents ack 7" in text
+
+
+def test_what_callers_sent_calls_nobody_and_is_no_link_in_slack(proxy: TlsProxy) -> None:
+    AppriseNotifier("slack", address(password=SLACK_PATH)).send(
+        message(what="new: <!channel> <https://evil.example|ok>")
+    )
+    [(_, _, body)] = proxy.requests
+    text = json.dumps(json.loads(body))
+    assert "evil.example" in text
+    assert "<!channel" not in text
+    assert "<https://evil.example" not in text
 
 
 def test_pagerduty_gets_one_incident_that_is_resolved_by_its_key(proxy: TlsProxy) -> None:
