@@ -59,7 +59,8 @@ def metrics_application(ports: Ports, token: str | None) -> Wsgi:
     from pipelines.observability.collector import InstallationCollector
 
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(InstallationCollector(ports.ledger, ports.incidents, open_airflow(ports.settings)))
+    worth = {name: spec.worth for name, spec in ports.catalog.models.items()}
+    registry.register(InstallationCollector(ports.ledger, ports.incidents, open_airflow(ports.settings), worth))
     metrics = make_wsgi_app(registry)
 
     def application(environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:

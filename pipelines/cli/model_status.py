@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from pipelines.messages.incident import Incident
 from pipelines.messages.rollout import RolloutState
+from pipelines.observability.model_worth import read_worth
 from pipelines.ports import LedgerEntry, VersionInfo
 from pipelines.rules.live_state import judge_live_state
 from pipelines.rules.release_rollback import plan_rollback
+from pipelines.spec.model import ModelSpec
 from pipelines.versions.standing import STATUS_TAG, Standing
 
 
@@ -36,7 +39,19 @@ def version_facts(standing: Standing, registered: Sequence[VersionInfo]) -> list
 def incident_facts(model: str, incidents: Sequence[Incident]) -> list[dict[str, Any]]:
     """Those of the model that are not over, oldest first."""
     shown = {"number", "kind", "subject", "severity", "status", "what", "opened", "count", "acknowledged_by"}
-    return [incident.model_dump(mode="json", include=shown) for incident in incidents if incident.model == model]
+    return [
+        incident.model_dump(mode="json", include=shown)
+        for incident in incidents
+        if incident.model == model and incident.is_active
+    ]
+
+
+def worth_facts(
+    model: str, spec: ModelSpec | None, lines: Sequence[LedgerEntry], incidents: Sequence[Incident], now: datetime
+) -> dict[str, Any]:
+    """How often it is renewed and fails, what its answers bring and what it costs. ``lines``: its own."""
+    own = [incident for incident in incidents if incident.model == model]
+    return read_worth(lines, own, spec.worth if spec else None, now).model_dump(mode="json")
 
 
 def rollout_facts(state: RolloutState, lines: Sequence[LedgerEntry]) -> dict[str, Any] | None:

@@ -10,7 +10,14 @@ from typing import Any, TypeVar
 
 from pipelines.cli.dataset_status import dataset_facts
 from pipelines.cli.hanging_lines import print_hanging
-from pipelines.cli.model_status import incident_facts, monitoring_facts, next_rollback, rollout_facts, version_facts
+from pipelines.cli.model_status import (
+    incident_facts,
+    monitoring_facts,
+    next_rollback,
+    rollout_facts,
+    version_facts,
+    worth_facts,
+)
 from pipelines.cli.names import check_model, dataset_of
 from pipelines.cli.view_page import view_facts
 from pipelines.errors import AirworthyError, Unavailable
@@ -72,7 +79,8 @@ def summary(ports: Ports, model: str | None = None) -> dict[str, Any]:
     ``models``: name to ``versions`` (newest first, each with its
     ``status`` and since when, by whom and why it has it), ``gates``, ``live``, ``rollout`` (the newest one, if
     any), ``next_rollback``, ``disagreements`` (of ledger and registry with the target), ``outdated_tags``,
-    ``incidents``, ``monitoring`` (last verdict per check on the live version), ``history`` (on other versions),
+    ``incidents``, ``worth`` (``ModelWorth``), ``monitoring`` (last verdict per check on the live version), ``history``
+    (on other versions),
     ``broken`` and ``drifted`` (column to number of days, of the live version) and ``retrain_requests``.
     ``refused``: declarations left out, with why. ``unreachable``: what did not answer; its part is then empty.
     """
@@ -97,7 +105,7 @@ def summary(ports: Ports, model: str | None = None) -> dict[str, Any]:
     no_entries: list[LedgerEntry] = []
     entries = ask("ledger", lambda: ports.ledger.entries(), default=no_entries)
     no_incidents: list[Incident] = []
-    incidents = ask("incidents", lambda: ports.incidents.read(active_only=True), default=no_incidents)
+    incidents = ask("incidents", ports.incidents.read, default=no_incidents)
     models: dict[str, dict[str, Any]] = {}
     undeclared = {} if model else _undeclared_live(entries, ports)
     for name in [model] if model else [*ports.catalog.models, *undeclared]:
@@ -122,6 +130,7 @@ def summary(ports: Ports, model: str | None = None) -> dict[str, Any]:
             "disagreements": standing.disagreements,
             "outdated_tags": standing.outdated_tags,
             "incidents": incident_facts(name, incidents),
+            "worth": worth_facts(name, spec, own, incidents, ports.clock()),
             **_ledger_status(spec, own),
             **monitoring_facts(own, standing.live),
         }

@@ -11,6 +11,7 @@ from rich.table import Table
 from pipelines.cli.dataset_page import MAX_SHOWN_COUNTS, counts_text, plain_table, render_dataset
 from pipelines.cli.terminal_text import markup
 from pipelines.cli.view_page import render_view
+from pipelines.cli.worth_lines import worth_lines
 from pipelines.spec.model import CLASSIFICATION_METRICS, REGRESSION_METRICS
 
 SHOWN_METRICS = (*CLASSIFICATION_METRICS, *REGRESSION_METRICS)
@@ -44,6 +45,7 @@ def render_model(name: str, summary: dict[str, Any], now: datetime | None = None
     for version in model["versions"]:
         yield from _version_lines(version, model)
     yield from _model_lines(name, model, now)
+    yield from worth_lines(model["worth"])
     yield from _fault_lines(summary)
 
 

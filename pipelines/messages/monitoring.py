@@ -101,6 +101,8 @@ class PerformanceResult(Message):
     window_metrics: dict[str, float | None]
     window_predictions: int
     window_labelled: int
+    right: int | None = Field(default=None, exclude_if=lambda count: count is None)
+    """Of the labelled answers of the window those that are right (``Worth``); None: nothing says what is right."""
     version: str | None = None
     """The live version if it answered in the window, else the version with the most predictions there."""
     reference: dict[str, float] = {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
@@ -15,7 +15,10 @@ from pipelines.errors import AirworthyError
 from pipelines.observability.airflow_metrics import airflow_metrics
 from pipelines.observability.incident_metrics import incident_metrics
 from pipelines.observability.ledger_metrics import ledger_metrics
+from pipelines.observability.model_worth import read_worth
+from pipelines.observability.worth_metrics import worth_metrics
 from pipelines.ports import Incidents, Ledger
+from pipelines.spec.worth import Worth
 
 KEEP_SECONDS = 10.0
 """Two scrapes within this time get the same numbers, so that several Prometheus servers cost no more than one."""
@@ -35,18 +38,23 @@ class AirflowFacts(Protocol):
 
 
 class InstallationCollector(Collector):
-    """``airflow`` None: no account of Airflow is declared, and its metrics are left out."""
+    """``airflow`` None: no account of Airflow is declared, and its metrics are left out.
+
+    ``worth``: declared model to what it declares of its worth; of a model that is not there nothing is told of this.
+    """
 
     def __init__(
         self,
         ledger: Ledger,
         incidents: Incidents,
         airflow: AirflowFacts | None,
+        worth: Mapping[str, Worth | None] | None = None,
         *,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._ledger, self._incidents, self._airflow = ledger, incidents, airflow
+        self._worth = worth or {}
         self._now, self._monotonic = now, monotonic
         self._kept: list[Metric] = []
         self._kept_until = float("-inf")
@@ -64,13 +72,26 @@ class InstallationCollector(Collector):
 
     def _of_ledger(self) -> list[Metric]:
         return _with_presence(
-            "airworthy_ledger_up",
-            "1 if the database of ledger and incidents answers.",
-            lambda: [
-                *ledger_metrics(self._ledger.entries(), self._now()),
-                *incident_metrics(self._incidents.read(active_only=True), self._incidents.waiting(), self._now()),
-            ],
+            "airworthy_ledger_up", "1 if the database of ledger and incidents answers.", self._read_ledger
         )
+
+    def _read_ledger(self) -> list[Metric]:
+        lines, incidents, now = self._ledger.entries(), self._incidents.read(), self._now()
+        worth = {
+            model: read_worth(
+                [line for line in lines if line.model == model],
+                [incident for incident in incidents if incident.model == model],
+                declared,
+                now,
+            )
+            for model, declared in self._worth.items()
+        }
+        active = [incident for incident in incidents if incident.is_active]
+        return [
+            *ledger_metrics(lines, now),
+            *incident_metrics(active, self._incidents.waiting(), now),
+            *worth_metrics(worth),
+        ]
 
     def _of_airflow(self) -> list[Metric]:
         airflow = self._airflow

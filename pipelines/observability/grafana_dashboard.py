@@ -96,6 +96,39 @@ ROWS: dict[str, tuple[Panel, ...]] = {
         Panel("Waiting for a person", "s", {"{{dag_id}}": "airworthy_airflow_waiting_seconds"}),
         Panel("Airflow's heartbeats", "s", {"{{component}}": "airworthy_airflow_heartbeat_age_seconds"}),
     ),
+    "Worth": (
+        Panel(
+            "Releases and incidents a month",
+            "short",
+            {
+                "{{model}} releases": f"airworthy_releases_a_month{MODEL}",
+                "{{model}} incidents": f"airworthy_incidents_a_month{MODEL}",
+            },
+            "In 30 days, over the last 90; warnings and critical incidents.",
+        ),
+        Panel("Time to recover", "s", {"{{model}}": f"airworthy_time_to_recover_seconds{MODEL}"}, "Median of 90 days."),
+        Panel(
+            "Right and wrong answers",
+            "short",
+            {"{{model}} {{outcome}}": f"airworthy_labelled_answers{MODEL}"},
+            "Of the newest labelled window.",
+        ),
+        Panel(
+            "Value of the answers a day",
+            "short",
+            {"{{model}} {{currency}}": f"airworthy_answers_value_a_day{MODEL}"},
+            "What right answers bring less what wrong ones cost.",
+        ),
+        Panel(
+            "Cost of 90 days",
+            "short",
+            {
+                "{{model}} training {{currency}}": f"airworthy_training_cost{MODEL}",
+                "{{model}} serving {{currency}}": f"airworthy_serving_cost{MODEL}",
+            },
+        ),
+        Panel("Time in training", "s", {"{{model}}": f"airworthy_training_seconds{MODEL}"}, "Of the last 90 days."),
+    ),
     "Gateway": (
         Panel("Memory", "percentunit", {"{{instance}}": "airworthy:memory_share"}),
         Panel("CPU", "percentunit", {"{{instance}}": "airworthy:cpu_share:5m"}),

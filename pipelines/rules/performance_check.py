@@ -60,6 +60,7 @@ def judge_performance(result: PerformanceResult, spec: ModelSpec) -> Verdict:
         "cusum_limit": comparison.cusum_limit if comparison else None,
         "alarm": alarms,
         **({} if result.anchor is None else {"anchor": result.anchor.model_dump()}),
+        **({} if result.right is None else {"right": result.right}),
         "labelled": result.window_labelled,
         "predictions": result.window_predictions,
     }

@@ -17,6 +17,7 @@ from pipelines.spec.search import Search
 from pipelines.spec.serving_objective import ServingObjective
 from pipelines.spec.split import SplitSpec
 from pipelines.spec.target import Target
+from pipelines.spec.worth import Worth
 
 CLASSIFICATION_METRICS = ("accuracy", "precision", "recall", "f1", "roc_auc", "pr_auc", "log_loss", "brier")
 REGRESSION_METRICS = ("mae", "rmse", "r2", "mape")
@@ -288,6 +289,8 @@ class ModelFields(DeclarationBlock):
     training: Training = Training()
     alerts: list[AlertRule] = []
     """Who hears of which incident; none: the installation's ``default_channels`` hear of all."""
+    worth: Worth | None = Field(default=None, exclude_if=lambda declared: declared is None)
+    """What answers are worth and what the model costs; none: no amounts are reported."""
     deployment: Deployment = Deployment()
     runner: dict[Stage, StageRunner] = {}
     """The runner of each stage; a stage that is not named uses the installation's runner."""
@@ -318,6 +321,7 @@ class ModelSpec(ModelFields):
         problems += self.monitoring.retraining.faults(
             self.evaluation.comparison.metric, self.monitoring.performance.metric
         )
+        problems += self.worth.faults(self.problem) if self.worth else []
         problems += [
             f"runner.{stage} has gpus or workers; only train can use GPUs or several workers"
             for stage, runner in self.runner.items()

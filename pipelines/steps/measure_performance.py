@@ -76,6 +76,7 @@ def run(request: MonitorRequest, ports: Ports) -> PerformanceResult:
         window_metrics=metrics,
         window_predictions=of_version.height,
         window_labelled=of_version["label"].count(),
+        right=_right_answers(of_version, spec),
         version=version,
         reference=reference,
         comparison=comparison,
@@ -101,6 +102,18 @@ def _metrics(answers: pl.DataFrame, spec: ModelSpec) -> dict[str, float | None]:
     return measure(
         spec.problem, labelled["label"].to_numpy(), labelled["prediction"].to_numpy(), spec.evaluation.threshold
     )
+
+
+def _right_answers(answers: pl.DataFrame, spec: ModelSpec) -> int | None:
+    """Labelled answers of the label's class, or within the tolerance that a regression declares; None: it has none."""
+    label, prediction = pl.col("label"), pl.col("prediction")
+    if spec.problem == "classification":
+        is_right = (prediction >= spec.evaluation.threshold) == (label == 1)
+    elif spec.worth is not None and spec.worth.tolerance is not None:
+        is_right = (prediction - label).abs() <= spec.worth.tolerance
+    else:
+        return None
+    return answers.filter(label.is_not_null() & prediction.is_finite() & is_right).height
 
 
 def _furthest_off(answers: pl.DataFrame) -> list[ScoredAnswer]:

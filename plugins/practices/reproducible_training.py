@@ -87,7 +87,15 @@ def _ledger_details(request: TrainRequest, result: TrainResult) -> dict[str, Any
     """Ledger details of a training: enough to reproduce it and to compare the reproduction."""
     origin = request.model_dump(mode="json", include={"hypothesis", "seed", "git_revision", "requested_by", "trigger"})
     digests = {"run_id", "model_digest", "folder_digest", "snapshot", "request_digest", "environment_digest"}
-    facts = {*digests, "rounds", "best_round", "metrics", "device", *([] if result.seed is None else ["seed"])}
+    facts = {
+        *digests,
+        "rounds",
+        "best_round",
+        "metrics",
+        "device",
+        "seconds",
+        *([] if result.seed is None else ["seed"]),
+    }
     facts |= {"test_days"} if result.test_days else set()
     facts |= {"judged_digest", "refit"} if result.judged_digest is not None else set()
     return {**origin, **result.model_dump(mode="json", include=facts)}

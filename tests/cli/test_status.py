@@ -145,7 +145,7 @@ def ports() -> SimpleNamespace:
         store.replace_partition("validated/flights.flights", day, pl.DataFrame({"flight": flights}))
         store.replace_partition("quarantine/flights.flights", day, pl.DataFrame({"flight": [9], "reasons": [reasons]}))
     made = SimpleNamespace(catalog=catalog, store=store, registry=Versions(), ledger=Lines(LEDGER), endpoint=Live())
-    made.incidents = NoIncidents()
+    made.incidents, made.clock = NoIncidents(), lambda: datetime(2013, 1, 5, tzinfo=UTC)
     made.target = lambda model: made.endpoint
     return made
 
@@ -389,6 +389,7 @@ def test_one_model_is_told_in_full(ports: Any) -> None:
         "- pr_auc 0.27 < 0.30",
         "- log_loss 0.7 > 0.6",
         "drift_check of 2013-02-02: FAIL",
+        "serving cost: not known, the model declares no worth.serving_day",
         "models/typo.yaml is left out:",
     ):
         assert part in shown, part

@@ -52,18 +52,20 @@ class StandingAirflow:
 
 
 class StandingIncidents(NoIncidents):
-    """Two incidents that nobody has taken, one that somebody has, and three messages that wait for a channel."""
+    """Two incidents that nobody has taken, one that somebody has, one that is over, and three messages that wait."""
 
-    def __init__(self, at: datetime) -> None:
-        self._at = at
+    def __init__(self, at: datetime, model: str = "m") -> None:
+        self._at, self._model = at, model
 
     def read(self, *, active_only: bool = False) -> list[Incident]:
-        assert active_only
         taken = self._incident("drift", "acknowledged", "warning", hours=3)
-        return [
+        over = self._incident("drift_fault", "resolved", "warning", hours=4)
+        past = [] if active_only else [over.model_copy(update={"resolved": self._at - timedelta(hours=1)})]
+        active = [
             self._incident(kind, "open", "critical", hours=hours)
             for kind, hours in (("performance", 2), ("drift_fault", 1))
-        ] + [taken]
+        ]
+        return [*active, taken, *past]
 
     def waiting(self) -> dict[str, int]:
         return {"pager": 3}
@@ -72,7 +74,7 @@ class StandingIncidents(NoIncidents):
         began = self._at - timedelta(hours=hours)
         times = {"first_seen": began, "opened": began, "last_seen": self._at}
         return Incident(
-            model="m", kind=kind, subject="1", status=status, severity=severity, what="it is worse", **times
+            model=self._model, kind=kind, subject="1", status=status, severity=severity, what="it is worse", **times
         )
 
 
@@ -83,16 +85,14 @@ def lines_of_a_model(ledger: Ledger, model: str) -> None:
         ledger.append(kind, model, version, details, actor="airworthy")
 
     for version in ("1", "2"):
-        add("training", version, {})
+        add("training", version, {"seconds": 90.0})
         add("gate", version, {"gate": "minimum_metrics_gate", "outcome": "PASS"})
         add("release", version, {})
     add("rollback", "2", {})
     worse = {"metric": "roc_auc", "value": 0.6, "reference": 0.75, "drop": 0.15}
-    add(
-        "monitoring_verdict",
-        "1",
-        {"check": "performance_check", "day": "2013-03-01", "outcome": "FAIL", "facts": worse},
-    )
+    checked = {"check": "performance_check", "day": "2013-03-01", "window": ["2013-02-28", "2013-03-01"]}
+    counted = {"right": 700, "labelled": 1000}
+    add("monitoring_verdict", "1", {**checked, "outcome": "FAIL", "facts": worse | counted})
     drift = {"faults": ["hour"], "drifting": ["hour", "distance"]}
     add("monitoring_verdict", "1", {"check": "drift_check", "day": "2013-03-01", "outcome": "FAIL", "facts": drift})
     add("retrain_request", "1", {"day": "2013-03-01", "reasons": ["roc_auc is worse"]})

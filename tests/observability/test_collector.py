@@ -9,16 +9,22 @@ from prometheus_client import CollectorRegistry, generate_latest
 from pipelines.errors import Unavailable
 from pipelines.observability.collector import KEEP_SECONDS, InstallationCollector
 from pipelines.ports import Incidents, Ledger
+from pipelines.spec.worth import Worth
 from pipelines.testing.ports import FixedClock, MemoryLedger, NoIncidents
 from tests.observability.installation import StandingAirflow, StandingIncidents, lines_of_a_model
 
 NOW = datetime(2013, 3, 2, 6, tzinfo=UTC)
 
 
-def scrape(ledger: Ledger, airflow: StandingAirflow | None, incidents: Incidents | None = None) -> dict[str, float]:
+def scrape(
+    ledger: Ledger,
+    airflow: StandingAirflow | None,
+    incidents: Incidents | None = None,
+    worth: dict[str, Worth | None] | None = None,
+) -> dict[str, float]:
     """Sample, with its labels as Prometheus writes them, to its value."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(InstallationCollector(ledger, incidents or NoIncidents(), airflow, now=lambda: NOW))
+    registry.register(InstallationCollector(ledger, incidents or NoIncidents(), airflow, worth, now=lambda: NOW))
     lines = generate_latest(registry).decode().splitlines()
     return {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in lines if not line.startswith("#")}
 
@@ -51,6 +57,22 @@ def test_the_ledgers_lines_are_counted_and_its_newest_verdicts_are_shown() -> No
     assert round(loss, 6) == 0.2
     assert samples['airworthy_drift_columns{kind="differs",model="m",version="1"}'] == 2
     assert not any(name.startswith("airworthy_airflow") for name in samples)
+
+
+def test_worth_is_told_of_declared_models_alone_and_amounts_with_their_currency() -> None:
+    """What is not measured has no sample: another model has no line on the ledger, and declares no amounts."""
+    ledger = MemoryLedger(FixedClock(NOW - timedelta(hours=2)))
+    lines_of_a_model(ledger, "m")
+    worth = {"m": Worth(currency="USD", right_answer=1, wrong_answer=2, training_hour=40, serving_day=12), "new": None}
+    samples = scrape(ledger, None, StandingIncidents(NOW), worth)
+    assert samples['airworthy_releases_a_month{model="m"}'] == 60
+    assert samples['airworthy_incidents_a_month{model="m"}'] == 120, "a window is a day at least"
+    assert samples['airworthy_labelled_answers{model="m",outcome="right"}'] == 700
+    assert samples['airworthy_answers_value_a_day{currency="USD",model="m"}'] == 50
+    assert samples['airworthy_training_cost{currency="USD",model="m"}'] == 2
+    assert samples['airworthy_serving_cost{currency="USD",model="m"}'] == 1
+    assert samples['airworthy_time_to_recover_seconds{model="m"}'] == 3 * 3600
+    assert not any("new" in name for name in samples)
 
 
 def test_incidents_that_are_not_over_are_counted_and_aged_and_waiting_messages_told() -> None:

@@ -24,7 +24,8 @@ from pipelines.observability import grafana_dashboard
 from pipelines.observability.alert_rules import rule_groups
 from pipelines.observability.collector import InstallationCollector
 from pipelines.settings import REPOSITORY
-from pipelines.testing.ports import FakePorts
+from pipelines.spec.worth import Worth
+from pipelines.testing.ports import FixedClock, MemoryLedger
 from pipelines.wiring import open_ports
 from tests.debian import debian_program
 from tests.free_port import free_port
@@ -57,11 +58,12 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     try:
         for version in ("1", "2"):
             assert gateway.release(version, write_bundle(folder / "bundles", version)).status_code == 200, gateway.log
-        ports = FakePorts.make(folder)
-        lines_of_a_model(ports.ledger, MODEL)
-        incidents = StandingIncidents(datetime.now(UTC))
+        ledger = MemoryLedger(FixedClock(datetime.now(UTC)))
+        lines_of_a_model(ledger, MODEL)
+        incidents, airflow = StandingIncidents(datetime.now(UTC), MODEL), StandingAirflow(datetime.now(UTC))
+        worth = Worth(right_answer=1, wrong_answer=2, training_hour=4, serving_day=8)
         registry = CollectorRegistry(auto_describe=False)
-        registry.register(InstallationCollector(ports.ledger, incidents, StandingAirflow(datetime.now(UTC))))
+        registry.register(InstallationCollector(ledger, incidents, airflow, {MODEL: worth}))
         with served(make_wsgi_app(registry)) as exporter:
             process = _start(
                 program, folder, address, {"airworthy-gateway": f"127.0.0.1:{gateway.port}", "airworthy": exporter}

@@ -128,6 +128,13 @@ def test_the_window_is_measured_with_the_metric_of_the_field() -> None:
     assert result.reference == {"roc_auc": 0.70, "log_loss": 0.45}
 
 
+def test_right_answers_are_those_of_the_labels_class_by_the_declared_threshold() -> None:
+    result = measure_performance.run(REQUEST, ports(catalog(), store=lived(DAY)))
+    threshold = catalog().model(MODEL).evaluation.threshold
+    truth = [number % 3 == 0 for number in range(60)]
+    assert result.right == sum((score >= threshold) == late for score, late in zip(scores(60), truth, strict=True))
+
+
 def test_every_day_of_the_horizon_is_joined_again_and_written() -> None:
     store = lived(DAY, YESTERDAY)
     result = measure_performance.run(REQUEST, ports(catalog(), store=store))
