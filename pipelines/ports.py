@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
+from pipelines.messages.delivery import FileStamp as FileStamp
 from pipelines.messages.incident import Event, Incident, Notice, OutboxMessage
 from pipelines.messages.ledger_entry import LedgerEntry as LedgerEntry
 from pipelines.messages.model_version import VersionInfo as VersionInfo
@@ -124,9 +125,8 @@ class Store(Protocol):
         """Paths of all files below a prefix, ascending."""
         ...
 
-    def etags(self, prefix: str) -> dict[str, str]:
-        """The same paths, each with a text that changes when the file is written again."""
-        ...
+    def stamps(self, prefix: str) -> dict[str, FileStamp]:
+        """The same paths, each with its stamp."""
 
     def uri(self, path: str) -> str: ...
 

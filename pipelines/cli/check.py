@@ -76,7 +76,7 @@ def check_sample(options: argparse.Namespace, ports: Ports) -> int:
     if options.sample:
         samples = dict([named_sample(spec, options.source, Path(options.sample))])
     else:
-        samples = newest_samples(spec, options.source, ports.store)
+        samples = newest_samples(spec, options.source, ports.store, ports.clock())
     counted = 0
     for name, files in samples.items():
         lines, faults, questions = sample_lines(spec, name, files)

@@ -4,30 +4,31 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from datetime import datetime
 from typing import Any
 
 from pipelines import store_paths
 from pipelines.ports import Ports, Store
+from pipelines.rules.complete_delivery import complete_partitions
 from pipelines.spec.dataset import DatasetSpec
-from pipelines.store_paths import MANIFEST
 
 
 def dataset_facts(dataset: DatasetSpec, ports: Ports) -> dict[str, dict[str, Any]]:
     """Source to ``partitions`` (validated; their number), ``first``, ``last``, ``accepted``, ``quarantined`` (rows of
     the tables), ``reasons`` (rows per reason; a row with two reasons counts under both) and keys of partitions:
 
-    ``not_ingested``: landed with their manifest, ``refused``: those of them that were refused, ``not_validated``:
+    ``not_ingested``: landed completely, ``refused``: those of them that were refused, ``not_validated``:
     ingested, ``outside``: landed and no partition of the dataset, so that nothing reads them.
     """
-    return {source: _source_facts(dataset, source, ports.store) for source in dataset.sources}
+    return {source: _source_facts(dataset, source, ports.store, ports.clock()) for source in dataset.sources}
 
 
-def delivered_partitions(dataset: DatasetSpec, source: str, store: Store) -> set[str]:
+def delivered_partitions(dataset: DatasetSpec, source: str, store: Store, now: datetime) -> set[str]:
     """Keys of the partitions that landed, or were ingested and their landed files removed since."""
-    return _landed(dataset.dataset, source, store) | _ingested(dataset.dataset, source, store)
+    return _landed(dataset, source, store, now) | _ingested(dataset.dataset, source, store)
 
 
-def _source_facts(dataset: DatasetSpec, source: str, store: Store) -> dict[str, Any]:
+def _source_facts(dataset: DatasetSpec, source: str, store: Store, now: datetime) -> dict[str, Any]:
     table, bad = store_paths.validated(dataset.dataset, source), store_paths.quarantine(dataset.dataset, source)
     keys = store.partitions(table)
     accepted = store.read(table, columns=[]).height if keys else 0
@@ -45,12 +46,14 @@ def _source_facts(dataset: DatasetSpec, source: str, store: Store) -> dict[str, 
         "accepted": accepted,
         "quarantined": quarantined,
         "reasons": dict(reasons.most_common()),
-        **_waiting(dataset, source, store, keys),
+        **_waiting(dataset, source, store, keys, now),
     }
 
 
-def _waiting(dataset: DatasetSpec, source: str, store: Store, validated: list[str]) -> dict[str, list[str]]:
-    landed = sorted(_landed(dataset.dataset, source, store))
+def _waiting(
+    dataset: DatasetSpec, source: str, store: Store, validated: list[str], now: datetime
+) -> dict[str, list[str]]:
+    landed = sorted(_landed(dataset, source, store, now))
     ingested = _ingested(dataset.dataset, source, store)
     outside = [key for key in landed if dataset.partition_calendar.partition(key) is None]
     not_ingested = [key for key in landed if key not in ingested and key not in outside]
@@ -62,11 +65,10 @@ def _waiting(dataset: DatasetSpec, source: str, store: Store, validated: list[st
     }
 
 
-def _landed(dataset: str, source: str, store: Store) -> set[str]:
-    """Folders with a manifest, which is written last."""
-    paths = store.list(store_paths.landing_of(dataset, source))
-    folders = (store_paths.delivered_partition(path) for path in paths if path.endswith(f"/{MANIFEST}"))
-    return {folder for folder in folders if folder is not None}
+def _landed(dataset: DatasetSpec, source: str, store: Store, now: datetime) -> set[str]:
+    """Folders whose delivery is complete."""
+    stamps = store.stamps(store_paths.landing_of(dataset.dataset, source))
+    return complete_partitions(dataset.sources[source].files, stamps, now)
 
 
 def _ingested(dataset: str, source: str, store: Store) -> set[str]:

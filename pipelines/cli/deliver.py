@@ -1,4 +1,4 @@
-"""`airworthy deliver <dataset> <source> <partition> FILE…` lands files and their manifest, as sources do.
+"""`airworthy deliver <dataset> <source> <partition> FILE…` lands files and what completes them, as sources do.
 
 A source of a database needs no file: its table is read for the partition, again if it was read before.
 """
@@ -18,12 +18,13 @@ from pipelines.errors import Refused
 from pipelines.messages.ingestion import ExtractRequest
 from pipelines.ports import Ports, Store
 from pipelines.spec.dataset import DatasetSpec
+from pipelines.spec.durations import written_duration
 from pipelines.spec.source import SourceSpec
 from pipelines.steps.ingestion.written_delivery import write_delivery
 
 
 def add_parser(subparsers: Any) -> None:
-    parser = subparsers.add_parser("deliver", help="land files of a source with their manifest", description=__doc__)
+    parser = subparsers.add_parser("deliver", help="land files of a source completely", description=__doc__)
     parser.add_argument("dataset")
     parser.add_argument("source", help="for example purchases")
     parser.add_argument(
@@ -42,7 +43,7 @@ def run(options: argparse.Namespace, ports: Ports) -> int:
     """Land the files and print what was landed."""
     spec = dataset_of(options.dataset, ports)
     source = source_of(spec, options.source)
-    earlier = delivered_partitions(spec, options.source, ports.store)
+    earlier = delivered_partitions(spec, options.source, ports.store, ports.clock())
     if source.sql is not None:
         if options.split or len(options.items) > 1:
             raise Refused(f"{options.source} is read from a database; name one partition, and no file")
@@ -61,6 +62,8 @@ def run(options: argparse.Namespace, ports: Ports) -> int:
         manifest = write_delivery(spec, options.source, partition, _counted(contents, source), ports.store)
         counts = {partition: manifest.rows}
     print_line(f"landed {len(counts)} partition(s) of {options.source} with {sum(counts.values()):,} rows")
+    if quiet := source.files.complete.quiet:
+        print_line(f"complete when no file was written for {written_duration(quiet)}")
     if replaced := sorted(earlier & set(counts)):
         print_line(f"{len(replaced)} of them replaced what was delivered before: {span_text(replaced)}")
     return 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 
 import polars as pl
@@ -10,13 +11,13 @@ import polars as pl
 from pipelines import store_paths
 from pipelines.errors import Refused, unknown_name
 from pipelines.ports import Store
+from pipelines.rules.complete_delivery import complete_partitions
 from pipelines.spec.column import ColumnSpec
 from pipelines.spec.dataset import DatasetSpec
 from pipelines.spec.personal_names import may_be_personal, personal_kind
 from pipelines.spec.source import SourceSpec
 from pipelines.steps.ingestion.column_values import INTEGER, NUMBER
 from pipelines.steps.ingestion.contract import read_delivery
-from pipelines.store_paths import MANIFEST
 from pipelines.tables.event_instants import event_instants
 from pipelines.tables.row_identity import ROW_COLUMN
 
@@ -41,17 +42,15 @@ def named_sample(spec: DatasetSpec, source: str | None, path: Path) -> tuple[str
         raise Refused(f"{path} cannot be read: {error.strerror}") from error
 
 
-def newest_samples(spec: DatasetSpec, source: str | None, store: Store) -> dict[str, dict[str, bytes]]:
+def newest_samples(spec: DatasetSpec, source: str | None, store: Store, now: datetime) -> dict[str, dict[str, bytes]]:
     """Of each source the files of its newest delivery. ``Refused`` if nothing has landed."""
     samples = {}
     for name in spec.sources if source is None else [source]:
-        paths = store.list(store_paths.landing_of(spec.dataset, name))
-        keys = [
-            key for path in paths if path.endswith(f"/{MANIFEST}") and (key := store_paths.delivered_partition(path))
-        ]
-        if keys:
+        stamps = store.stamps(store_paths.landing_of(spec.dataset, name))
+        if keys := complete_partitions(spec.sources[name].files, stamps, now):
             folder = store_paths.landing(spec.dataset, name, max(keys))
-            files = [path for path in paths if path.startswith(folder) and not path.endswith(f"/{MANIFEST}")]
+            has = spec.sources[name].files.has
+            files = [path for path in stamps if path.startswith(folder) and has(path.removeprefix(folder))]
             samples[name] = {path.removeprefix(folder): store.get(path) for path in files}
     if not samples:
         raise Refused(f"nothing of {spec.dataset} has landed; name a file: --sample FILE")

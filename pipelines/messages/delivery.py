@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from datetime import datetime
 
 from pydantic import AliasChoices, Field, field_validator
 
 from pipelines.messages.message import Message
+
+
+@dataclass(frozen=True)
+class FileStamp:
+    """What a listing of the store tells of a file."""
+
+    etag: str
+    """Changes when the file is written again."""
+    written: datetime
+    """When it was written last, aware, in UTC, by the clock of the storage."""
 
 
 class LandedFile(Message):

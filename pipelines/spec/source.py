@@ -239,7 +239,9 @@ class SourceSpec(DeclarationBlock):
             name: column.model_dump(mode="json", exclude={"pii", "description", "unit"})
             for name, column in self.columns.items()
         }
-        fields = self.model_dump(mode="json", include={"files", "key", "empty", "minimum_rows"})
+        fields = self.model_dump(
+            mode="json", include={"files", "key", "empty", "minimum_rows"}, exclude={"files": {"complete"}}
+        )
         if self.late is not None:
             fields["late"] = str(self.late.allow)
         fields |= {

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from fnmatch import fnmatchcase
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import BeforeValidator, Field, field_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
+from pipelines.spec.completeness import Completeness, DeclaredCompleteness
+from pipelines.spec.fault_text import FieldFaults
 from pipelines.spec.file_format import FileFormat, format_of_name
 
 FOLDER = "{source}/{partition}/"
@@ -18,6 +20,8 @@ class SourceFiles(FileFormat):
 
     path: str
     """Of the data files below the landing folder: ``{source}/{partition}/trips.csv``; ``*`` stands for any signs."""
+    complete: DeclaredCompleteness = Completeness()
+    """When a partition has been delivered completely: ``manifest``, ``{marker: _SUCCESS}`` or ``{quiet: 10m}``."""
 
     @field_validator("path")
     @classmethod
@@ -26,6 +30,14 @@ class SourceFiles(FileFormat):
         if name == path or not name or any(sign in name for sign in "/\\{}?[]") or name.startswith("_"):
             raise ValueError(f"must be `{FOLDER}` and the name of a data file that does not begin with _")
         return path
+
+    @model_validator(mode="after")
+    def check_marker_is_no_data_file(self) -> Self:
+        marker = self.complete.marker
+        if marker is not None and self.has(marker):
+            fault = f"{marker!r} is a data file by the path; name one that is none, as in _SUCCESS"
+            raise FieldFaults([("complete.marker", fault)])
+        return self
 
     @property
     def name(self) -> str:

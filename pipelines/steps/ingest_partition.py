@@ -12,15 +12,16 @@ from pydantic import ValidationError
 
 from pipelines import store_paths
 from pipelines.errors import Unavailable
-from pipelines.messages.delivery import DeliveryManifest, RawReceipt
+from pipelines.messages.delivery import DeliveryManifest, FileStamp, RawReceipt
 from pipelines.messages.ingestion import IngestRequest, IngestResult, SourceIngest
 from pipelines.ports import Ports, Store
+from pipelines.rules.complete_delivery import complete_partitions, missing_part
 from pipelines.spec.dataset import DatasetSpec
 from pipelines.spec.fault_text import fault_texts
 from pipelines.spec.partitions import Partition, PartitionCalendar, partition_name
 from pipelines.spec.source import SourceSpec
 from pipelines.steps.ingestion.contract import check_rows, read_delivery
-from pipelines.steps.ingestion.landed_files import landed_files
+from pipelines.steps.ingestion.landed_files import file_digests, landed_files
 from pipelines.steps.ingestion.late_rows import (
     LATE,
     digests,
@@ -61,6 +62,16 @@ class Contract:
 
     def receipt(self, key: str) -> str:
         return store_paths.raw_receipt(self.dataset, self.name, key)
+
+    def stamps(self, store: Store, key: str) -> dict[str, FileStamp]:
+        """Of the landed files of a partition, by name."""
+        folder = self.landing(key)
+        return {path.removeprefix(folder): stamp for path, stamp in store.stamps(folder).items()}
+
+    def complete(self, store: Store, now: datetime, key: str = "") -> set[str]:
+        """Keys of the complete deliveries; of one partition that alone."""
+        folder = self.landing(key) if key else store_paths.landing_of(self.dataset, self.name)
+        return complete_partitions(self.source.files, store.stamps(folder), now)
 
     def check_rows(self, delivered: pl.DataFrame, key: str) -> tuple[pl.DataFrame, list[str]]:
         return check_rows(delivered, self.source, self._rows_of(key), timezone=self.calendar.timezone)
@@ -125,8 +136,9 @@ def run(request: IngestRequest, ports: Ports) -> IngestResult:
     spec = ports.catalog.dataset(request.dataset)
     spec.partition_calendar.require(request.partition, spec.dataset)
     deliveries: list[SourceIngest | Delivery] = []
-    for name, key in _landed_partitions(spec, request.partition, ports.store).items():
-        source = _ingested_before(Contract.of(spec, name), key, ports.store)
+    now = ports.clock()
+    for name, key in _landed_partitions(spec, request.partition, ports.store, now).items():
+        source = _ingested_before(Contract.of(spec, name), key, ports.store, now)
         deliveries.append(source if isinstance(source, SourceIngest) else _with_late_rows(source, ports.store))
     failed = any(isinstance(item, Delivery) and item.failures for item in deliveries)
     sources = [
@@ -136,50 +148,45 @@ def run(request: IngestRequest, ports: Ports) -> IngestResult:
     return IngestResult(dataset=spec.dataset, partition=request.partition, sources=sources)
 
 
-def _landed_partitions(spec: DatasetSpec, key: str, store: Store) -> dict[str, str]:
+def _landed_partitions(spec: DatasetSpec, key: str, store: Store, now: datetime) -> dict[str, str]:
     """Source to the partition whose delivery is to be read, be it landed or held."""
     folders: dict[str, str] = {}
     missing = []
     for name in spec.sources:
-        manifest = store_paths.landing(spec.dataset, name, key, MANIFEST)
+        contract = Contract.of(spec, name)
         if name in spec.reference():
-            landed = [
-                store_paths.delivered_partition(path)
-                for path in store.list(store_paths.landing_of(spec.dataset, name))
-                if path.endswith(f"/{MANIFEST}")
-            ]
+            landed = contract.complete(store, now)
             held = map(store_paths.partition_of_file, store.list(store_paths.raw_receipts_of(spec.dataset, name)))
-            copies = [copy for copy in [*landed, *held] if copy and spec.partition_calendar.is_key(copy)]
-            keys = [copy for copy in copies if copy <= key]
+            keys = [copy for copy in {*landed, *held} if spec.partition_calendar.is_key(copy) and copy <= key]
         else:
-            receipt = store_paths.raw_receipt(spec.dataset, name, key)
-            keys = [key] if any(map(store.exists, (manifest, receipt))) else []
+            keys = [key] if contract.complete(store, now, key) or store.exists(contract.receipt(key)) else []
         if keys:
             folders[name] = max(keys)
         else:
-            missing.append(f"{name} (no {manifest})")
+            part = missing_part(contract.source.files, contract.stamps(store, key), now)
+            missing.append(f"{name} ({contract.landing(key)}: {part})")
     if missing:
-        raise Unavailable(
-            f"{spec.dataset} {partition_name(key)} has not been delivered by {', '.join(missing)}; deliver it, or wait"
-        )
+        raise Unavailable(f"{spec.dataset} {partition_name(key)} has not been delivered by {', '.join(missing)}")
     return folders
 
 
-def _ingested_before(contract: Contract, key: str, store: Store) -> SourceIngest | Delivery:
+def _ingested_before(contract: Contract, key: str, store: Store, now: datetime) -> SourceIngest | Delivery:
     """The result of an earlier ingest of the same delivery, if neither the raw partition nor the contract changed.
 
     Else the delivery, read and checked; where the landed files were removed, the held rows, checked again.
     """
-    landed = store.exists(contract.landing(key, MANIFEST))
+    landed = bool(contract.complete(store, now, key))
     path = contract.receipt(key)
     receipt = RawReceipt.model_validate_json(store.get(path)) if store.exists(path) else None
     if receipt is not None and key in store.changed_partitions(contract.table, receipt.version):
         receipt = None  # somebody else wrote the partition since: what is held is not what was delivered
     if receipt is None or (landed and not _is_delivery_of(receipt, contract, key, store)):
-        return _read_delivery(contract, key, store)
+        return _read_delivery(contract, key, store, landed=landed)
     late = {name: digest for name, digest in receipt.sha256.items() if name.startswith(LATE)}
     if receipt.contract != contract.digest or late != digests(read_late(store, contract.dataset, contract.name, key)):
-        return _read_delivery(contract, key, store) if landed else _read_held(contract, key, receipt, store)
+        return (
+            _read_delivery(contract, key, store, landed=True) if landed else _read_held(contract, key, receipt, store)
+        )
     return SourceIngest(
         source=contract.name,
         landed=key,
@@ -192,16 +199,24 @@ def _ingested_before(contract: Contract, key: str, store: Store) -> SourceIngest
 
 
 def _is_delivery_of(receipt: RawReceipt, contract: Contract, key: str, store: Store) -> bool:
+    own = {name: digest for name, digest in receipt.sha256.items() if not name.startswith(LATE)}
+    if not contract.source.files.complete.by_manifest:
+        return own == file_digests(_read_files(contract, key, store))
     try:
         manifest = _read_manifest(contract, key, store)
     except ValidationError:
         return False
-    own = {name: digest for name, digest in receipt.sha256.items() if not name.startswith(LATE)}
     return own == {file.name: file.sha256 for file in manifest.files}
 
 
 def _read_manifest(contract: Contract, key: str, store: Store) -> DeliveryManifest:
     return DeliveryManifest.read(store.get(contract.landing(key, MANIFEST)))
+
+
+def _read_files(contract: Contract, key: str, store: Store) -> dict[str, bytes]:
+    """Name to content of the data files of a delivery that has no manifest."""
+    names = [name for name in contract.stamps(store, key) if contract.source.files.has(name)]
+    return {name: store.get(contract.landing(key, name)) for name in names}
 
 
 def _read_held(contract: Contract, key: str, receipt: RawReceipt, store: Store) -> Delivery:
@@ -216,19 +231,25 @@ def _read_held(contract: Contract, key: str, receipt: RawReceipt, store: Store) 
     return Delivery(contract, key, rows, [f"{failure}{hint}" for failure in failures], own)
 
 
-def _read_delivery(contract: Contract, key: str, store: Store) -> Delivery:
+def _read_delivery(contract: Contract, key: str, store: Store, *, landed: bool) -> Delivery:
     source, no_rows = contract.source, pl.DataFrame()
-    if not store.exists(contract.landing(key, MANIFEST)):
+    if not landed:
         changed = f"the raw {partition_name(key)} was changed since it was ingested"
-        return Delivery(
-            contract, key, no_rows, [f"{changed}, and {contract.landing(key)} has no {MANIFEST}; deliver it again"], {}
-        )
+        fault = f"{changed}, and {contract.landing(key)} has no complete delivery; deliver it again"
+        return Delivery(contract, key, no_rows, [fault], {})
+    if not source.files.complete.by_manifest:
+        contents = _read_files(contract, key, store)
+        if not contents and not source.may_land_no_file:
+            fault = f"{contract.landing(key)} has no file {source.files.name}; deliver it again"
+            return Delivery(contract, key, no_rows, [fault], {})
+        rows, broken = contract.read(contents, key, {})
+        return Delivery(contract, key, rows, broken, file_digests(contents))
     try:
         manifest = _read_manifest(contract, key, store)
     except ValidationError as error:
         faults = [f"{MANIFEST}: {text}" for text in fault_texts(error)]
         return Delivery(contract, key, no_rows, faults, {})
-    failures = []
+    failures: list[str] = []
     described = (manifest.dataset or contract.dataset, manifest.source, manifest.partition)
     if described != (contract.dataset, contract.name, key):
         of_other = f"{manifest.dataset} " if manifest.dataset not in (None, contract.dataset) else ""
@@ -238,7 +259,7 @@ def _read_delivery(contract: Contract, key: str, store: Store) -> Delivery:
     contents, faults = landed_files(manifest, source, lambda file: _landed(contract, key, file, store))
     digests = {file.name: file.sha256 for file in manifest.files}
     counts = {file.name: file.rows for file in manifest.files}
-    rows, broken = no_rows, list[str]()
+    rows, broken = no_rows, []
     if contents or not faults:
         rows, broken = contract.read(contents, key, counts)
     return Delivery(contract, key, rows, [*failures, *faults, *broken], digests)

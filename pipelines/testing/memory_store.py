@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from datetime import date
+from datetime import date, datetime
 from typing import TYPE_CHECKING
 
 from pipelines.errors import Conflict, Refused
 from pipelines.messages.partition_record import PartitionRecord
+from pipelines.ports import Clock, FileStamp
 from pipelines.store_paths import Key
 from pipelines.testing.fake_adapter import FakeAdapter
+from pipelines.testing.fixed_clock import FixedClock
 from pipelines.testing.table_version import TableVersion
 
 if TYPE_CHECKING:
@@ -18,9 +20,11 @@ if TYPE_CHECKING:
 
 
 class MemoryStore(FakeAdapter):
-    """A ``Store`` of frames and bytes; every version of a table is kept."""
+    """A ``Store`` of frames and bytes; every version of a table is kept. ``clock``: when its files are written."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock | None = None) -> None:
+        self._clock = clock or FixedClock()
+        self._written: dict[str, datetime] = {}
         self._tables: dict[str, list[TableVersion]] = {}
         self._input_versions: dict[tuple[str, str], list[tuple[int, int]]] = {}
         self.files: dict[str, bytes] = {}
@@ -154,7 +158,7 @@ class MemoryStore(FakeAdapter):
 
     def put(self, path: str, content: bytes) -> str:
         self._check_available()
-        self.files[path] = content
+        self.files[path], self._written[path] = content, self._clock()
         return self.uri(path)
 
     def get(self, path: str) -> bytes:
@@ -176,8 +180,11 @@ class MemoryStore(FakeAdapter):
         self._check_available()
         return sorted(path for path in self.files if path.startswith(prefix))
 
-    def etags(self, prefix: str) -> dict[str, str]:
-        return {path: hashlib.sha256(self.files[path]).hexdigest() for path in self.list(prefix)}
+    def stamps(self, prefix: str) -> dict[str, FileStamp]:
+        return {
+            path: FileStamp(hashlib.sha256(self.files[path]).hexdigest(), self._written[path])
+            for path in self.list(prefix)
+        }
 
     def uri(self, path: str) -> str:
         return f"memory://{path}"

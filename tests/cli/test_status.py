@@ -25,9 +25,9 @@ from pipelines.messages.rollout import RolloutState
 from pipelines.ports import LedgerEntry, VersionInfo
 from pipelines.spec.catalog import Catalog
 from pipelines.spec.features import Constraints
-from pipelines.spec.partitions import PartitionCalendar
 from pipelines.testing.ports import FakePorts, MemoryStore, NoIncidents
 from tests.declared import shipped_model
+from tests.practices.landing import dataset
 from tests.steps.built_features import build_view
 from tests.steps.flights_by_hand import catalog, limited, random_days
 
@@ -130,10 +130,10 @@ LEDGER = [
 
 @pytest.fixture
 def ports() -> SimpleNamespace:
-    dataset = SimpleNamespace(dataset="flights", sources={"flights": None, "weather": None})
-    dataset.partition_calendar = PartitionCalendar("day", FIRST, date(2013, 12, 31))
+    declared = dataset()
+    sources = {name: declared.sources[name] for name in ("flights", "weather")}
     catalog = Catalog(
-        datasets={"flights": dataset},  # type: ignore[dict-item]
+        datasets={"flights": declared.model_copy(update={"sources": sources})},
         models={"flight_delay": MODEL},
         refused={"models/typo.yaml": Refused("typo.yaml has 1 fault(s)", ["trainign: unknown field"])},
     )

@@ -91,9 +91,9 @@ class PracticeHarness:
 
     def __init__(self, folder: Path) -> None:
         self.settings = Settings.from_environment({"AIRWORTHY_HOME": str(folder)})
-        self.endpoint, self.store, self.ledger = Endpoint(), MemoryStore(), MemoryLedger()
-        self.registry = Registry(self.ledger)
         self.clock = FixedClock()
+        self.endpoint, self.store, self.ledger = Endpoint(), MemoryStore(self.clock), MemoryLedger()
+        self.registry = Registry(self.ledger)
         self.rollouts: FakeTarget | None = None
         """Set it, and the model is served there instead of by ``endpoint``."""
         self.catalog = _catalog()

@@ -13,11 +13,12 @@ from airflow.triggers.base import BaseTrigger
 from pipelines import store_paths
 from pipelines.errors import Refused, Unavailable
 from pipelines.messages.delivery import RawReceipt
+from pipelines.spec.source_files import SourceFiles
 from pipelines.spec.sql_table import SqlTable
-from pipelines.testing.ports import FixedClock
 from practices._arrivals import deliveries, receipts
 from practices._arrivals import trigger as arrival_trigger
 from practices._arrivals.late_partitions import LatePartitions
+from practices._arrivals.scheduled_wait import wait_end
 from practices._arrivals.trigger import ArrivalTrigger, LateArrivals
 from practices._connections import installation
 from practices.partition_arrival import PartitionArrival
@@ -31,12 +32,12 @@ WAIT_IS_OVER = datetime(2013, 1, 6, 11, 45, tzinfo=UTC)
 @pytest.fixture
 def store(harness: PracticeHarness, monkeypatch: pytest.MonkeyPatch) -> Any:
     harness.catalog.datasets["flights"] = dataset()
-    harness.clock = FixedClock(STILL_WAITED_FOR)
+    harness.clock.at = STILL_WAITED_FOR
     monkeypatch.setattr(installation, "load_catalog", lambda: harness.catalog)
     return harness.store
 
 
-def arrival(harness: PracticeHarness, context: Any = None) -> dict[str, int]:
+def arrival(harness: PracticeHarness, context: Any = None) -> dict[str, int | None]:
     context = context or harness.context("ingest", "wait_for_partition", partition_key=f"{DAY}")
     return PartitionArrival(task_id="wait_for_partition", dataset="flights").execute(context)
 
@@ -96,7 +97,7 @@ def test_a_manifest_that_cannot_be_read_is_refused_by_its_path(harness: Practice
 )
 def test_a_day_is_waited_for_from_its_local_turn_on(due: str, day: date, ends: datetime) -> None:
     spec = dataset(due=due)
-    assert deliveries.wait_end(spec, spec.partition_calendar.require(f"{day}", "flights")) == ends
+    assert wait_end(spec, spec.partition_calendar.require(f"{day}", "flights")) == ends
 
 
 # ---- waiting ---------------------------------------------------------------------------------------------------------
@@ -350,6 +351,47 @@ def test_a_database_is_awaited_until_its_rows_are_complete_and_needs_no_delivery
     harness.clock.at = complete
     assert arrival(harness) == {"flights": 900}
     assert deliveries.has_landed(store, spec, f"{DAY}", complete)
+
+
+def complete_by(harness: PracticeHarness, complete: Any) -> None:
+    """The same dataset, of which each source declares when its deliveries are complete."""
+    spec = harness.catalog.datasets["flights"]
+    files = SourceFiles.model_validate({"path": "{source}/{partition}/rows.csv", "complete": complete})
+    sources = {name: source.model_copy(update={"files": files}) for name, source in spec.sources.items()}
+    harness.catalog.datasets["flights"] = spec.model_copy(update={"sources": sources})
+
+
+def write(store: Any, name: str, *sources: str) -> None:
+    for source in sources:
+        store.put(store_paths.landing("flights", source, DAY, name), b"id")
+
+
+def test_a_day_has_arrived_with_the_last_marker_and_what_is_missing_is_said_of_each_source(
+    harness: PracticeHarness, late: Any
+) -> None:
+    complete_by(harness, {"marker": "_DONE"})
+    write(late, "rows.csv", "flights", "weather", "planes")
+    write(late, "_DONE", "flights", "planes")
+    with pytest.raises(Unavailable, match="weather: its marker _DONE has not been written; have the source write it"):
+        arrival(harness)
+    assert watch(harness, lambda: write(late, "_DONE", "weather")) == ["2013-01-05"]
+    assert deliveries.has_landed(late, harness.catalog.dataset("flights"), f"{DAY}", WAIT_IS_OVER)
+    assert arrival(harness) == {"flights": None, "weather": None, "planes": None}
+
+
+def test_a_file_that_grew_after_it_was_taken_is_a_new_delivery_when_it_has_rested(
+    harness: PracticeHarness, late: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(arrival_trigger, "RECHECK_SECONDS", 0.02)
+    complete_by(harness, {"quiet": "10m"})
+    write(late, "rows.csv", "flights", "weather", "planes")
+    assert watch(harness) is None
+    harness.clock.advance(timedelta(minutes=10))
+    assert watch(harness) == ["2013-01-05"]
+    deal_with(harness, DAY)
+    assert watch(harness) is None
+    late.put(store_paths.landing("flights", "weather", DAY, "rows.csv"), b"id and more")
+    assert watch(harness, lambda: harness.clock.advance(timedelta(minutes=10))) == ["2013-01-05"]
 
 
 def test_a_late_file_is_taken_with_its_tables_and_a_table_read_again_by_itself(

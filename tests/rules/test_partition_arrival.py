@@ -2,21 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import date
-
 import pytest
 
-from pipelines.messages.delivery import DeliveryManifest, LandedFile
 from pipelines.rules.partition_arrival import judge_arrival
 from pipelines.verdict import Outcome
-
-DAY = date(2013, 1, 5)
-
-
-def manifest(source: str) -> DeliveryManifest:
-    return DeliveryManifest(
-        source=source, partition=f"{DAY}", files=[LandedFile(name=f"{source}.csv", rows=3, sha256="0" * 64)]
-    )
 
 
 @pytest.mark.parametrize(
@@ -31,10 +20,11 @@ def manifest(source: str) -> DeliveryManifest:
 def test_a_day_is_complete_only_with_every_manifest(
     expected: list[str], arrived: list[str], outcome: Outcome, missing: list[str]
 ) -> None:
-    verdict = judge_arrival(expected, {source: manifest(source) for source in arrived})
+    lacking = {source: "no manifest has been delivered" for source in expected if source not in arrived}
+    verdict = judge_arrival(expected, dict.fromkeys(arrived, 3), lacking)
     assert verdict.outcome is outcome
     assert [reason.split(":")[0] for reason in verdict.reasons] == missing
 
 
-def test_the_facts_count_the_rows_of_what_arrived() -> None:
-    assert judge_arrival(["flights"], {"flights": manifest("flights")}).facts == {"arrived": {"flights": 3}}
+def test_the_facts_count_the_rows_of_what_arrived_where_somebody_counted_them() -> None:
+    assert judge_arrival(["flights"], {"flights": 3, "log": None}, {}).facts == {"arrived": {"flights": 3, "log": None}}

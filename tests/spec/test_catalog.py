@@ -45,6 +45,10 @@ def include_with(tmp_path: Path, **files: dict[str, Any]) -> Path:
     return include
 
 
+def files_complete(complete: Any) -> dict[str, Any]:
+    return {"files": {"path": "{source}/{partition}/trips.csv", "complete": complete}}
+
+
 def trips(name: str = "trips", **source: Any) -> dict[str, Any]:
     columns = {"hour": {"type": "timestamp"}, "minute": {"type": "integer"}, "trip": {"type": "integer"}}
     columns |= {"carrier": {"type": "string"}, "delay": {"type": "integer", "nullable": True}}
@@ -266,6 +270,13 @@ def test_a_column_is_read_from_its_short_form_with_its_limits_in_its_type(
         ({"files": "../trips.csv"}, "must be `{source}/{partition}/` and the name of a data file"),
         ({"files": "{source}/{partition}/_manifest.json"}, "that does not begin with _"),
         ({"files": "{source}/{partition}/part/trips.csv"}, "the name of a data file"),
+        (files_complete({"marker": "trips.csv"}), "complete.marker: 'trips.csv' is a data file by the path"),
+        (files_complete({"marker": "../done"}), "must be the name of one file in the folder of the partition"),
+        (files_complete({"quiet": "0m"}), "must be longer than nothing; write 1m at least"),
+        (files_complete({"quiet": 600}), "a duration needs its unit; write 600m"),
+        (files_complete({"marker": "_SUCCESS", "quiet": "10m"}), "a delivery is complete by one thing; write"),
+        (files_complete({}), "write `manifest`, `{marker: _SUCCESS}` or `{quiet: 10m}`"),
+        (files_complete("marker"), "write `manifest`, `{marker: _SUCCESS}` or `{quiet: 10m}`"),
         ({"key": ["trip", "trip"]}, "key names ['trip'] more than once"),
         (
             {"key": "rows"},

@@ -211,7 +211,7 @@ def test_a_listed_file_that_is_not_there_is_refused(ports: FakePorts, tmp_path: 
 
 
 def test_a_day_that_was_not_delivered_is_waited_for_by_name(ports: FakePorts) -> None:
-    with pytest.raises(Unavailable, match=r"flights \(no landing/flights/flights/2013-01-09.*weather"):
+    with pytest.raises(Unavailable, match=r"flights \(landing/flights/flights/2013-01-09/: no man.*weather"):
         ingest(ports, date(2013, 1, 9))
 
 

@@ -29,6 +29,7 @@ from pipelines.adapters.store.delta_log import (
 from pipelines.adapters.store.files import StorageAccess, access_refusal, open_files, relative_path, storage_errors
 from pipelines.errors import Conflict, Refused, Unavailable
 from pipelines.messages.partition_record import PartitionRecord
+from pipelines.ports import FileStamp
 from pipelines.spec.partitions import kind_of_key
 from pipelines.store_paths import Key
 from pipelines.tables.partition import (
@@ -324,9 +325,9 @@ class DeltaStore:
         with storage_errors(f"listing {prefix} in the store {self.root}", self._access):
             return self._files.list(prefix)
 
-    def etags(self, prefix: str) -> dict[str, str]:
+    def stamps(self, prefix: str) -> dict[str, FileStamp]:
         with storage_errors(f"listing {prefix} in the store {self.root}", self._access):
-            return self._files.etags(prefix)
+            return self._files.stamps(prefix)
 
     def uri(self, path: str) -> str:
         return f"{self.root}/{relative_path(path, self.root)}"

@@ -6,10 +6,12 @@ import os
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
 from pipelines.errors import Refused, Unavailable
+from pipelines.ports import FileStamp
 
 SECRET_OPTIONS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 """Credentials that S3 repeats in some of its errors, and that no message may show."""
@@ -55,7 +57,7 @@ class Files(Protocol):
     def delete(self, path: str) -> None: ...
     def exists(self, path: str) -> bool: ...
     def list(self, prefix: str) -> list[str]: ...
-    def etags(self, prefix: str) -> dict[str, str]: ...
+    def stamps(self, prefix: str) -> dict[str, FileStamp]: ...
 
 
 def open_files(root: str, access: StorageAccess) -> Files:
@@ -132,12 +134,13 @@ class LocalFiles:
     def list(self, prefix: str) -> list[str]:
         return [path for path, _ in self._walk(prefix)]
 
-    def etags(self, prefix: str) -> dict[str, str]:
+    def stamps(self, prefix: str) -> dict[str, FileStamp]:
         stamps = {}
         for path, entry in self._walk(prefix):
             with suppress(FileNotFoundError):  # removed since it was listed
                 status = entry.stat()
-                stamps[path] = f"{status.st_mtime_ns}-{status.st_size}-{status.st_ino}"
+                etag = f"{status.st_mtime_ns}-{status.st_size}-{status.st_ino}"
+                stamps[path] = FileStamp(etag, datetime.fromtimestamp(status.st_mtime, UTC))
         return stamps
 
     def _walk(self, prefix: str) -> Sequence[tuple[str, os.DirEntry[str]]]:
@@ -218,13 +221,13 @@ class RemoteFiles:
         return bool(self._filesystem.get_file_info(path).is_file)
 
     def list(self, prefix: str) -> list[str]:
-        return sorted(self.etags(prefix))
+        return sorted(self.stamps(prefix))
 
-    def etags(self, prefix: str) -> dict[str, str]:
+    def stamps(self, prefix: str) -> dict[str, FileStamp]:
         """One request per thousand files below the prefix's folder."""
         from pyarrow.fs import FileSelector
 
         folder = prefix.rpartition("/")[0]
         listing = self._filesystem.get_file_info(FileSelector(folder, recursive=True, allow_not_found=True))
         files = [info for info in listing if info.is_file and info.path.startswith(prefix)]
-        return {info.path: f"{info.mtime_ns}-{info.size}" for info in files}
+        return {info.path: FileStamp(f"{info.mtime_ns}-{info.size}", info.mtime.astimezone(UTC)) for info in files}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from pipelines.messages.delivery import DeliveryManifest
 from pipelines.spec.source import SourceSpec
@@ -40,3 +40,8 @@ def landed_files(
                 "changed, deliver it again"
             )
     return contents, failures
+
+
+def file_digests(contents: Mapping[str, bytes]) -> dict[str, str]:
+    """Name to sha256 of each file, 64 hex digits."""
+    return {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}

@@ -1,4 +1,4 @@
-"""Writes the files of a delivery and then its manifest: a reader sees a whole delivery or none."""
+"""Writes the files of a delivery and then what completes it: a reader sees a whole delivery or none."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ def write_delivery(
     store: Store,
     extraction: Extraction | None = None,
 ) -> DeliveryManifest:
-    """Land files, name to content and number of rows, for one partition; returns the manifest written.
+    """Land files, name to content and number of rows, for one partition; returns what it holds.
 
-    Deletes an earlier manifest first, so that no manifest ever lies beside a file that it does not describe. Raises
-    ``Refused`` for a partition that the dataset does not have.
+    Deletes an earlier manifest or marker first, so that none ever lies beside a file that it does not describe. A
+    source that is complete by a quiet time gets neither. Raises ``Refused`` for a partition that the dataset does not
+    have.
     """
     key = spec.partition_calendar.require(partition, spec.dataset).key
     landed = [
@@ -31,9 +32,17 @@ def write_delivery(
         for name, (content, rows) in sorted(files.items())
     ]
     manifest = DeliveryManifest(dataset=spec.dataset, source=source, partition=key, files=landed, extraction=extraction)
-    store.delete(store_paths.landing(spec.dataset, source, key, MANIFEST))
+    complete = spec.sources[source].files.complete
+    completing = complete.marker or MANIFEST
+    store.delete(store_paths.landing(spec.dataset, source, key, completing))
+    if not complete.by_manifest:  # all data files that lie there are of the delivery
+        folder = store_paths.landing(spec.dataset, source, key)
+        names = {path.removeprefix(folder) for path in store.list(folder)}
+        for name in filter(spec.sources[source].files.has, names - set(files)):
+            store.delete(f"{folder}{name}")
     for name, (content, _) in files.items():
         store.put(store_paths.landing(spec.dataset, source, key, name), content)
-    content = manifest.model_dump_json(by_alias=True, exclude_none=True).encode()
-    store.put(store_paths.landing(spec.dataset, source, key, MANIFEST), content)
+    if complete.quiet is None:
+        content = manifest.model_dump_json(by_alias=True, exclude_none=True).encode() if complete.by_manifest else b""
+        store.put(store_paths.landing(spec.dataset, source, key, completing), content)
     return manifest

@@ -273,9 +273,9 @@ class TestStoreContract:
     def test_a_stamp_changes_with_its_file_and_with_no_other(self, store: Store) -> None:
         store.put("landing/a/1.csv", b"one")
         store.put("landing/a/2.csv", b"two")
-        before = store.etags("landing/a/")
+        before = store.stamps("landing/a/")
         store.put("landing/a/2.csv", b"three")
-        after = store.etags("landing/a/")
+        after = store.stamps("landing/a/")
         assert list(before) == list(after) == store.list("landing/a/")
         assert [path for path in before if before[path] != after[path]] == ["landing/a/2.csv"]
 

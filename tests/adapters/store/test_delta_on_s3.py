@@ -60,10 +60,10 @@ def test_tables_and_files_live_on_s3_under_the_same_contract(server: S3Server) -
     assert uri == "s3://models/airworthy/a/b.json"
     assert store.get(uri) == store.get("a/b.json") == b"content"
     assert store.list("a/") == ["a/b.json"]
-    stamps = store.etags("a/")
+    stamps = store.stamps("a/")
     store.put("a/b.json", b"other content")
-    assert list(store.etags("a/")) == list(stamps)
-    assert store.etags("a/") != stamps
+    assert list(store.stamps("a/")) == list(stamps)
+    assert store.stamps("a/") != stamps
     assert not store.exists("a/none.json")
     with pytest.raises(Refused, match="no such file"):
         store.get("a/none.json")

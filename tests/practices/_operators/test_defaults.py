@@ -15,7 +15,7 @@ from airflow.timetables.base import TimeRestriction
 
 from pipelines.errors import Refused, Unavailable
 from pipelines.spec.partitions import Every, PartitionCalendar
-from practices._arrivals.deliveries import wait_end
+from practices._arrivals.scheduled_wait import wait_end
 from practices._operators.defaults import DEFAULT_ARGS, RETRY_POLICY, asset, partition_schedule
 from tests.practices.landing import dataset
 
