@@ -1,9 +1,10 @@
 """Incidents: takes in what is wrong, tells the people who are due to hear it, and takes an incident for a person."""
 
-from airflow.sdk import CronTriggerTimetable, Param
+from airflow.sdk import CronTriggerTimetable
 
 from practices._connections.installation import load_catalog
 from practices._operators.airflow_dag import should_build, stage_dag
+from practices._operators.form import count_field, text_field
 from practices.incidents import Incidents
 
 DOC = """
@@ -17,22 +18,11 @@ is written into it. `airworthy incidents` lists them.
 Runs every two minutes. `airworthy watch` does the same outside of Airflow, every 15 seconds.
 """
 FORM = {
-    "number": Param(
-        None,
-        type=["null", "integer"],
-        minimum=1,
-        maximum=999_999_999,
-        title="Incident",
-        description="The number of the incident that you take. Empty: none.",
-        examples=[3],
+    "number": count_field(
+        "The number of the incident that you take. Empty: none.", title="Incident", minimum=1, maximum=999_999_999
     ),
-    "why": Param(
-        "",
-        type="string",
-        maxLength=2000,
-        title="Why",
-        description="What you do about it.",
-        examples=["Asking the weather service"],
+    "why": text_field(
+        "What you do about the incident; with its number only.", title="Why", example="Asking the weather service"
     ),
 }
 DAG_ID = "airworthy__incidents"
@@ -48,4 +38,4 @@ if should_build(DAG_ID) and load_catalog().datasets:
         max_active_runs=1,
         is_paused_upon_creation=False,
     ):
-        Incidents(task_id="look", number="{{ params.number or '' }}", why="{{ params.why }}")
+        Incidents(task_id="look", number="{{ params.number or '' }}", why="{{ params.why or '' }}")

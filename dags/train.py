@@ -1,6 +1,6 @@
 """Train: take a snapshot of the training data, train on it, register the model as a candidate."""
 
-from airflow.sdk import AssetOrTimeSchedule, CronTriggerTimetable, Param
+from airflow.sdk import AssetOrTimeSchedule, CronTriggerTimetable
 
 from pipelines.ledger import markdown
 from pipelines.spec.model import LARGEST_SEED
@@ -8,7 +8,7 @@ from pipelines.spec.retraining import RECENT_DAYS
 from practices._connections.installation import load_catalog
 from practices._operators.airflow_dag import specs_to_build, stage_dag
 from practices._operators.defaults import asset, gpu_slots
-from practices._operators.form import count_field, day_field
+from practices._operators.form import count_field, day_field, text_field
 from practices.reproducible_training import ReproducibleTraining
 from practices.training_snapshot import TrainingSnapshot
 
@@ -26,8 +26,8 @@ Starts on schedule, on a retrain request, by hand (*Trigger*, with a form) and i
 `{spec.model}__evaluate` follows. Reproduce a training with `airworthy reproduce {spec.model} <version>`.
 """
 FORM = {
-    "hypothesis": Param(
-        "", type="string", maxLength=2000, title="Hypothesis", description="What this training is expected to show."
+    "hypothesis": text_field(
+        "What this training is expected to show.", title="Hypothesis", example="Two more weeks tell spring from winter"
     ),
     "as_of": day_field(
         "Train on the data known at the end of this day. Empty: now, or the date of the scheduled run.",

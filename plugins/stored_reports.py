@@ -18,15 +18,19 @@ from airflow.plugins_manager import AirflowPlugin
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
+    from pipelines.ports import Ports
+
 PREFIX = "/airworthy"
 SHOWN = re.compile(
-    r"(?P<kind>reports/validation|reports/drift|reports/evaluation|rollouts)/(?P<subject>[A-Za-z0-9_]+)/"
+    r"(?P<kind>reports/validation|reports/drift|reports/live_inputs|reports/evaluation|rollouts)/"
+    r"(?P<subject>[A-Za-z0-9_]+)/"
     r"(?P<rest>(?:[A-Za-z0-9_.-]+/)*)(?P<name>[A-Za-z0-9_-]+\.(?:html|png|json))?"
 )
 """Files and folders that are shown: the dataset or the model is the part after the kind."""
 DAG_OF_KIND = {
     "reports/validation": "{}__validate",
     "reports/drift": "{}__monitor",
+    "reports/live_inputs": "{}__monitor",
     "reports/evaluation": "{}__evaluate",
     "rollouts": "{}__deploy",
 }
@@ -93,14 +97,37 @@ def read_page(path: str) -> bytes | None:
     """A file's content, or a page with the pictures of a folder; None if there is none."""
     from practices._connections import installation
 
-    store = installation.open_ports().store
+    ports = installation.open_ports()
+    store = ports.store
     if not path.endswith("/"):
         return store.get(path) if store.exists(path) else None
     names = sorted(file.removeprefix(path) for file in store.list(path))
-    return pictures_page(path, [name for name in names if SHOWN.fullmatch(path + name)]) if names else None
+    shown = [name for name in names if SHOWN.fullmatch(path + name)]
+    return pictures_page(*folder_heading(path, ports), shown) if names else None
 
 
-def pictures_page(folder: str, names: list[str]) -> bytes:
+def folder_heading(path: str, ports: Ports) -> tuple[str, list[str]]:
+    """Which version the pictures of a folder are about, with its newest verdicts: the folder may be named by a rollout.
+
+    A folder that the ledger says nothing about is headed by its own name.
+    """
+    folder = SHOWN.fullmatch(path)
+    assert folder is not None, "dag_of has matched it"
+    kind, model, name = folder["kind"], folder["subject"], folder["rest"].rstrip("/")
+    lines = [line for line in ports.ledger.entries(model) if "outcome" in line.details]
+    if kind == "rollouts":
+        lines = [line for line in lines if line.details.get("rollout_id") == name]
+    else:
+        lines = [line for line in lines if line.kind == "gate" and line.version == name]
+    if not lines:
+        return f"{model}/{name}".rstrip("/"), []
+    newest = {str(line.details.get("rule")): f"{line.details['outcome']}".upper() for line in lines}
+    about = f"rollout {name}" if kind == "rollouts" else "evaluation"
+    verdicts = [f"{rule.replace('_', ' ')}: {outcome}" for rule, outcome in newest.items()]
+    return f"{model} version {lines[-1].version}, {about}", verdicts
+
+
+def pictures_page(heading: str, verdicts: list[str], names: list[str]) -> bytes:
     """The pictures of a folder below each other, and links to its other files."""
     shown = [
         f"<h2>{escape(name)}</h2><img src='{escape(name)}' alt='{escape(name)}'>"
@@ -108,9 +135,11 @@ def pictures_page(folder: str, names: list[str]) -> bytes:
         else f"<p><a href='{escape(name)}'>{escape(name)}</a></p>"
         for name in sorted(names, key=lambda name: (not name.endswith(".png"), name))
     ]
-    title = escape(folder.strip("/").partition("/")[2] or folder)
+    title = escape(": ".join([heading, *verdicts[-1:]]))
     head = f"<head><meta charset='utf-8'><title>{title}</title><style>{STYLE}</style></head>"
-    return f"<!doctype html><html lang='en'>{head}<body><h1>{title}</h1>{''.join(shown)}</body></html>".encode()
+    told = "".join(f"<li>{escape(verdict)}</li>" for verdict in verdicts)
+    body = f"<h1>{escape(heading)}</h1><ul>{told}</ul>{''.join(shown)}"
+    return f"<!doctype html><html lang='en'>{head}<body>{body}</body></html>".encode()
 
 
 class StoredReports(AirflowPlugin):

@@ -69,6 +69,48 @@ def test_a_folder_shows_its_pictures_and_links_to_its_other_files_without_a_scri
     assert pages.get(f"/store/{PICTURE}").headers["content-type"] == "image/png"
 
 
+def recorded(harness: PracticeHarness, kind: str, version: str, **details: str) -> None:
+    harness.ledger.append(kind, MODEL, version, details, actor="test")
+
+
+def test_a_folder_is_headed_by_its_version_and_the_verdicts_on_it_and_by_no_number_alone(
+    pages: TestClient, harness: PracticeHarness, readable: set[str]
+) -> None:
+    readable.add(f"{MODEL}__evaluate")
+    folder, picture = PICTURE.rpartition("/")[0], store_paths.plot(MODEL, "5", "roc")
+    harness.store.put(picture, b"\x89PNG")
+    assert f"<title>{MODEL}/1b4e28ba-2fa1</title>" in pages.get(f"/store/{folder}/").text
+    assert f"<title>{MODEL}</title>" in pages.get(f"/store/rollouts/{MODEL}/").text
+    for outcome, rule, rollout in (("unknown", "load_test", "1b4e28ba-2fa1"), ("pass", "canary_step", "another")):
+        recorded(harness, "rollout", "5", rollout_id=rollout, rule=rule, outcome=outcome)
+    recorded(harness, "gate", "5", rule="slice_gate", gate="slice_gate", outcome="fail")
+    recorded(harness, "gate", "6", rule="slice_gate", gate="slice_gate", outcome="pass")
+    shown = pages.get(f"/store/{folder}/").text
+    assert f"<title>{MODEL} version 5, rollout 1b4e28ba-2fa1: load test: UNKNOWN</title>" in shown
+    assert "<li>load test: UNKNOWN</li>" in shown
+    assert "canary" not in shown
+    title = f"<title>{MODEL} version 5, evaluation: slice gate: FAIL</title>"
+    assert title in pages.get(f"/store/{picture.rpartition('/')[0]}/").text
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        store_paths.data_docs(MODEL, DAY),
+        store_paths.drift_report(MODEL, DAY),
+        store_paths.live_input_report(MODEL, DAY),
+        store_paths.plot(MODEL, "3", "roc"),
+        store_paths.rollout(MODEL, "r1", "shadow.png"),
+    ],
+)
+def test_every_report_that_is_written_has_a_page(
+    pages: TestClient, harness: PracticeHarness, readable: set[str], path: str
+) -> None:
+    readable |= {f"{MODEL}__{stage}" for stage in ("validate", "monitor", "evaluate", "deploy")}
+    harness.store.put(path, b"content")
+    assert pages.get(f"/store/{path}").content == b"content"
+
+
 def test_what_a_user_may_not_see_in_airflow_is_not_shown_here(pages: TestClient, readable: set[str]) -> None:
     readable.clear()
     assert pages.get(f"/store/{REPORT}").status_code == 403

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -135,7 +135,8 @@ def _model_lines(
         )
     yield from _rollback_lines(model)
     if rollout := model["rollout"]:
-        yield f"  rollout {markup(rollout['rollout_id'])}: {_rollout_text(rollout)}"
+        told = {version["reason"] for version in _taken_back(model)}
+        yield f"  rollout {markup(rollout['rollout_id'])}: {_rollout_text(rollout, told)}"
     for incident in model["incidents"]:
         taken = f", taken by {incident['acknowledged_by']}" if incident["acknowledged_by"] else ""
         text = f"{incident['number']} ({incident['severity']}{taken}): {incident['what']}"
@@ -180,11 +181,10 @@ def _workers_text(count: int) -> str:
 
 def _rollback_lines(model: dict[str, Any]) -> Iterator[str]:
     """The versions that were taken back, and what the next rollback would do."""
-    for version in model["versions"][:MAX_SHOWN_COUNTS]:
-        if version["status"] in ("rolled_back", "failed_before_traffic") and version["since"]:
-            since = f"{datetime.fromisoformat(version['since']):%Y-%m-%d %H:%M} UTC"
-            what = f"version {version['version']}: {version['status'].replace('_', ' ')} {since} by {version['by']}"
-            yield f"  {markup(what)}: {markup(version['reason'] or 'no reason was given')}"
+    for version in _taken_back(model):
+        since = f"{datetime.fromisoformat(version['since']):%Y-%m-%d %H:%M} UTC"
+        what = f"version {version['version']}: {version['status'].replace('_', ' ')} {since} by {version['by']}"
+        yield f"  {markup(what)}: {markup(version['reason'] or 'no reason was given')}"
     if planned := model["next_rollback"]:
         taken = f"version {planned['taken_back']}" if planned["taken_back"] else "the rollout"
         yield markup(f"  a rollback now: takes {taken} back, version {planned['answers_next']} answers next")
@@ -194,11 +194,19 @@ def _rollback_lines(model: dict[str, Any]) -> Iterator[str]:
             yield f"    [yellow]{markup(why)}[/yellow]"
 
 
-def _rollout_text(rollout: dict[str, Any]) -> str:
+def _taken_back(model: dict[str, Any]) -> list[dict[str, Any]]:
+    """The newest versions that were taken back, each with its reason."""
+    states = ("rolled_back", "failed_before_traffic")
+    newest = model["versions"][:MAX_SHOWN_COUNTS]
+    return [version for version in newest if version["status"] in states and version["since"]]
+
+
+def _rollout_text(rollout: dict[str, Any], told: Collection[str]) -> str:
+    """``told``: reasons that a line above has given already."""
     share = rollout["split"].get(str(rollout["candidate"]), 0) / 100
     serves = f": version {rollout['version']}" if rollout["version"] else ""
     serves += f" at {share:g} % of the traffic" if rollout["candidate"] else ""
-    why = f" ({rollout['reason']})" if rollout["reason"] else ""
+    why = f" ({rollout['reason']})" if rollout["reason"] and rollout["reason"] not in told else ""
     return markup(f"{rollout['phase']}{serves}{why}")
 
 

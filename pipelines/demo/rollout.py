@@ -17,6 +17,7 @@ from pipelines.cli.components import environment
 from pipelines.cli.progress import Progress
 from pipelines.demo.people import DemoUsers
 from pipelines.errors import AirworthyError
+from pipelines.ledger.run_verdicts import refusal_text
 from pipelines.ledger.version_state import State, read_versions, versions_in
 from pipelines.messages.rollout import RolloutState
 from pipelines.ports import Ports
@@ -46,6 +47,8 @@ class RolloutDemo:
         self.folder = ports.settings.home / "rollout"
         self.incidents: list[TimelineEvent] = []
         self.begun = time.time()
+        self.unexpected: list[str] = []
+        """Deployments that did not end as they were to, with why: the next demonstration tries them again."""
 
     @property
     def answers(self) -> Path:
@@ -87,9 +90,10 @@ class RolloutDemo:
         try:
             if version is not None:
                 self.progress.print_note(f"version {version} is deployed in stages, under {RPS:g} requests per second")
-                self._deploy(version, freeze_candidate=False)
-                self._run_drill()
-            self._deploy_failing_version()
+                if self._deploy(version, freeze_candidate=False):
+                    self._run_drill()
+            if not self.unexpected:
+                self._deploy_failing_version()
         finally:
             traffic.send_signal(signal.SIGTERM)
             traffic.wait(60)
@@ -102,8 +106,8 @@ class RolloutDemo:
             self.progress.print_note("there is no second version to freeze")
             return
         self.progress.print_note(f"version {former} is deployed again by hand, and will freeze under traffic")
-        self._deploy(former, freeze_candidate=True)
-        self.completion_marker.touch()
+        if self._deploy(former, freeze_candidate=True):
+            self.completion_marker.touch()
 
     def _train(self) -> None:
         """Train a version on all data so far, for the gates to judge: monitoring has not led to a new one yet."""
@@ -130,8 +134,11 @@ class RolloutDemo:
         with (self.ports.settings.home / "logs" / "traffic.log").open("ab") as log:
             return subprocess.Popen(command, env=environment(self.ports.settings), stdout=log, stderr=log)
 
-    def _deploy(self, version: str, *, freeze_candidate: bool) -> None:
-        """Trigger the deployment and wait for its end; ``freeze_candidate``: freeze it while it has traffic."""
+    def _deploy(self, version: str, *, freeze_candidate: bool) -> bool:
+        """Trigger the deployment and wait for its end; ``freeze_candidate``: freeze it while it has traffic.
+
+        Whether it ended as it was to: promoted, or rolled back by itself.
+        """
         deploy = f"{self.model}__deploy"
         run = self._running_deployment(deploy, version) or self.airflow.trigger(deploy, {"version": version})
         frozen: list[float] = []
@@ -160,13 +167,17 @@ class RolloutDemo:
         state = self._rollout_state()
         as_expected = rolled_back_at if freeze_candidate else state is not None and state.champion == version
         if state is None or not as_expected:
-            why = state.reason if state is not None and state.reason else f"see {deploy} {run} in Airflow"
-            self.progress.print_note(f"the deployment did not end as expected: {why}")
+            why = refusal_text(self.ports.ledger.entries(self.model), f"{deploy}/{run}") or f"see {run} in Airflow"
+            self.unexpected.append(
+                f"the deployment of version {version} of {self.model} did not end as expected: {why}"
+            )
+            self.progress.print_note(self.unexpected[-1])
         elif freeze_candidate:
             seconds = f" {rolled_back_at[0] - frozen[0]:.1f} s after it froze" if rolled_back_at else ""
             self.progress.print_note(f"rolled back automatically{seconds}: {state.reason}")
         else:
             self.progress.print_note(f"version {version} is the champion, version {state.previous} can be restored")
+        return bool(as_expected)
 
     def _running_deployment(self, deploy: str, version: str) -> str | None:
         """The active run of this version, once no other one is active; None if there is none for a while.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from pipelines.messages.rollout import RolloutState, RolloutTicket
@@ -12,23 +12,30 @@ from pipelines.verdict import Decision, Verdict
 RULE = "rollout_rollback"
 EndAction = Literal["nothing", "leave", "roll_back", "record"]
 CANDIDATE_REJECTED = "the candidate was not let through"
-"""Reason if no task failed: a person rejected, nobody answered in time, or a rule refused the candidate."""
-
+"""Begins the reason if no task failed: a person rejected, nobody answered in time, or a rule refused the candidate."""
+NO_VERDICT = "without a verdict; its log says why"
+Reasons = Mapping[str, Sequence[str]]
+"""Task of the run to the reasons of its newest verdict, if that is not PASS."""
 
 RolloutEndDecision = Decision[EndAction]
 
 
 def judge_rollout_end(
-    ticket: RolloutTicket, state: RolloutState, failed: Sequence[str] | None, *, recorded: bool
+    ticket: RolloutTicket,
+    state: RolloutState,
+    failed: Sequence[str] | None,
+    *,
+    recorded: bool,
+    reasons: Reasons | None = None,
 ) -> RolloutEndDecision:
-    """Always PASS, with the action and its reason.
+    """Always PASS, with the action and its reason, which quotes the verdicts (``reasons``) that ended the run.
 
     ``failed`` names the run's failed tasks, None if they are not known. ``record``: the rollout has already ended, by
     the target itself (its guard, its lease, a candidate that it could not load), by a newer rollout or by a task that
     died, and neither this end nor its promotion is on the ledger (``recorded``). A PAUSED rollout is left if a task
     failed, because it then waits for a person.
     """
-    action, reason = _end_action(ticket, state, failed, recorded=recorded)
+    action, reason = _end_action(ticket, state, failed, reasons or {}, recorded=recorded)
     facts: dict[str, object] = {
         "action": action,
         "why": reason,
@@ -40,7 +47,7 @@ def judge_rollout_end(
 
 
 def _end_action(
-    ticket: RolloutTicket, state: RolloutState, failed: Sequence[str] | None, *, recorded: bool
+    ticket: RolloutTicket, state: RolloutState, failed: Sequence[str] | None, reasons: Reasons, *, recorded: bool
 ) -> tuple[EndAction, str]:
     if state.rollout_id is None:
         return "nothing", "there was no rollout"
@@ -54,5 +61,18 @@ def _end_action(
         wait = f"until {state.lease_until:%Y-%m-%d %H:%M} UTC" if state.lease_until else "until its lease ends"
         return "leave", f"paused {wait} for a person: {state.reason}"
     if failed:
-        return "roll_back", f"{', '.join(failed)} failed"
-    return "roll_back", CANDIDATE_REJECTED if failed is not None else "the run did not finish"
+        return "roll_back", "; ".join(_failure(task, reasons.get(task, ())) for task in failed)
+    if failed is None:
+        return "roll_back", "the run did not finish"
+    quoted = "; ".join(line for lines in reasons.values() for line in lines)
+    return "roll_back", f"{CANDIDATE_REJECTED}: {quoted}" if quoted else CANDIDATE_REJECTED
+
+
+def _failure(task: str, reasons: Sequence[str]) -> str:
+    """``compare_in_shadow failed: nobody asked the gateway``"""
+    return f"{task} failed: {'; '.join(reasons)}" if reasons else f"{task} failed {NO_VERDICT}"
+
+
+def is_rejection(reason: str) -> bool:
+    """Whether a rollout ended for this reason with nothing against the candidate itself."""
+    return reason.startswith(CANDIDATE_REJECTED)

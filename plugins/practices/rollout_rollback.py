@@ -6,13 +6,15 @@ from typing import Any
 
 from airflow.sdk import Context
 
+from pipelines.ledger.run_verdicts import refusals
 from pipelines.ledger.version_state import ROLLBACK_KINDS
 from pipelines.messages.rollout import RolloutState
 from pipelines.ports import LedgerEntry
 from pipelines.rollout.next_steps import answering_text
-from pipelines.rules.rollout_rollback import CANDIDATE_REJECTED, judge_rollout_end
+from pipelines.rules.rollout_rollback import is_rejection, judge_rollout_end
 from pipelines.versions.records import append_rollback, measured_traffic, update_registry
 from practices._connections import installation
+from practices._operators import run_context
 from practices._operators.recorded_results import recorded_ticket
 from practices._rollouts.operator import RolloutPractice
 from practices._rollouts.rollout import Rollout
@@ -39,14 +41,18 @@ class RolloutRollback(RolloutPractice):
             return passed
         state, failed = rollout.read_state(), failed_tasks(context)
         line = recorded_end(rollout, state)
-        decision = judge_rollout_end(rollout.ticket, state, failed, recorded=line is not None)
+        decision = judge_rollout_end(
+            rollout.ticket,
+            state,
+            failed,
+            recorded=line is not None,
+            reasons=refusals(ports.ledger.entries(self.model), run_context.run_key(context)),
+        )
         if decision.action == "roll_back":
             state, traffic = rollout.roll_back(decision.reason), rollout.share(state)
             line = record_rollback(rollout, state, "run", decision.reason, traffic)
         elif decision.action == "record":
-            line = record_rollback(
-                rollout, state, rollback_initiator(rollout), decision.reason, met_callers(rollout, state)
-            )
+            line = record_targets_end(rollout, state, decision.reason)
         if line is not None:
             update_registry(rollout.ports, line, rollout.target.state(self.model))
         self.log.info("%s: %s; %s", decision.action, decision.reason, answering_text(state))
@@ -87,6 +93,11 @@ def met_callers(rollout: Rollout, state: RolloutState) -> int | None:
     return measured_traffic(rollout.target, *rollout.model_and_id, rollout.ticket.version)
 
 
+def record_targets_end(rollout: Rollout, state: RolloutState, reason: str) -> LedgerEntry:
+    """Write the line about an end that the run did not make."""
+    return record_rollback(rollout, state, rollback_initiator(rollout), reason, met_callers(rollout, state))
+
+
 def rollback_initiator(rollout: Rollout) -> str:
     """``analysis`` if a verdict of this rollout is FAIL, else ``target``: its guard, its lease, or a person."""
     by_analysis = any(line.details.get("outcome") == "fail" for line in rollout.ledger_lines("rollout"))
@@ -96,7 +107,7 @@ def rollback_initiator(rollout: Rollout) -> str:
 def record_rollback(rollout: Rollout, state: RolloutState, by: str, reason: str, traffic: int | None) -> LedgerEntry:
     """Write one line about the rollback; kind ``rollout_end`` if nothing spoke against the candidate."""
     ports, ticket = rollout.ports, rollout.ticket
-    harmless = reason == CANDIDATE_REJECTED or state.rollout_id != ticket.rollout_id
+    harmless = is_rejection(reason) or state.rollout_id != ticket.rollout_id
     return append_rollback(
         ports,
         ticket.model,

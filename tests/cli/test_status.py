@@ -300,6 +300,23 @@ def test_the_newest_rollout_names_its_version_also_when_it_has_ended(ports: Any)
     assert "disagreement: the ledger's staged version is 3, but rollout r-7 is ROLLED_BACK" in shown
 
 
+def test_a_rollout_that_failed_in_the_shadow_says_why_once_on_one_screen(ports: Any) -> None:
+    why = "compare_in_shadow failed: nobody asked the gateway for flight_delay in the 121 s of its shadow"
+    prepared = {"practice": "candidate_preparation", "outcome": "pass", "rollout_id": "r-7", "champion": "2"}
+    back = {"from": "3", "to": "2", "reason": why, "traffic": 0, "rollout_id": "r-7", "by": "run"}
+    ports.ledger = Lines([released("2"), ("rollout", "3", prepared), ("rollback", "3", back)])
+    registered = VersionInfo(model="flight_delay", version="3", run_id="r", source="s")
+    ports.registry.versions = lambda model: [registered, *Versions().versions(model)]
+    ended: dict[str, Any] = {"rollout_id": "r-7", "phase": "ROLLED_BACK", "reason": why}
+    ports.endpoint.rollout = lambda model: RolloutState(model=model, generation=6, champion="2", split={}, **ended)
+    for shown in (page(ports, width=80), page_of_model(ports, width=80)):
+        assert max(map(len, shown.splitlines())) <= 80
+        text = " ".join(shown.split())
+        assert f"version 3: failed before traffic 2013-01-03 00:00 UTC by run: {why}" in text
+        assert text.count("nobody asked the gateway") == 1
+        assert "rollout r-7: ROLLED_BACK: version 3" in text
+
+
 def test_a_ledger_that_does_not_answer_is_no_disagreement(ports: Any) -> None:
     ports.ledger = Silent()
     told = status.summary(ports)

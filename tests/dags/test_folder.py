@@ -81,6 +81,18 @@ def test_every_field_of_a_form_is_bounded_so_that_nothing_is_refused_only_after_
                 assert {"minimum", "maximum"} <= set(schema), (name, field)
 
 
+def test_a_field_may_be_left_empty_unless_its_own_default_is_refused(folder: dict[str, Any]) -> None:
+    """Airflow's form sends an empty field as null, and marks one whose type has no null as obligatory."""
+    obligatory = set()
+    for name, dag in folder["dags"].items():
+        for field, form in dag["params"].items():
+            if not jsonschema.Draft7Validator(form["schema"]).is_valid(form["value"]):
+                obligatory.add((name.rpartition("__")[2], field))
+            elif form["schema"]["type"] != "boolean":
+                assert "null" in form["schema"]["type"], f"{field} of {name} has to be filled in"
+    assert obligatory == {("rollback", "reason")}
+
+
 @pytest.mark.parametrize(
     ("stage", "given", "holds"),
     [

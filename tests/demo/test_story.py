@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from pipelines.cli import stack
 from pipelines.cli.progress import Progress
 from pipelines.demo.story import Demonstration
 from pipelines.errors import Refused
@@ -37,7 +38,9 @@ class Runs:
     def trigger(self, dag_id: str, conf: dict[str, Any]) -> str:
         self.triggered.append((dag_id, conf))
         self.add(dag_id, "success" if self.deploys else "failed")
-        if self.deploys:
+        if not self.deploys:
+            refused_under_load(self.ports, dag_id, self.ids[dag_id][0]["dag_run_id"])
+        else:
             self.ports.endpoint.release(MODEL, conf["version"], "bundle", "0" * 64, key="k")
         return dag_id
 
@@ -54,12 +57,20 @@ def story(tmp_path: Path, *, deploys: bool) -> tuple[Demonstration, Runs, list[s
     return made, airflow, trained
 
 
+def refused_under_load(ports: Any, dag_id: str, run: str) -> None:
+    """The verdict that ended the run, and after it the lines of the run's end, which passes."""
+    slow = {"practice": "load_test", "outcome": "unknown", "reasons": ["the client itself was late by 1,100 ms (p99)"]}
+    ends = {"practice": "rollout_rollback", "outcome": "pass", "reasons": []}
+    for task, details in (("test_under_load", slow), ("end_rollout", ends)):
+        key = f"{dag_id}/{run}/{task}/-1/0/x"
+        ports.ledger.append("rollout", model=MODEL, version="1", actor="airworthy", details=details, key=key)
+
+
 def approved_and_refused_under_load(made: Demonstration, airflow: Runs) -> None:
     made.ports.ledger.append(
         "approval", model=MODEL, version="1", actor="airworthy", details={"semantic_version": "1.0.0"}
     )
-    slow = {"practice": "load_test", "outcome": "unknown", "reasons": ["the client itself was late by 1,100 ms (p99)"]}
-    made.ports.ledger.append("rollout", model=MODEL, version="1", actor="airworthy", details=slow)
+    refused_under_load(made.ports, f"{MODEL}__deploy", "an earlier one")
     for stage in ("train", "evaluate"):
         airflow.add(f"{MODEL}__{stage}", "success")
     airflow.add(f"{MODEL}__deploy", "failed")
@@ -87,3 +98,18 @@ def test_a_deployment_that_fails_is_told_with_its_reason(tmp_path: Path) -> None
         made.train_and_release()
     assert refusal.value.reasons == [f"{MODEL}__deploy: the client itself was late by 1,100 ms (p99)"]
     assert "`make demo` tries what failed again" in refusal.value.subject
+
+
+def test_a_rollout_that_was_refused_is_named_on_the_last_page_and_fails_the_demonstration(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, _, _ = story(tmp_path, deploys=False)
+    monkeypatch.setattr(stack, "describe", lambda settings: "Airflow: http://127.0.0.1:1")
+    made.progress = Progress(Console(width=80))
+    assert made.summarize() == 0
+    made.unshown = ["the deployment of version 2 of flight_delay did not end as expected: nobody asked the gateway"]
+    capsys.readouterr()
+    assert made.summarize() == 1
+    shown = capsys.readouterr().out
+    assert "nobody asked the gateway; `make demo` tries it again" in " ".join(shown.split())
+    assert max(map(len, shown.splitlines())) <= 80

@@ -40,7 +40,7 @@ UNCHECKED = {
 TEMPLATES = {
     "{{ params.dry_run }}": "whoever starts a run chooses whether it changes anything",
     "{{ params.number or '' }}": "whoever starts a run takes this incident by name, and nothing else follows from it",
-    "{{ params.why }}": "a text for people, stored with the name of the user",
+    "{{ params.why or '' }}": "a text for people, stored with the name of the user",
     "{{ params.reason }}": "a text for people, stored with the name of the user",
     "{{ params.version or '' }}": "a rollback takes back this version only if the target serves it",
     "{{ task.role }}": "a label in Airflow",

@@ -2,8 +2,14 @@ from __future__ import annotations
 
 import pytest
 
+from pipelines.errors import Refused
+from pipelines.ledger.version_state import State, read_versions
 from pipelines.spec.deployment import Deployment
+from pipelines.spec.strategy import Shadow
 from practices.rollout_rollback import RolloutRollback
+from practices.shadow_comparison import ShadowComparison
+from tests.practices import compared
+from tests.practices.compared import Compared
 from tests.practices.deploy_run import TICKET, DeployRun
 from tests.practices.practice_harness import MODEL, PracticeHarness
 
@@ -26,7 +32,8 @@ def status(run: DeployRun) -> str:
 
 def test_a_candidate_whose_run_failed_loses_its_traffic_and_waits_for_nobody(run: DeployRun) -> None:
     assert end(run, judge_at_5="failed") == "success"
-    assert (run.state.phase, run.state.split, run.state.reason) == ("ROLLED_BACK", {"4": 10_000}, "judge_at_5 failed")
+    assert (run.state.phase, run.state.split) == ("ROLLED_BACK", {"4": 10_000})
+    assert run.state.reason == "judge_at_5 failed without a verdict; its log says why"
     [(version, line)] = run.field.lines("rollback")
     assert (version, line["from"], line["to"], line["by"]) == ("5", "5", "4", "run")
     assert line["traffic"] == 500
@@ -40,6 +47,24 @@ def test_a_candidate_that_failed_before_any_traffic_was_not_rolled_back(harness:
     assert end(run, compare_in_shadow="failed") == "success"
     assert status(run) == "failed_before_traffic"
     assert [(version, line["traffic"]) for version, line in run.field.lines("rollback")] == [("5", 0)]
+
+
+def test_a_shadow_that_nobody_asked_is_the_reason_of_the_version_and_not_the_name_of_its_task(
+    harness: PracticeHarness,
+) -> None:
+    shadow = Compared(harness, ShadowComparison, Deployment(strategy="shadow", shadow=Shadow(duration=60)))
+    shadow.start()
+    with pytest.raises(Refused):
+        shadow.look(after=121)
+    context = harness.context("deploy", "end_rollout")
+    context["ti"].get_task_states = lambda dag_id, run_ids: {run_ids[0]: {"compare": "failed"}}
+    RolloutRollback(task_id="end", model=MODEL, ticket=compared.TICKET.model_dump(mode="json")).execute(context)
+    known = read_versions(harness.ledger.entries(MODEL))["5"]
+    assert known.state is State.FAILED_BEFORE_TRAFFIC
+    assert known.reason.startswith(
+        "compare failed: nobody asked the gateway for flight_delay in the 121 s of its shadow"
+    )
+    assert shadow.state.reason == known.reason
 
 
 def test_a_candidate_that_its_target_could_not_load_is_written_down_as_failed(harness: PracticeHarness) -> None:
@@ -82,8 +107,13 @@ def test_a_rollout_that_is_held_for_a_person_stays(run: DeployRun) -> None:
 def test_a_candidate_that_people_did_not_let_through_ends_quietly(harness: PracticeHarness) -> None:
     run = DeployRun(harness)
     run.play(until="prepare_candidate")
+    refused = {"outcome": "fail", "reasons": ["ada said no"]}
+    for number, outcome in enumerate([refused, {"outcome": "pass", "reasons": []}, refused]):
+        key = f"{MODEL}__deploy/r/count_approvals/-1/{number}/x"
+        harness.ledger.append("approval_quorum", MODEL, "5", outcome, actor="test", key=key)
     assert end(run, count_approvals="skipped") == "success"
-    assert (run.state.phase, run.state.reason) == ("ROLLED_BACK", "the candidate was not let through")
+    why = "the candidate was not let through: ada said no"
+    assert (run.state.phase, run.state.reason) == ("ROLLED_BACK", why)
     assert end(run, count_approvals="skipped") == "success"
     assert status(run) == "approved"
     assert run.field.lines("rollback") == []

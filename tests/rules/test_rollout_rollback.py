@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pipelines.rules.rollout_rollback import CANDIDATE_REJECTED, judge_rollout_end
+from pipelines.rules.rollout_rollback import CANDIDATE_REJECTED, is_rejection, judge_rollout_end
 from tests.rules.rollout_facts import BEGUN, TICKET, state
 
 BAKING = {"phase": "BAKING", "split": {"9": 9500, "10": 500}}
@@ -48,10 +48,30 @@ def test_no_candidate_keeps_traffic_that_nobody_answers_for_and_no_end_stays_unr
 
 def test_the_facts_name_the_failed_tasks_or_that_they_are_not_known() -> None:
     facts = judge_rollout_end(TICKET, state(**BAKING), ["a", "b"], recorded=False).verdict.facts
-    assert (facts["failed"], facts["why"]) == (["a", "b"], "a, b failed")
+    without = "failed without a verdict; its log says why"
+    assert (facts["failed"], facts["why"]) == (["a", "b"], f"a {without}; b {without}")
     assert judge_rollout_end(TICKET, state(**BAKING), None, recorded=False).verdict.facts["failed"] is None
 
 
 def test_a_paused_rollout_without_a_lease_waits_until_it_ends() -> None:
     decision = judge_rollout_end(TICKET, state(phase="PAUSED", reason="why"), ["a"], recorded=False)
     assert decision.reason == "paused until its lease ends for a person: why"
+
+
+@pytest.mark.parametrize(
+    ("failed", "reasons", "why"),
+    [
+        (["compare_in_shadow"], {"compare_in_shadow": ["nobody asked"]}, "compare_in_shadow failed: nobody asked"),
+        (["a", "b"], {"a": ["x", "y"]}, "a failed: x; y; b failed without a verdict; its log says why"),
+        (["a"], {"a": ["x"], "skipped": ["z"]}, "a failed: x"),
+        ([], {"count_approvals": ["ann said no"]}, "the candidate was not let through: ann said no"),
+        ([], {}, "the candidate was not let through"),
+        (None, {"a": ["x"]}, "the run did not finish"),
+    ],
+)
+def test_the_reason_quotes_the_verdicts_that_ended_the_run(
+    failed: list[str] | None, reasons: dict[str, list[str]], why: str
+) -> None:
+    decision = judge_rollout_end(TICKET, state(), failed, recorded=False, reasons=reasons)
+    assert decision.reason == why
+    assert is_rejection(decision.reason) is (failed == [])

@@ -110,6 +110,7 @@ def test_the_report_opens_with_the_verdict_which_no_other_headline_contradicts(
     page = html.unescape(ports.store.get(audit(ports).report or "").decode())
     top = page.partition("<table>")[0]
     assert headline in top
+    assert f"<title>flights day {DAY}, validation: {headline.partition(':')[0]}</title>" in top
     assert ("0.2000 > 0.0500" in top) == (rows == 1)
     assert "Status:" not in page
 

@@ -294,6 +294,7 @@ def test_the_report_opens_with_the_verdict_and_its_numbers_and_no_other_headline
     page = store.files[store_paths.drift_report(MODEL, DAY)].decode()
     top, _, plots = page.partition("</section>")
     assert heading in top
+    assert f"<title>{MODEL} {DAY}, drift: {heading.partition(':')[0]}</title>" in top.partition("<body")[0]
     assert [line for line in (*verdict.reasons, *verdict.findings) if escape(line) not in top] == []
     assert re.search("<tr><td>temp</td>.*?<td>yes</td></tr>", top)
     assert re.search("<tr><td>carrier</td>.*?<td>no</td></tr>", top)

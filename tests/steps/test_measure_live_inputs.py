@@ -279,6 +279,7 @@ def test_the_page_shows_the_verdict_and_every_column(calm: tuple[LiveInputsResul
     send(store, rows_of(0), temp=pl.lit(999.0))
     result, verdict = measured(store)
     page = store.files[store_paths.live_input_report(MODEL, DAY)].decode()
+    assert f"<title>{MODEL} {DAY}, live inputs: FAIL</title>" in page
     assert result.report == f"memory:{store_paths.live_input_report(MODEL, DAY)}"
     assert all(name in page for name in (*CATEGORICAL, *NUMERIC))
     assert page.index("FAIL: callers send something else") < page.index(verdict.reasons[0][:40])

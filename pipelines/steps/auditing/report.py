@@ -17,7 +17,7 @@ from pipelines.spec.dataset import DatasetSpec
 from pipelines.spec.partitions import partition_name
 from pipelines.spec.source import SourceSpec
 from pipelines.spec.suite import judged_columns
-from pipelines.steps.reporting.verdict_section import verdict_section
+from pipelines.steps.reporting.verdict_section import page_title, verdict_section
 from pipelines.tables.quarantined_rows import QuarantinedRow
 from pipelines.verdict import Outcome, counted
 
@@ -81,11 +81,12 @@ def render_report(
         if source_rows
     )
     head = "<tr><th>source<th>received<th>accepted<th>quarantined<th>why</tr>"
-    title = escape(f"{audit.dataset} {partition_name(audit.partition)}")
+    subject = f"{audit.dataset} {partition_name(audit.partition)}"
+    title = page_title(f"{subject}, validation", verdict)
     headline = verdict_section(verdict.model_copy(update={"findings": ()}), MEANINGS[verdict.outcome])
     return (
         f"<!doctype html><html lang='en'><head><meta charset='utf-8'><title>{title}</title>"
-        f"<style>{STYLE}</style></head><body><h1>{title}</h1>{headline}"
+        f"<style>{STYLE}</style></head><body><h1>{escape(subject)}</h1>{headline}"
         f"<table>{head}{rows}</table>{tables}{frames}</body></html>"
     )
 

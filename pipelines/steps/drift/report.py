@@ -21,7 +21,7 @@ from pipelines.ports import Ports, VersionInfo
 from pipelines.rules.drift_check import judge_drift
 from pipelines.rules.drift_findings import has_drifted
 from pipelines.spec.model import ModelSpec
-from pipelines.steps.reporting.verdict_section import verdict_section
+from pipelines.steps.reporting.verdict_section import page_title, verdict_section
 from pipelines.steps.snapshot.files import open_files
 from pipelines.verdict import Outcome
 
@@ -59,12 +59,19 @@ def write_report(result: DriftResult, live: VersionInfo, names: list[str], ports
         f"{reference.height} of {reference_rows} training rows of version {live.version}, "
         f"{current.height} of {current_rows} rows of {result.window[0]} to {result.window[-1]}"
     )
-    heading = _heading(result, spec, sides)
-    start = page.find("<body")
+    title = page_title(f"{result.model} {result.day}, drift", judge_drift(result, spec))
+    page = _after_tag(
+        page, "<head", f"<title>{title}</title>"
+    )  # Evidently's page has none, and a tab shows its address
+    page = _after_tag(page, "<body", _heading(result, spec, sides))
+    return ports.store.put(store_paths.drift_report(result.model, result.day), page.encode("utf-8"))
+
+
+def _after_tag(page: str, tag: str, content: str) -> str:
+    """The page with ``content`` right after the first ``<head>`` or ``<body>``; without one at its beginning."""
+    start = page.find(tag)
     after = page.find(">", start) + 1 if start >= 0 else 0
-    return ports.store.put(
-        store_paths.drift_report(result.model, result.day), (page[:after] + heading + page[after:]).encode("utf-8")
-    )
+    return page[:after] + content + page[after:]
 
 
 def _training_rows(live: VersionInfo, names: list[str], ports: Ports) -> tuple[pl.DataFrame, int]:

@@ -10,7 +10,7 @@ from pipelines.messages.monitoring import DriftMeasure
 from pipelines.ports import Store
 from pipelines.rules.live_input_check import judge_live_inputs
 from pipelines.spec.model import ModelSpec
-from pipelines.steps.reporting.verdict_section import verdict_section
+from pipelines.steps.reporting.verdict_section import page_title, verdict_section
 from pipelines.verdict import Outcome
 
 MEANINGS = {
@@ -41,13 +41,14 @@ def write_page(result: LiveInputsResult, spec: ModelSpec, store: Store) -> str:
     ordered = sorted(result.measures, key=lambda m: (m.name not in faults, -(m.training.psi or 0.0), m.name))
     heads = "".join(f"<th title='{escape(meaning)}'>{escape(name)}</th>" for name, meaning in COLUMNS)
     rows = "".join(_row(measure, measure.name in faults) for measure in ordered)
-    title = escape(f"What callers sent to {result.model} up to {result.day}")
+    title = page_title(f"{result.model} {result.day}, live inputs", verdict)
     page = (
         "<!doctype html><html lang='en'><head><meta charset='utf-8'>"
         f"<title>{title}</title><style>body{{font-family:sans-serif;margin:2em}}td,th{{padding:.3em .6em;"
         "text-align:right;border-bottom:1px solid #ddd}td:first-child,th:first-child{text-align:left}"
         "tr.fault td{color:#b3261e}th[title]{cursor:help}</style></head><body>"
-        f"<h1>{title}</h1>{verdict_section(verdict, MEANINGS[verdict.outcome])}"
+        f"<h1>{escape(f'What callers sent to {result.model} up to {result.day}')}</h1>"
+        f"{verdict_section(verdict, MEANINGS[verdict.outcome])}"
         "<p>Limits, offline features and the column's own past decide. What differs from training, or from the rows "
         "before, is shown and fails nothing: seasons do that.</p>"
         f"<table><tr>{heads}</tr>{rows}</table></body></html>"

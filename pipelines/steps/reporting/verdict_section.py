@@ -1,4 +1,4 @@
-"""Writes a verdict as HTML: its outcome, every reason, then what was measured against which limit."""
+"""Writes a verdict as HTML: its outcome in the title; then every reason, and what was measured against which limit."""
 
 from __future__ import annotations
 
@@ -8,6 +8,11 @@ from html import escape
 from pipelines.verdict import Outcome, Verdict
 
 COLOURS = {Outcome.PASS: "#1b7f4b", Outcome.FAIL: "#b3261e", Outcome.UNKNOWN: "#8a6100"}
+
+
+def page_title(subject: str, verdict: Verdict) -> str:
+    """What a tab of a browser shows: ``orders day 2013-01-05, validation: PASS``; escaped."""
+    return escape(f"{subject}: {verdict.outcome.value.upper()}")
 
 
 def verdict_section(verdict: Verdict, meaning: str) -> str:

@@ -49,6 +49,12 @@ def count_field(description: str, *, title: str, maximum: int, minimum: int = 0)
     return Param(None, type=types, title=title, description=description, minimum=minimum, maximum=maximum)
 
 
+def text_field(description: str, *, title: str, example: str) -> Param:
+    """An optional text. A type without ``null`` would make it obligatory: Airflow sends an empty field as null."""
+    types = ["null", "string"]
+    return Param("", type=types, maxLength=2000, title=title, description=description, examples=[example])
+
+
 def dry_run_field(description: str) -> Param:
     """A check box for a run that changes nothing."""
     return Param(False, type="boolean", title="Dry run", description=description)
