@@ -144,6 +144,16 @@ def load_product(imports: Imports) -> None:
             importlib.import_module(name)
 
 
+def deciding_files(names: Sequence[str]) -> list[str]:
+    """The modules of these files and folders, as paths from the root of the repository."""
+    return sorted(
+        path.relative_to(REPOSITORY).as_posix()
+        for name in names
+        for path in ([REPOSITORY / name] if name.endswith(".py") else (REPOSITORY / name).rglob("*.py"))
+        if path.name != "__init__.py"
+    )
+
+
 def sample(paths: Sequence[str], share: float, seed: int) -> list[Mutation]:
     """Changes of these files, drawn by the seed."""
     every = [mutation for path in paths for mutation in mutations(path, (REPOSITORY / path).read_text())]
@@ -158,12 +168,7 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     options = parser.parse_args()
     os.chdir(REPOSITORY)
-    files = sorted(
-        path.relative_to(REPOSITORY).as_posix()
-        for name in options.paths or FOLDERS
-        for path in ([REPOSITORY / name] if name.endswith(".py") else (REPOSITORY / name).rglob("*.py"))
-        if path.name != "__init__.py"
-    )
+    files = deciding_files(options.paths or FOLDERS)
     chosen = sample(files, options.share, options.seed)
     explained = {line.partition("  # ")[0].strip() for line in EQUIVALENT.read_text().splitlines()}
     tried = [mutation for mutation in chosen if mutation.name not in explained]
