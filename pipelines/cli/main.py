@@ -27,6 +27,7 @@ COMMAND_GROUPS = {
         "reader": "pipelines.cli.reader",
     },
     "models and data": {
+        "adopt": "pipelines.cli.adopt",
         "check": "pipelines.cli.check",
         "deliver": "pipelines.cli.deliver",
         "verify": "pipelines.cli.verify",

@@ -49,7 +49,12 @@ def _read_table(text: str, files: FileFormat, declared: Sequence[str]) -> FileRo
     except _NotCsv as error:
         return no_rows(str(error))
     failures = [
-        f"column {name!r} is in the header more than once" for name in sorted(set(header)) if header.count(name) > 1
+        f"column {number} has no name in the header; give it one" for number, name in enumerate(header, 1) if not name
+    ]
+    failures += [
+        f"column {name!r} is in the header more than once"
+        for name in sorted({*header} - {""})
+        if header.count(name) > 1
     ]
     chunks: list[pl.DataFrame] = []
     lines: list[int] = []

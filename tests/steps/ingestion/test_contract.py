@@ -71,6 +71,7 @@ def test_a_good_file_is_typed_as_declared() -> None:
             f"the file is not readable as CSV: line 4 {OPEN_QUOTE.format(chr(34))}",
         ),
         (GOOD.replace("kind", "id"), "column 'id' is in the header more than once"),
+        (GOOD.replace("kind", ""), "column 4 has no name in the header; give it one"),
     ],
 )
 def test_a_file_whose_lines_are_no_table_is_refused_with_the_line(text: str, expected: str) -> None:

@@ -1,0 +1,1 @@
+"""Drafts the declarations of files that nobody has declared yet."""
