@@ -29,7 +29,7 @@ def judge_interval(
     if improvement and interval.low <= 0:
         chance = f"gain of {interval.metric} over {other} {interval.gain:+.4f} may be chance"
         return [f"{chance}: its interval {span} reaches 0"], [], findings
-    if not improvement and interval.low < -margin - ROUNDING_TOLERANCE:
+    if interval.low < -margin - ROUNDING_TOLERANCE:
         low = bound_text(f"low end of the gain of {interval.metric} over {other}", interval.low, "<", -margin)
         return [f"{low} (gain {interval.gain:+.4f}, interval {span}, {units})"], [], findings
     return [], [], findings

@@ -68,7 +68,7 @@ def test_a_version_shown_better_than_the_anchor_takes_its_place(history: History
     assert history.anchors()[0] == "5"
 
 
-@pytest.mark.parametrize("more", [{"units": None}, {"low": 0.0}])
+@pytest.mark.parametrize("more", [{"units": None}, {"low": 0.0}, {"low": None}])
 def test_an_estimate_or_an_interval_by_rows_moves_no_anchor(history: History, more: dict[str, Any]) -> None:
     history.release("2", **({"low": 0.01} | more))
     history.release("3")

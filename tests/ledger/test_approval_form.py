@@ -376,6 +376,7 @@ def test_a_comparison_without_a_margin_has_margin_0_and_without_an_interval_is_s
     compared = {name: value for name, value in COMPARED.items() if name not in ("margin", "champion")}
     assert numbers(**compared).endswith("on 9,124 rows; margin 0")
     assert numbers(**COMPARED).endswith("on 9,124 rows; margin 0.005")
+    assert "gain +0.0200, no interval, on" in numbers(**COMPARED | {"high": None})
     assert numbers(metric="roc_auc", gain=0.02) == "gain 0.02, metric roc_auc"
 
 

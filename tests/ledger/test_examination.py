@@ -193,7 +193,11 @@ def test_each_broken_stretch_has_a_seal_of_its_own() -> None:
     book = Book(6)
     book.alter(2, actor="eve")
     book.remove(5)
-    assert [seal.stretch_text for seal in book.repair()] == ["line 2", "line 5 (lost)"]
+    seals = book.repair()
+    assert [seal.stretch_text for seal in seals] == ["line 2", "line 5 (lost)"]
+    assert [seal.heads for seal in seals] == [(), (book.heads[4],)]
+    assert [len(seal.faults) for seal in seals] == [1, 2]
+    assert "line 2 was altered" in seals[0].faults[0]
 
 
 def test_a_ledger_restored_from_an_older_copy_is_put_right_and_its_new_lines_count() -> None:
@@ -202,7 +206,7 @@ def test_a_ledger_restored_from_an_older_copy_is_put_right_and_its_new_lines_cou
     book.remove(5, 6)
     [seal] = book.repair()
     assert (seal.stretch_text, seal.lines, list(seal.heads)) == ("lines 5 to 6 (lost)", (), lost)
-    assert seal.covered is None
+    assert (seal.covered, seal.covers(5)) == (None, False)
     book.append({"number": 6})
     assert book.faults() == []
     book.remove(6)

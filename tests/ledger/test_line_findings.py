@@ -89,6 +89,15 @@ def test_a_line_opens_and_ends(kind: str, details: dict[str, Any], opens: set[tu
     assert {name for name, _ in opens} | ends <= set(KINDS)
 
 
+@pytest.mark.parametrize(("by", "severity"), [("target", "warning"), ("ann", "info"), (None, "info")])
+def test_a_version_that_its_target_took_back_is_a_warning_and_one_that_a_person_took_back_is_news(
+    by: str | None, severity: str
+) -> None:
+    line = MemoryLedger().append("rollback", "churn", "3", {"from": "3", "to": "2", "by": by}, actor="a")
+    [taken_back] = [finding for finding in findings(line) if finding.kind == "rollback" and finding.firing]
+    assert (taken_back.severity, taken_back.done) == (severity, "version 2 answers")
+
+
 def test_a_release_ends_what_was_wrong_with_the_versions_before() -> None:
     opens, ends = read("release", semantic_version="1.2.0")
     assert opens == set()

@@ -32,4 +32,5 @@ def test_a_version_that_is_the_better_of_two_histories_counts_as_two_candidates(
     both = {"declared": "d", "recent": "r"}
     for version, details in (("4", {}), ("5", {"history": {"snapshots": both}}), ("6", {"history": {"snapshots": {}}})):
         ledger.append("training", "flight_delay", version, details, actor="test")
+    ledger.append("refit", "flight_delay", "7", {"history": {"snapshots": both}}, actor="test")
     assert compared_histories(ledger.entries()) == {"5": 2}

@@ -222,6 +222,13 @@ def test_without_a_previous_version_nothing_can_be_put_back(route: Route | None)
     assert "m has no previous version to restore" in reasons(lambda: transitions.restore("m", route, "errors"))
 
 
+def test_a_version_that_a_rollout_promoted_and_a_person_takes_back_leaves_that_rollout_rolled_back() -> None:
+    promoted = msgspec.structs.replace(record_of(in_phase("SUCCEEDED")), candidate=V2)
+    after = transitions.restore("m", Route(V2, V1, rollout=promoted), "errors")
+    assert (after.live, after.previous) == (V1, None)
+    assert (record_of(after).phase, record_of(after).reason) == ("ROLLED_BACK", "errors")
+
+
 def test_without_a_rollout_the_previous_version_is_put_back() -> None:
     assert transitions.restore("m", Route(V1, V3), "errors") == Route(V3)
 

@@ -101,6 +101,8 @@ def test_the_optimism_of_what_was_shown_is_told(spec: Any, result: Any) -> None:
         "0.0190 ± 0.0100 too good, which may be chance"
     )
     assert verdict.facts["optimism"]["amount"] == 0.019
+    sharper = shown.model_copy(update={"standard_error": 0.008})
+    assert judge_evaluation(result(optimism=sharper), spec()).findings[-1].endswith("0.0190 ± 0.0080 too good")
 
 
 @pytest.mark.parametrize("missing", ["comparison", "compared_from"])

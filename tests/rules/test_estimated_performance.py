@@ -78,6 +78,10 @@ def test_an_estimate_that_cannot_be_trusted_says_why_and_stays_skipped(changes: 
     assert judge_gap(verdict, since_long, DAY, SPEC).action == "skip"
 
 
+def test_answers_on_the_fewest_days_that_are_needed_suffice() -> None:
+    assert judge_estimate(result(answered_days=5), SPEC).outcome is Outcome.PASS
+
+
 def test_every_reason_is_named() -> None:
     verdict = judge_estimate(result(calibration_days=3, answered_days=1, past_errors=0, half_width=None), SPEC)
     assert len(verdict.reasons) == 3

@@ -121,6 +121,11 @@ def test_an_incident_of_the_model_its_dataset_or_the_installation_explains_what_
     assert find_cause(opened(), [opened(number=1, **cause)], {"churn": "shop"}) == expected
 
 
+def test_a_cause_that_has_no_number_yet_is_not_named() -> None:
+    causes = [opened(number=number, model="shop", kind="data_refused") for number in (None, 1)]
+    assert find_cause(opened(), causes, {"churn": "shop"}) == 1
+
+
 def test_an_incident_is_no_cause_of_itself() -> None:
     incident: Incident = opened()
     assert find_cause(incident, [incident], {}) is None

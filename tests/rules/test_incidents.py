@@ -122,6 +122,7 @@ def test_a_day_of_long_ago_is_history_and_told_nobody() -> None:
     change = judged(None, newest=YESTERDAY, day=date(2026, 1, 5), severity="critical")
     assert change is not None
     assert (change.event, change.incident.is_history, change.incident.severity) == (None, True, "info")
+    assert change.incident.quiet_until is None
 
 
 def test_the_newest_day_of_old_data_is_told_once_it_stays_the_newest() -> None:

@@ -66,6 +66,7 @@ def test_what_no_further_data_would_cure_fails_at_once() -> None:
         ([record(2, "unknown", check="performance_check")], 0),
         ([record(-4, "pass"), record(2, "unknown")], 2),
         ([record(1, "unknown"), record(2, "unknown")], 2),
+        ([record(0, "pass"), record(1, "unknown")], 1),
     ],
 )
 def test_the_gap_begins_after_the_last_measured_day_in_whatever_order_days_were_checked(

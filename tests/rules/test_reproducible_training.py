@@ -137,6 +137,11 @@ def test_only_an_xgboost_model_has_declared_rounds() -> None:
     assert judge_training(trained(rounds=41), other).passed
 
 
+def test_the_best_round_is_told_where_there_is_one() -> None:
+    assert judge_training(trained(), spec()).findings[0].startswith("40 rounds, the best is 12, in 1 s")
+    assert judge_training(trained(best_round=None), spec()).findings[0].startswith("40 rounds, in 1 s")
+
+
 @pytest.mark.parametrize(("best", "passed"), [(-1, False), (0, True), (39, True), (40, False)])
 def test_the_best_round_is_one_of_the_rounds(best: int, passed: bool) -> None:
     assert judge_training(trained(best_round=best), spec()).passed is passed

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -158,3 +158,15 @@ def test_the_finding_says_both_values_the_gain_its_error_and_on_how_many_days() 
 
 def test_what_was_not_measured_says_why() -> None:
     assert judge_recent_history(compared(None)).reasons == ("compared over 20 days",)
+
+
+@pytest.mark.parametrize(
+    ("days", "text"),
+    [
+        ([3], "1 validated day has no features: 2013-01-03 (late)"),
+        ([3, 4], "2 validated days have no features: 2013-01-03 (late), 2013-01-04 (late)"),
+    ],
+)
+def test_days_without_features_are_counted_and_named(days: list[int], text: str) -> None:
+    missing = {date(2013, 1, day): ["late"] for day in days}
+    assert text in judge_snapshot(GOOD.model_copy(update={"missing_days": missing}), CLASSIFIER).findings
