@@ -63,6 +63,9 @@ def run(options: argparse.Namespace, ports: Ports) -> int:
     if not options.json:
         checked = ", ".join(f"{_count(files, folder)} {kind}(s)" for kind, folder in _folders().items())
         print_line(f"{len(faults)} fault(s) in {checked}" if faults else f"no fault in {checked}")
+        if options.name in catalog.datasets and not faults:
+            dags = ", ".join(f"{options.name}__{stage}" for stage in ("ingest", "arrive", "validate"))
+            print_line(f"Airflow pauses new DAGs; unpause {dags}")
     return EXIT_REFUSED if faults else 0
 
 

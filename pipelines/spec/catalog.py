@@ -214,7 +214,7 @@ def _refuse(path: Path, faults: list[str], refused: dict[str, Refused]) -> bool:
 
 
 def dataset_faults(dataset: DatasetSpec, suites: Mapping[str, DeclaredSuite]) -> list[str]:
-    """Suites that are missing or judge columns of no source."""
+    """Suites that are missing, judge columns of no source, or compare them with values of another type."""
     faults = []
     for name, source in dataset.sources.items():
         if source.suite is None:
@@ -232,6 +232,12 @@ def dataset_faults(dataset: DatasetSpec, suites: Mapping[str, DeclaredSuite]) ->
             for number, expectation in enumerate(suites[source.suite].expectations, start=1)
             for column in expectation.columns
             if column not in columns
+        ]
+        faults += [
+            f"sources.{name}.suite: expectation {number} of {source.suite}: {fault}"
+            for number, expectation in enumerate(suites[source.suite].expectations, start=1)
+            if (column := expectation.kwargs.get("column")) in columns
+            for fault in expectation.type_faults(columns[column])
         ]
     return faults
 

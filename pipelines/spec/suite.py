@@ -7,10 +7,31 @@ from typing import Any
 
 from pydantic import Field, field_validator
 
+from pipelines.spec.column import ColumnSpec
+from pipelines.spec.column_value import value_in_type
 from pipelines.spec.declared import DeclarationBlock, Identifier
 
 SINGLE_COLUMN_ARGUMENTS = ("column", "column_A", "column_B")
 COLUMN_LIST_ARGUMENTS = ("column_list", "column_set")
+COMPARED_ARGUMENTS = {
+    **dict.fromkeys(
+        ("expect_column_values_to_be_between", "expect_column_min_to_be_between", "expect_column_max_to_be_between"),
+        ("min_value", "max_value"),
+    ),
+    **dict.fromkeys(
+        (
+            "expect_column_values_to_be_in_set",
+            "expect_column_values_to_not_be_in_set",
+            "expect_column_distinct_values_to_be_in_set",
+            "expect_column_distinct_values_to_contain_set",
+            "expect_column_distinct_values_to_equal_set",
+            "expect_column_most_common_value_to_be_in_set",
+        ),
+        ("value_set",),
+    ),
+}
+"""By type of expectation its arguments whose values are compared with those of the column, so they are of its type."""
+HINTS = {"date": "2013-01-31", "timestamp": "2013-01-31T10:00:00Z"}
 
 
 class DeclaredExpectation(DeclarationBlock):
@@ -34,6 +55,19 @@ class DeclaredExpectation(DeclarationBlock):
     def columns(self) -> list[str]:
         """The columns that it judges."""
         return judged_columns(self.kwargs)
+
+    def type_faults(self, column: ColumnSpec) -> list[str]:
+        """Arguments that are compared with the values of the column, and have values of another type."""
+        kind = "number" if column.type == "integer" else column.type
+        faults = []
+        for name in COMPARED_ARGUMENTS.get(self.type, ()):
+            value = self.kwargs.get(name)
+            values = value if isinstance(value, list) else [] if value is None else [value]
+            wrong = [f"{item!r}" for item in values if value_in_type(item, kind) is None]
+            if wrong:
+                hint = f"; write it as {HINTS[kind]}" if kind in HINTS else ""
+                faults.append(f"{name} {', '.join(wrong)} is no {column.type} like {self.kwargs['column']!r}{hint}")
+        return faults
 
 
 class DeclaredSuite(DeclarationBlock):

@@ -70,7 +70,7 @@ def test_owners_and_columns_that_may_be_personal_are_asked_about_and_are_no_faul
     more = "      pilotEmail: string\n      crew_phone: {type: string, pii: false}\n"
     line = replace(path, "      air_time: integer or null\n", f"      air_time: integer or null\n{more}")
     assert check(tmp_path, include, "flights") == 0
-    owner, personal, counted = capsys.readouterr().out.splitlines()
+    owner, personal, counted, _ = capsys.readouterr().out.splitlines()
     assert owner == f"{path}: owner: is not declared; name who answers for the data"
     assert personal == (
         f"{path}:{line + 1}: sources.flights.columns.pilotEmail.pii: is not declared; "
@@ -110,6 +110,14 @@ def test_a_name_is_checked_with_all_that_it_rests_on_and_nothing_else(
     out = capsys.readouterr().out
     assert "sources.weather.suite: 'weather' is not declared, or was refused" in out
     assert check(tmp_path, include, "planes") == 0
+
+
+def test_a_dataset_without_a_fault_is_told_with_the_dags_that_airflow_pauses(
+    tmp_path: Path, include: Path, capsys: Any
+) -> None:
+    assert check(tmp_path, include, "flights") == 0
+    told = capsys.readouterr().out.splitlines()[-1]
+    assert told == "Airflow pauses new DAGs; unpause flights__ingest, flights__arrive, flights__validate"
 
 
 def test_the_faults_are_objects_for_a_program(tmp_path: Path, include: Path, capsys: Any) -> None:

@@ -100,6 +100,42 @@ def test_a_suite_on_a_column_that_the_source_does_not_have_is_found(tmp_path: Pa
     assert "expectation 1 of trips judges 'speed', which is no column of trips; it has hour, minute" in reason
 
 
+@pytest.mark.parametrize(
+    ("column", "arguments", "fault"),
+    [
+        ("date", {"min_value": "soon"}, "min_value 'soon' is no date like 'x'; write it as 2013-01-31"),
+        ("date", {"min_value": 20130131}, "min_value 20130131 is no date like 'x'; write it as 2013-01-31"),
+        (
+            "timestamp",
+            {"max_value": date(2013, 1, 31)},
+            "max_value datetime.date(2013, 1, 31) is no timestamp like 'x'; write it as 2013-01-31T10:00:00Z",
+        ),
+        ("decimal", {"max_value": "dear"}, "max_value 'dear' is no decimal like 'x'"),
+        ("string", {"min_value": 1}, "min_value 1 is no string like 'x'"),
+        ("integer", {"max_value": 0.5}, None),
+        ("decimal", {"max_value": 1.1}, None),
+        ("date", {"min_value": date(2013, 1, 31)}, None),
+    ],
+)
+def test_a_limit_of_another_type_than_its_column_is_found_when_the_dataset_is_read(
+    tmp_path: Path, column: str, arguments: dict[str, Any], fault: str | None
+) -> None:
+    expected = {"type": "expect_column_values_to_be_between", "kwargs": {"column": "x", **arguments}, "reason": "odd"}
+    columns = {"hour": "timestamp", "trip": "integer", "x": column}
+    dataset = trips(suite="odd", columns=columns, key=["hour", "trip"], known_columns={})
+    include = include_with(
+        tmp_path, datasets__trips=dataset, expectations__odd={"suite": "odd", "expectations": [expected]}
+    )
+    refused = Catalog.read(include).refused
+    reasons = refused["datasets/trips.yaml"].reasons if refused else []
+    line = next(
+        f" (line {n})"
+        for n, text in enumerate((include / "datasets/trips.yaml").read_text().splitlines(), 1)
+        if "suite:" in text
+    )
+    assert reasons == ([] if fault is None else [f"sources.trips.suite: expectation 1 of odd: {fault}{line}"])
+
+
 def test_a_suite_that_tolerates_bad_rows_is_refused_and_so_is_what_uses_it(tmp_path: Path) -> None:
     arguments = {"column": "delay", "max_value": 9, "mostly": 0.95}
     expectation = {"type": "expect_column_values_to_be_between", "kwargs": arguments, "reason": "too late"}

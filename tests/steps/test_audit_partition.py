@@ -5,7 +5,8 @@ from __future__ import annotations
 import html
 import io
 import re
-from datetime import date
+from datetime import UTC, date, datetime
+from decimal import Decimal
 from pathlib import Path
 
 import polars as pl
@@ -341,6 +342,52 @@ def test_the_verdict_on_a_row_does_not_depend_on_what_other_rows_hold(
     assert split_by_suite(frame, suite).quarantined["n"].to_list() == bad
     alone = [split_by_suite(frame[[number]], suite).quarantined["n"].to_list() for number in range(frame.height)]
     assert [value for found in alone for value in found] == bad
+
+
+TYPED = pl.DataFrame(
+    {
+        "n": range(4),
+        "on": [date(2024, 1, 31), date(2024, 2, 1), None, date(2023, 1, 1)],
+        "at": pl.Series(
+            [
+                datetime(2024, 1, 31, 10, tzinfo=UTC),
+                datetime(2024, 2, 1, tzinfo=UTC),
+                None,
+                datetime(2023, 1, 1, tzinfo=UTC),
+            ],
+            dtype=pl.Datetime("us", "UTC"),
+        ),
+        "price": pl.Series([Decimal("1.10"), Decimal("1.09"), None, Decimal("7.25")], dtype=pl.Decimal(38, 2)),
+        "sold": [True, False, None, True],
+        "paid": [1.1, None, 2.0, 7.0],
+    }
+)
+
+
+@pytest.mark.parametrize(
+    ("expectation", "bad"),
+    [
+        ("values_to_be_between, kwargs: {column: on, min_value: 2024-01-31}", [3]),
+        ('values_to_be_between, kwargs: {column: on, max_value: "2024-01-31"}', [1]),
+        ("values_to_be_in_set, kwargs: {column: on, value_set: [2024-01-31]}", [1, 3]),
+        ("values_to_not_be_in_set, kwargs: {column: on, value_set: [2024-01-31]}", [0]),
+        ('values_to_match_regex, kwargs: {column: on, regex: "^2024-"}', [3]),
+        ("values_to_be_between, kwargs: {column: at, min_value: 2024-01-31T11:00:00+01:00}", [3]),
+        ('values_to_be_between, kwargs: {column: at, max_value: "2024-01-31T10:00:00Z"}', [1]),
+        ("values_to_be_between, kwargs: {column: price, min_value: 1.1}", [1]),
+        ("values_to_be_between, kwargs: {column: price, max_value: 7.25, strict_max: true}", [3]),
+        ("values_to_be_in_set, kwargs: {column: price, value_set: [1.1, 7.25]}", [1]),
+        ('values_to_match_regex, kwargs: {column: price, regex: "^1[.][0-9]{2}$"}', [3]),
+        ("mean_to_be_between, kwargs: {column: price, min_value: 3, max_value: 4}", []),
+        ("max_to_be_between, kwargs: {column: on, max_value: 2024-02-01}", []),
+        ("values_to_be_in_set, kwargs: {column: sold, value_set: [true]}", [1]),
+        ("values_to_not_be_null, kwargs: {column: price}", [2]),
+        ("pair_values_a_to_be_greater_than_b, kwargs: {column_A: price, column_B: paid, or_equal: true}", [1, 2]),
+    ],
+)
+def test_dates_times_and_decimals_are_compared_in_their_type(tmp_path: Path, expectation: str, bad: list[int]) -> None:
+    findings = split_by_suite(TYPED, suite_of(tmp_path, f"type: expect_column_{expectation}"))
+    assert (findings.quarantined["n"].to_list(), findings.failures) == (bad, [])
 
 
 def test_a_suite_that_tolerates_bad_rows_is_refused(tmp_path: Path) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
+from datetime import datetime, time
+from decimal import Decimal
 from typing import Any
 
 import great_expectations as gx
@@ -14,7 +17,9 @@ from great_expectations.core import ExpectationSuiteValidationResult
 from great_expectations.data_context.types.base import DataContextConfig, InMemoryStoreBackendDefaults
 
 from pipelines.errors import Refused
+from pipelines.spec.column_value import value_in_type
 from pipelines.spec.source import OWN_REASONS_COLUMN
+from pipelines.spec.suite import COMPARED_ARGUMENTS
 from pipelines.tables.quarantined_rows import REASONS_COLUMN
 
 
@@ -73,7 +78,9 @@ def _validate(rows: pl.DataFrame, suite: ExpectationSuite) -> ExpectationSuiteVa
         .add_batch_definition_whole_dataframe("all")
         .get_batch({"dataframe": _stable_frame(rows)})
     )
-    result: ExpectationSuiteValidationResult = batch.validate(suite, result_format={"result_format": "COMPLETE"})
+    result: ExpectationSuiteValidationResult = batch.validate(
+        _in_column_types(suite, rows.schema), result_format={"result_format": "COMPLETE"}
+    )
     broken = [
         f"{kind}: {_exception_message(item.exception_info)}"
         for item, kind in _with_label(result, "type")
@@ -84,6 +91,63 @@ def _validate(rows: pl.DataFrame, suite: ExpectationSuite) -> ExpectationSuiteVa
     return result
 
 
+class WrittenDecimal(Decimal):
+    """A decimal that compares with a float by the digits that are written: 1.10 is at least the limit ``1.1``."""
+
+    def __lt__(self, other: Any) -> bool:
+        return not _is_nan(other) and Decimal.__lt__(self, _as_written(other))
+
+    def __le__(self, other: Any) -> bool:
+        return not _is_nan(other) and Decimal.__le__(self, _as_written(other))
+
+    def __gt__(self, other: Any) -> bool:
+        return not _is_nan(other) and Decimal.__gt__(self, _as_written(other))
+
+    def __ge__(self, other: Any) -> bool:
+        return not _is_nan(other) and Decimal.__ge__(self, _as_written(other))
+
+    def __eq__(self, other: object) -> bool:
+        return Decimal.__eq__(self, _as_written(other))
+
+    __hash__ = Decimal.__hash__
+
+
+def _is_nan(number: Any) -> bool:
+    """A missing value beside a decimal: what compares with it is false, as for floats."""
+    return isinstance(number, float) and math.isnan(number)
+
+
+def _as_written(number: Any) -> Any:
+    return Decimal(repr(float(number))) if isinstance(number, float) and math.isfinite(number) else number
+
+
+def _in_column_types(suite: ExpectationSuite, schema: pl.Schema) -> ExpectationSuite:
+    """The suite with its limits and sets in the types in which pandas compares the columns."""
+    expectations = []
+    for expectation in suite.expectations:
+        arguments = dict(expectation.configuration.kwargs)
+        dtype = schema.get(arguments.get("column", ""))
+        for name in COMPARED_ARGUMENTS.get(expectation.expectation_type, ()):
+            value = arguments.get(name)
+            if isinstance(value, list | set | tuple):
+                arguments[name] = [_in_type(item, dtype) for item in value]
+            elif value is not None:
+                arguments[name] = _in_type(value, dtype)
+        expectations.append(type(expectation)(**arguments, meta=expectation.meta))
+    return ExpectationSuite(name=suite.name, expectations=expectations)
+
+
+def _in_type(value: Any, dtype: pl.DataType | None) -> Any:
+    """Dates as midnights, which pandas has in their place; what is of another type stays as it is."""
+    kind = "date" if dtype == pl.Date else "timestamp" if isinstance(dtype, pl.Datetime) else None
+    if isinstance(dtype, pl.Decimal):
+        return value if (exact := value_in_type(value, "decimal")) is None else WrittenDecimal(exact)  # type: ignore[arg-type]
+    instant = value_in_type(value, kind) if kind else None
+    if instant is None:
+        return value
+    return datetime.combine(instant, time()) if kind == "date" else instant  # type: ignore[arg-type]
+
+
 def _stable_frame(rows: pl.DataFrame) -> pd.DataFrame:
     """For pandas, with types that do not depend on the values.
 
@@ -91,6 +155,9 @@ def _stable_frame(rows: pl.DataFrame) -> pd.DataFrame:
     """
     frame = rows.to_pandas()
     for name, dtype in rows.schema.items():
+        if isinstance(dtype, pl.Decimal):
+            exact = [math.nan if value is None else WrittenDecimal(value) for value in rows[name]]
+            frame[name] = pd.Series(exact, dtype=object, index=frame.index)
         if dtype.is_integer():
             integers = rows[name].cast(pl.Int64)
             absent = integers.is_null().to_numpy()
