@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines import store_paths
 from pipelines.cli import arguments
+from pipelines.demo import nycflights
 from pipelines.demo.planted import UnitChange
+from pipelines.demo.source_systems import DATASETS, check_dataset, delivered_file, source_text
 from pipelines.errors import Refused, unknown_name
 from pipelines.messages.delivery import DeliveryManifest
 from pipelines.ports import Ports, Store
@@ -22,10 +24,10 @@ if TYPE_CHECKING:
 
 
 def add_parser(subparsers: Any) -> None:
-    command = subparsers.add_parser("land", help="deliver real flights into the landing folder")
+    command = subparsers.add_parser("land", help="deliver days of real data into the landing folder")
     command.add_argument("--from", dest="first", required=True, type=arguments.day, help="first day")
     command.add_argument("--to", dest="last", required=True, type=arguments.day, help="last day, included")
-    command.add_argument("--dataset", default="flights")
+    command.add_argument("--dataset", default=nycflights.DATASET, help=" or ".join(DATASETS))
     command.add_argument("--source", action="append", help="only this source; may be repeated")
     command.add_argument("--force", action="store_true", help="deliver again what was delivered before")
     command.set_defaults(run=run)
@@ -43,7 +45,7 @@ def land(
     first: date,
     last: date,
     ports: Ports,
-    dataset: str = "flights",
+    dataset: str = nycflights.DATASET,
     sources: Sequence[str] | None = None,
     *,
     force: bool = False,
@@ -57,6 +59,7 @@ def land(
     outside the dataset's calendar and for unknown sources, all at once, before anything is written.
     """
     spec = ports.catalog.dataset(dataset)
+    check_dataset(dataset)
     names = _selected_sources(spec, first, last, sources)
     landed: list[DeliveryManifest] = []
     for name in names:
@@ -85,26 +88,23 @@ def _selected_sources(spec: DatasetSpec, first: date, last: date, sources: Seque
 
 
 def _land_reference(name: str, spec: DatasetSpec, day: date, store: Store, *, force: bool) -> list[DeliveryManifest]:
-    from pipelines.demo.nycflights import source_text
-
     manifests = [path for path in store.list(store_paths.landing_of(spec.dataset, name)) if path.endswith(MANIFEST)]
     if not force and any((store_paths.delivered_partition(path) or "") <= f"{day}" for path in manifests):
         return []
-    return [_deliver(spec, name, day, source_text(name), store)]
+    return [_deliver(spec, name, day, source_text(spec, name), store)]
 
 
 def _land_daily(
     name: str, spec: DatasetSpec, first: date, last: date, store: Store, *, force: bool, fault: UnitChange | None
 ) -> list[DeliveryManifest]:
     from pipelines.demo.event_days import event_days
-    from pipelines.demo.nycflights import source_text
 
     dataset, source = spec.dataset, spec.sources[name]
     days = [first + timedelta(days=number) for number in range((last - first).days + 1)]
     missing = [day for day in days if force or not store.exists(store_paths.landing(dataset, name, day, MANIFEST))]
     if not missing:
         return []
-    text = source_text(name)
+    text = source_text(spec, name)
     day_of_row = event_days(source, text, spec.partition.timezone)
     rows = {day: text.filter(day_of_row == day) for day in missing}
     delivered = {day: fault.apply(name, part) if fault else part for day, part in rows.items()}
@@ -112,5 +112,5 @@ def _land_daily(
 
 
 def _deliver(spec: DatasetSpec, name: str, day: date, rows: pl.DataFrame, store: Store) -> DeliveryManifest:
-    content = rows.write_csv(None).encode()
-    return write_delivery(spec, name, f"{day}", {spec.sources[name].files.name: (content, rows.height)}, store)
+    file, content = delivered_file(spec.sources[name], day, rows)
+    return write_delivery(spec, name, f"{day}", {file: (content, rows.height)}, store)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import io
 import zipfile
 from functools import lru_cache
-
-import polars as pl
+from typing import TYPE_CHECKING
 
 from pipelines.demo.distribution_files import distribution_file
 from pipelines.errors import Refused
+
+if TYPE_CHECKING:
+    import polars as pl
 
 DATASET = "flights"
 SOURCES = ("flights", "weather", "planes", "airports")
@@ -23,6 +25,8 @@ def source_text(source: str) -> pl.DataFrame:
     flights: one row per scheduled departure (336,776); weather: per airport and hour (26,115); planes: per tail number
     (3,322); airports: per airport (1,458). Raises ``Refused`` for an unknown source.
     """
+    import polars as pl
+
     if source not in SOURCES:
         raise Refused(f"{PYTHON_PACKAGE} has no source {source!r}; it has {', '.join(SOURCES)}")
     if source == "flights":

@@ -1,4 +1,4 @@
-"""`airworthy replay` asks the gateway about every flight of the given days, in order of prediction time."""
+"""`airworthy replay` asks the gateway about every row of the given days, in order of prediction time."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from pipelines import store_paths
 from pipelines.cli import arguments
 from pipelines.cli.names import check_order
+from pipelines.demo.source_systems import DATASETS, source_text
 from pipelines.errors import Refused, Unavailable
 from pipelines.ports import Endpoint, Ports
 from pipelines.spec.dataset import DatasetSpec
@@ -39,15 +40,17 @@ class ReplaySummary:
 
 
 def add_parser(subparsers: Any) -> None:
-    command = subparsers.add_parser("replay", help="ask the gateway about real flights, in order of time")
+    command = subparsers.add_parser("replay", help="ask the gateway about real data, in order of time")
     command.add_argument("--from", dest="first", required=True, type=arguments.day, help="first day")
     command.add_argument("--to", dest="last", required=True, type=arguments.day, help="last day, included")
     command.add_argument(
-        "--model", action="append", help="only this model; may be repeated (default: all that are live)"
+        "--model",
+        action="append",
+        help="only this model; may be repeated (default: all that are live and have rows on these days)",
     )
     command.add_argument("--batch", type=arguments.count, default=BATCH_ROWS, help="most rows in one request")
     command.add_argument("--single", action="store_true", help="one row per request")
-    command.add_argument("--until-now", action="store_true", help="leave out flights that cannot be asked about yet")
+    command.add_argument("--until-now", action="store_true", help="leave out rows that cannot be asked about yet")
     command.set_defaults(run=run)
 
 
@@ -58,7 +61,7 @@ def run(options: argparse.Namespace, ports: Ports) -> int:
     until = ports.clock() if options.until_now else None
     summary = replay(days, options.model, ports, batch=1 if options.single else options.batch, until=until)
     for model, rows in summary.answered.items():
-        print(f"{model}: {rows:,} flights answered by version {summary.versions[model]}")
+        print(f"{model}: {rows:,} rows answered by version {summary.versions[model]}")
     print(f"{summary.requests:,} requests for {len(days)} day(s) in {summary.seconds:.1f} s")
     return 0
 
@@ -71,18 +74,20 @@ def replay(
     batch: int = BATCH_ROWS,
     until: datetime | None = None,
 ) -> ReplaySummary:
-    """Ask every model about every flight of ``days`` in order of prediction time, with entity ids.
+    """Ask every model about every row of ``days`` in order of prediction time, with entity ids.
 
-    ``models`` None: all that are live. Features are computed from the source's own data by training's code, so a day
+    ``models`` None: all that are live and whose dataset has these days. Of a panel the rows are those of the periods
+    that begin on one of the days. Features are computed from the source's own data by training's code, so a day
     need not be ingested. A request holds rows of one prediction time, at most ``batch``. Rows later than ``until`` are
     left out. Replaying a day again logs its predictions again; monitoring counts the first of each entity and
-    version. Raises ``Refused`` for a model that is not live, ``Unavailable`` if the gateway stays down.
+    version. Raises ``Refused`` for a model that is not live or has no rows on these days, ``Unavailable`` if the
+    gateway stays down.
     """
     if batch < 1:
         raise Refused(f"a request holds at least one row, not {batch}")
     started = time.monotonic()
     summary = ReplaySummary(days=list(days))
-    names = _live_models(models, ports, summary)
+    names = _live_models(models, days, ports, summary)
     by_view: dict[str, list[str]] = {}
     for name in names:
         by_view.setdefault(ports.catalog.model(name).view, []).append(name)
@@ -101,19 +106,15 @@ def replay(
     return summary
 
 
-def _live_models(models: Sequence[str] | None, ports: Ports, summary: ReplaySummary) -> list[str]:
+def _live_models(models: Sequence[str] | None, days: Sequence[date], ports: Ports, summary: ReplaySummary) -> list[str]:
     """Names of the models to request; their live versions are noted in the summary.
 
-    Models of other datasets are left out unless they are named: the source system here has no rows for them.
+    Unless they are named, models are left out whose data the source systems here do not hold, or have on other days.
     """
-    from pipelines.demo.nycflights import DATASET
-
-    own = [name for name in ports.catalog.models if ports.catalog.dataset_of(name).dataset == DATASET]
-    names = own if models is None else list(dict.fromkeys(models))
-    others = {name: ports.catalog.dataset_of(name).dataset for name in names if name not in own}
-    if others:
-        reasons = [f"{name} is of dataset {dataset}; send its rows to the gateway" for name, dataset in others.items()]
-        raise Refused(f"only rows of {DATASET} can be replayed", reasons)
+    reasons = {name: _no_rows(name, days, ports) for name in (ports.catalog.models if models is None else models)}
+    names = [name for name, reason in reasons.items() if models is not None or reason is None]
+    if unknown := [reason for name in names if (reason := reasons[name])]:
+        raise Refused("these models cannot be requested", unknown)
     for name in names:
         version = ports.endpoint.state(ports.catalog.model(name).model).version
         if version is not None:
@@ -121,9 +122,31 @@ def _live_models(models: Sequence[str] | None, ports: Ports, summary: ReplaySumm
             summary.answered[name] = 0
     not_live = [name for name in names if name not in summary.versions]
     if not_live and (models is not None or not summary.versions):
-        reasons = [f"{name} has no live version; release one by its deploy DAG" for name in not_live]
-        raise Refused("these models cannot be requested", reasons or [f"no model of {DATASET} is declared"])
+        texts = [f"{name} has no live version; release one by its deploy DAG" for name in not_live]
+        raise Refused("these models cannot be requested", texts)
+    if not names:
+        raise Refused("no model can be requested", [reason for reason in reasons.values() if reason])
     return list(summary.versions)
+
+
+def _no_rows(model: str, days: Sequence[date], ports: Ports) -> str | None:
+    """Why there are no rows of a model to ask about on these days; None if there may be some."""
+    view = ports.catalog.view_of(model)
+    dataset = ports.catalog.dataset(view.dataset)
+    name, first, end = dataset.dataset, dataset.partition.first_date, dataset.partition.end
+    if name not in DATASETS:
+        return f"{model} is of dataset {name}; send its rows to the gateway"
+    outside = [day for day in days if day < first or (end is not None and day > end)]
+    if outside:
+        return f"{model} is of dataset {name}, which has no {outside[0]}; its days are {first} to {end}"
+    if view.panel is not None and not _days_of_rows(view, days):
+        return f"{model} is asked about once a {view.panel.calendar.noun}, and none begins on these days"
+    return None
+
+
+def _days_of_rows(view: FeatureView, days: Sequence[date]) -> list[date]:
+    """Those of the days on which rows are asked about: all, or the first dates of a panel's periods."""
+    return list(days) if view.panel is None else [day for day in days if view.days(day, day)]
 
 
 def _columns(model: str, version: str, view: FeatureView, ports: Ports) -> list[str]:
@@ -140,8 +163,9 @@ def live_features(view: FeatureView, dataset: DatasetSpec, days: Sequence[date])
     from pipelines.steps.features.source_days import sources_of
     from pipelines.tables.entity_id import entity_id
 
-    frames = {name: _source_frame(name, view, dataset, days) for name in sources_of(view)}
-    features = compute_features(view, frames, days, dataset)
+    row_days = _days_of_rows(view, days)
+    frames = {name: _source_frame(name, view, dataset, row_days or days) for name in sources_of(view)}
+    features = compute_features(view, frames, row_days, dataset)
     return features.with_columns(entity_id(view))
 
 
@@ -150,15 +174,15 @@ def _source_frame(name: str, view: FeatureView, dataset: DatasetSpec, days: Sequ
     import polars as pl
 
     from pipelines.demo.event_days import event_days
-    from pipelines.demo.nycflights import source_text
     from pipelines.steps.features.source_days import first_day_read
 
-    source, text = dataset.sources[name], source_text(name)
+    source, text = dataset.sources[name], source_text(dataset, name)
     if source.cadence == "reference":
         return _parse_columns(source, text).with_columns(day=pl.lit(dataset.partition.first_date))
     reached = first_day_read(view, name, min(days), dataset.partition.timezone) or min(days)
+    last = max(days) if view.panel is None else view.panel.last_day(max(days))
     day_of_row = event_days(source, text, dataset.partition.timezone)
-    within = day_of_row.is_between(reached, max(days))
+    within = day_of_row.is_between(reached, last)
     return _parse_columns(source, text.filter(within)).with_columns(day_of_row.filter(within).alias("day"))
 
 

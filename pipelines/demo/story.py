@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,30 +16,30 @@ from pipelines.cli import arguments, stack
 from pipelines.cli.components import passwords
 from pipelines.cli.components import ports as stack_ports
 from pipelines.cli.progress import Progress, open_console
+from pipelines.demo.airflow_dags import models_of, stage_dag_ids, unpause, wait_for_dags
+from pipelines.demo.backfilled_days import BackfilledDays
+from pipelines.demo.customers import CustomersDemo
+from pipelines.demo.first_releases import ENDED_RUN_STATES, FirstReleases
 from pipelines.demo.people import DemoUsers
 from pipelines.demo.planted import HUMIDITY_AS_SHARE, drift_verdict, planted_days
 from pipelines.demo.rollout import RolloutDemo
-from pipelines.errors import Refused
+from pipelines.demo.source_systems import DATASETS
 from pipelines.incidents.record import take_over
-from pipelines.ledger.run_verdicts import refusal_text
-from pipelines.ledger.version_state import State, known_as, read_versions, versions_in
 from pipelines.ports import LedgerEntry, Ports
 from pipelines.settings import Settings
-from pipelines.spec.model import ModelSpec
 from pipelines.wiring import open_ports
 
 DATASET = "flights"
 HYPOTHESIS = "Weather and the delays of the last hours tell late flights from punctual ones."
-ENDED_RUN_STATES = {"success", "failed"}
-STAGES = ("train", "evaluate", "deploy")
 LIVE_STAGES = {"arrive", "monitor"}
 
 
 def add_parser(subparsers: Any) -> None:
-    demo = subparsers.add_parser("demo", help="land real flights and run a model's whole life cycle in Airflow")
+    demo = subparsers.add_parser("demo", help="land real data and run models' whole life cycle in Airflow")
     demo.add_argument("--first", type=arguments.day, default=date(2013, 1, 1), help="first day of history")
     demo.add_argument("--last", type=arguments.day, default=date(2013, 2, 28), help="last day of history")
     demo.add_argument("--live", type=arguments.count, default=14, help="days that arrive one by one after the history")
+    demo.add_argument("--only", choices=DATASETS, help="only the models of this dataset; none: all")
     demo.set_defaults(run=lambda options, ports: run(options, ports.settings))
 
 
@@ -51,14 +50,26 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
     stack.start(settings, progress.console)
     ports = open_ports()  # again: the first start has just chosen the ports
     airflow = AirflowApi(f"http://127.0.0.1:{stack_ports(settings)['airflow']}", "admin", passwords(settings)["admin"])
-    story = Demonstration(options, ports, airflow, DemoUsers(settings, progress), progress)
-    story.unpause_dags()
-    story.backfill_history()
-    story.train_and_release()
-    story.serve_live_days()
-    story.wait_until_idle()
-    story.deploy_next_version()
-    return story.summarize()
+    people = DemoUsers(settings, progress)
+    flights = Demonstration(options, ports, airflow, people, progress)
+    customers = CustomersDemo(ports, airflow, people, progress)
+    if options.only == customers.dataset:
+        wait_for_dags(customers.dag_ids, airflow, progress)
+        customers.begin_history()
+        customers.run()
+        return flights.summarize()
+    wait_for_dags(flights.dag_ids | (set() if options.only else customers.dag_ids), airflow, progress)
+    flights.unpause_dags()
+    flights.backfill_history()
+    flights.train_and_release()
+    if options.only is None:
+        customers.begin_history()
+    flights.serve_live_days()
+    flights.wait_until_idle()
+    if options.only is None:
+        customers.run()
+    flights.deploy_next_version()
+    return flights.summarize()
 
 
 class Demonstration:
@@ -71,136 +82,40 @@ class Demonstration:
         count = (options.last - options.first).days + 1
         self.history = [options.first + timedelta(days=number) for number in range(count)]
         self.live = [options.last + timedelta(days=number + 1) for number in range(options.live)]
-        self.models: list[ModelSpec] = list(ports.catalog.models.values())
+        self.models = models_of(DATASET, ports)
+        self.dag_subjects = [DATASET, "airworthy", *(model.model for model in self.models)]
         self.view = self.models[0].view
         self.unshown: list[str] = []
         """What did not end as the demonstration has it, with why."""
 
+    @property
+    def dag_ids(self) -> set[str]:
+        return stage_dag_ids(DATASET, self.models)
+
     def unpause_dags(self) -> None:
-        """Wait until every DAG is there, then unpause all but those that only the live days need.
+        """Unpause all but those that only the live days need.
 
         Monitoring has nothing to watch yet, and each day of 2013 is late: the arrival watcher would ingest it, too.
         """
-        expected = {f"{DATASET}__{stage}" for stage in ("ingest", "arrive", "validate")} | {
-            f"{model.model}__{stage}"
-            for model in self.models
-            for stage in ("train", "evaluate", "deploy", "rollback", "monitor")
-        }
-        expected |= {f"{model.model}__drill" for model in self.models if model.deployment.rollback.drill}
-
-        def parsed() -> tuple[bool, str]:
-            dag_ids = {dag["dag_id"] for dag in self.airflow.dags()}
-            return expected <= dag_ids, f"{len(expected & dag_ids)} of {len(expected)} DAGs are parsed"
-
-        self.progress.wait(parsed, timeout=180, what="parsing the DAGs")
-        for error in self.airflow.import_errors():
-            self.progress.print_note(f"import error in {error['filename']}: {error['stack_trace'][-300:]}")
-        self._unpause(lambda stage: stage not in LIVE_STAGES)
-
-    def _unpause(self, is_selected: Callable[[str], bool]) -> None:
-        for dag in self.airflow.dags():
-            if dag["is_paused"] and is_selected(dag["dag_id"].rpartition("__")[2]):
-                self.airflow.unpause(dag["dag_id"])
+        unpause(self.dag_subjects, lambda stage: stage not in LIVE_STAGES, self.airflow)
 
     def backfill_history(self) -> None:
         """Land the history and backfill it day by day."""
-        from pipelines.demo.land import land
-
         first, last = self.history[0], self.history[-1]
-        days = set(self.history)
-        self.progress.begin_part(f"History: {first} to {last}, {len(days)} days, backfilled by Airflow")
-        missing = days - self._days_with_features()
-        if not missing:
-            self.progress.print_note("is complete already")
-            return
-        land(first, last, self.ports)
-        dag = f"{DATASET}__ingest"
-        if not any(backfill["completed_at"] is None for backfill in self.airflow.backfills(dag)):
-            self.airflow.backfill(dag, min(missing), max(missing), max_active_runs=4, reprocess="failed")
-        self.progress.wait(
-            lambda: self._history_progress(days), timeout=1200, what="ingesting, validating and building features"
-        )
-
-    def _days_with_features(self) -> set[date]:
-        return set(self.ports.store.days(store_paths.features(self.view)))
-
-    def _history_progress(self, days: set[date]) -> tuple[bool, str]:
-        built = self._days_with_features() & days
-        states = Counter(run["state"] for run in self.airflow.runs(f"{DATASET}__ingest"))
-        refused = {run["partition_key"] for run in self.airflow.runs(f"{DATASET}__validate", state="failed")}
-        ended = states["failed"] + len(refused) + len(built) >= len(days)
-        return ended, f"{len(built)} of {len(days)} days have features, {states['failed'] + len(refused)} failed"
+        self.progress.begin_part(f"History: {first} to {last}, {len(self.history)} days, backfilled by Airflow")
+        view = self.ports.catalog.view(self.view)
+        backfilled = BackfilledDays(self.history, view, self.ports, self.airflow, self.progress)
+        backfilled.start()
+        backfilled.wait()
 
     def train_and_release(self) -> None:
         """Train each model that is not live yet on all that is known by the end of the history."""
         self.progress.begin_part("First models: train, evaluate, approve, release")
-        waiting = [model.model for model in self.models if not self.ports.endpoint.state(model.model).version]
-        failed_before = {run["dag_run_id"] for model in waiting for run in self._failed_runs(model).values()}
-        for model in waiting:
-            self._train_or_deploy(model)
-        if waiting:
+        self.first_releases().run()
 
-            def released() -> tuple[bool, str]:
-                for model in waiting:
-                    self.people.answer(f"{model}__deploy")
-                return self._release_progress(waiting, failed_before)
-
-            self.progress.wait(released, timeout=900, what="training and releasing")
-        else:
-            self.progress.print_note("were live already")
-
-    def _train_or_deploy(self, model: str) -> None:
-        """Start what a model that is not live lacks; nothing while one of its runs is active."""
-        runs = [run for stage in STAGES for run in self.airflow.runs(f"{model}__{stage}")]
-        if any(run["state"] not in ENDED_RUN_STATES for run in runs):
-            return
-        known = read_versions(self.ports.ledger.entries(model))
-        if approved := versions_in(known, State.APPROVED, State.FAILED_BEFORE_TRAFFIC):
-            self.progress.print_note(f"version {approved[0]} of {model} is approved and not live; it is deployed again")
-            self.airflow.trigger(f"{model}__deploy", {"version": approved[0]})
-        else:
-            self.people.train(model, {"hypothesis": HYPOTHESIS, "as_of": self.history[-1].isoformat()})
-
-    def _failed_runs(self, model: str) -> dict[str, dict[str, Any]]:
-        """DAG to its newest run, of the stages whose newest run has failed."""
-        newest = {f"{model}__{stage}": self.airflow.runs(f"{model}__{stage}")[:1] for stage in STAGES}
-        return {dag_id: run for dag_id, runs in newest.items() for run in runs if run["state"] == "failed"}
-
-    def _release_progress(self, models: list[str], failed_before: set[str]) -> tuple[bool, str]:
-        live = {model: self.ports.endpoint.state(model).version for model in models}
-        stages = {model: self._stage_status(model) for model in models}
-        failed = [
-            f"{dag_id}: {self._refusal(model, dag_id, run) or 'its log says why'}"
-            for model in models
-            for dag_id, run in self._failed_runs(model).items()
-            if run["dag_run_id"] not in failed_before
-        ]
-        if failed:
-            raise Refused("the first models were not deployed; `make demo` tries what failed again", failed)
-        rejected = {model for model in models if not live[model] and self._is_rejected(model)}
-        statuses = {
-            model: "live" if live[model] else "refused by a gate" if model in rejected else stages[model]
-            for model in models
-        }
-        ended = all(live[model] or model in rejected for model in models)
-        return ended, ", ".join(f"{model}: {what}" for model, what in statuses.items())
-
-    def _refusal(self, model: str, dag_id: str, run: Mapping[str, Any]) -> str:
-        return refusal_text(self.ports.ledger.entries(model), f"{dag_id}/{run['dag_run_id']}")
-
-    def _is_rejected(self, model: str) -> bool:
-        """Whether a gate rejected the newest candidate, after which no DAG follows."""
-        newest = self.ports.registry.versions(model)[:1]
-        runs = self.airflow.runs(f"{model}__evaluate")[:1]
-        ended = bool(runs) and runs[0]["state"] in ENDED_RUN_STATES
-        known = read_versions(self.ports.ledger.entries(model))
-        return ended and bool(newest) and known_as(known.get(newest[0].version), State.REJECTED)
-
-    def _stage_status(self, model: str) -> str:
-        for stage in reversed(STAGES):
-            if runs := self.airflow.runs(f"{model}__{stage}"):
-                return f"{stage} {runs[0]['state']}"
-        return "waiting"
+    def first_releases(self) -> FirstReleases:
+        models = [model.model for model in self.models]
+        return FirstReleases(models, self.history[-1], HYPOTHESIS, self.ports, self.airflow, self.people, self.progress)
 
     def serve_live_days(self) -> None:
         """For each day: predict its flights before they depart, then land its files; plant one fault and mend it."""
@@ -210,7 +125,7 @@ class Demonstration:
         self.progress.begin_part(
             f"Live: {self.live[0]} to {self.live[-1]}, predictions first, then the day's files arrive"
         )
-        self._unpause(lambda stage: stage in LIVE_STAGES)
+        unpause(self.dag_subjects, lambda stage: stage in LIVE_STAGES, self.airflow)
         answered = self._read_answered_days()
         for model in self.staged_models if len(answered) < len(self.live) else []:  # its next version is deployed last
             self.progress.wait(lambda model=model: self._deploy_status(model), timeout=300, what="deployments to end")  # type: ignore[misc]
@@ -301,7 +216,7 @@ class Demonstration:
 
     def _arrival_progress(self, day: date) -> tuple[bool, str]:
         refused = self.airflow.runs(f"{DATASET}__validate", state="failed", partition_key_pattern=day.isoformat())
-        return day in self._days_with_features() or bool(
+        return day in self.ports.store.days(store_paths.features(self.view)) or bool(
             refused
         ), f"{day} was answered and landed; Airflow is picking it up"
 
@@ -315,7 +230,7 @@ class Demonstration:
             busy = Counter(
                 run["dag_id"]
                 for dag in self.airflow.dags()
-                if not dag["dag_id"].endswith("__arrive")
+                if dag["dag_id"].partition("__")[0] in self.dag_subjects and not dag["dag_id"].endswith("__arrive")
                 for state in ("running", "queued")
                 for run in self.airflow.runs(dag["dag_id"], state=state)
             )

@@ -1,4 +1,4 @@
-"""`airworthy traffic` requests real flights at a steady rate, and records which version answered each, and when."""
+"""`airworthy traffic` asks about real data at a steady rate, and records which version answered each, and when."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ MAX_OPEN_REQUESTS = 400
 
 
 def add_parser(subparsers: Any) -> None:
-    command = subparsers.add_parser("traffic", help="ask the gateway about real flights at a steady rate")
+    command = subparsers.add_parser("traffic", help="ask the gateway about real data at a steady rate")
     command.add_argument("model")
-    command.add_argument("--rps", type=arguments.positive, default=60.0, help="requests per second, one flight each")
+    command.add_argument("--rps", type=arguments.positive, default=60.0, help="requests per second, one row each")
     command.add_argument("--seconds", type=arguments.positive, default=60.0)
-    command.add_argument("--from", dest="first", type=arguments.day, required=True, help="first day of the flights")
+    command.add_argument("--from", dest="first", type=arguments.day, required=True, help="first day of the rows")
     command.add_argument("--days", type=arguments.count, default=30)
     command.add_argument("--to", type=arguments.new_file, help="Parquet file of all answers: at, status, version, arm")
     command.set_defaults(run=run)
@@ -37,7 +37,7 @@ def add_parser(subparsers: Any) -> None:
 
 def run(options: argparse.Namespace, ports: Ports) -> int:
     """Send requests until the time is up or SIGTERM or SIGINT comes; then print which versions answered."""
-    bodies = flight_requests(options.model, options.first, options.days, ports)
+    bodies = row_requests(options.model, options.first, options.days, ports)
     answers = asyncio.run(send_requests(options.model, bodies, options.rps, options.seconds, ports))
     if options.to is not None:
         answers.write_parquet(options.to)
@@ -52,10 +52,10 @@ def count_errors(answers: pl.DataFrame) -> int:
     return int((answers["status"] != 200).sum())
 
 
-def flight_requests(model: str, first: date, days: int, ports: Ports) -> list[bytes]:
-    """One request for each flight of these days, in order of prediction time; its id is its routing key.
+def row_requests(model: str, first: date, days: int, ports: Ports) -> list[bytes]:
+    """One request for each row of these days, in order of prediction time; its id is its routing key.
 
-    A flight with a feature outside its declared range is left out: no caller could ask about it.
+    A row with a feature outside its declared range is left out: no caller could ask about it.
     """
     import orjson
 
@@ -67,7 +67,7 @@ def flight_requests(model: str, first: date, days: int, ports: Ports) -> list[by
     for name in columns:
         frame = frame.filter(_in_range(name, view))
     if frame.is_empty():
-        raise Refused(f"there are no flights from {first} for {days} day(s)")
+        raise Refused(f"{view.view} has no rows from {first} for {days} day(s)")
     rows = frame.select("entity_id", *columns).iter_rows()
     return [
         orjson.dumps({"dataframe_split": {"columns": columns, "data": [values]}, "ids": [entity]})

@@ -40,7 +40,7 @@ def replace(path: Path, old: str, new: str) -> int:
 
 def test_declarations_without_a_fault_are_counted(tmp_path: Path, include: Path, capsys: Any) -> None:
     assert check(tmp_path, include) == 0
-    assert capsys.readouterr().out == "no fault in 1 dataset(s), 3 suite(s), 1 view(s), 2 model(s)\n"
+    assert capsys.readouterr().out == "no fault in 2 dataset(s), 3 suite(s), 2 view(s), 3 model(s)\n"
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_every_fault_of_every_file_is_printed_with_its_line(tmp_path: Path, incl
     for start in expected:
         assert any(line.startswith(start) for line in lines), (start, lines)
     assert "models/flight_delay.yaml:" in "".join(lines)  # it rests on the view
-    assert lines[-1].endswith(" in 1 dataset(s), 3 suite(s), 1 view(s), 3 model(s)")
+    assert lines[-1].endswith(" in 2 dataset(s), 3 suite(s), 2 view(s), 4 model(s)")
 
 
 def test_a_name_is_checked_with_all_that_it_rests_on_and_nothing_else(

@@ -121,7 +121,7 @@ def test_an_empty_ledger_lists_nothing(tmp_path: Path, capsys: pytest.CaptureFix
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--model", "nosuch"], "there is no model nosuch; there are arrival_delay_minutes, early"),
+        (["--model", "nosuch"], "there is no model nosuch; there are arrival_delay_minutes, buys_again, early"),
         (["--model", "late", "--version", "9"], "late has no version 9; there are 1, 2"),
         (["--version", "9"], "no model has a version 9; there are 1, 2"),
         (["--kind", "nosuch"], "the ledger has no kind nosuch; there are approval, approval_answer, gate"),

@@ -13,7 +13,7 @@ from pipelines.spec.catalog import Catalog
 from pipelines.testing.ports import FakePorts
 from pipelines.testing.rollout_target import FakeTarget
 
-MODELS = "there are arrival_delay_minutes, flight_delay"
+MODELS = "there are arrival_delay_minutes, buys_again, flight_delay"
 DAYS = ("--from", "2013-01-05", "--to", "2013-01-05")
 WITHOUT_NAMES = {
     *("up", "stop", "airflow", "gateway", "demo", "completion", "reader"),
@@ -21,14 +21,17 @@ WITHOUT_NAMES = {
 }
 """Commands that take none, or (reader) one that there is not yet."""
 CASES = [
-    (("check", "nosuch"), "nothing is called nosuch; there are arrival_delay_minutes, flight_delay, flights"),
+    (
+        ("check", "nosuch"),
+        "nothing is called nosuch; there are arrival_delay_minutes, buys_again, customer_week, flight_delay",
+    ),
     (("verify", "nosuch", "3"), f"there is no model nosuch; {MODELS}"),
     (("verify", "nosuch", "3", "--offline"), f"there is no model nosuch; {MODELS}"),
     (("verify", "flight_delay", "9"), "flight_delay has no version 9; there are 1, 2, 10"),
     (("verify", "flight_delay", "9", "--offline"), "flight_delay has no version 9; there are 1, 10"),
     (("verify", "flight_delay", "1.0.0"), "flight_delay has no version 1.0.0; there are 1, 2, 10"),
     (("lineage", "nosuch", "1"), f"there is no model nosuch; {MODELS}"),
-    (("features", "nosuch"), "there is no view nosuch; there is flight_delay"),
+    (("features", "nosuch"), "there is no view nosuch; there are customer_week, flight_delay"),
     (("status", "nosuch"), f"there is no model or dataset nosuch; {MODELS}, flights"),
     (("reproduce", "nosuch", "3"), f"there is no model nosuch; {MODELS}"),
     (("reproduce", "flight_delay", "9"), "flight_delay has no version 9 in the registry; there are 1, 2"),
@@ -37,14 +40,17 @@ CASES = [
     (("ledger", "--model", "nosuch"), f"there is no model nosuch; {MODELS}"),
     (("ledger", "--model", "flight_delay", "--version", "9"), "flight_delay has no version 9; there are 1, 10"),
     (("restore", "validated/nosuch", "3"), "there is no table validated/nosuch; there is quarantine/flights.flights"),
-    (("quarantine", "nosuch", "flights"), "there is no dataset nosuch; there is flights"),
+    (("quarantine", "nosuch", "flights"), "there is no dataset nosuch; there are flights, shop"),
     (("quarantine", "flights", "nosuch"), "flights has no source nosuch; there are flights, weather, planes, airports"),
-    (("deliver", "nosuch", "flights", "2013-01-05", "f.csv"), "there is no dataset nosuch; there is flights"),
+    (("deliver", "nosuch", "flights", "2013-01-05", "f.csv"), "there is no dataset nosuch; there are flights, shop"),
     (("deliver", "flights", "nosuch", "2013-01-05", "f.csv"), "flights has no source nosuch; there are flights"),
-    (("incidents", "--model", "nosuch"), "there is no model nosuch; there are arrival_delay_minutes, flight_delay"),
+    (
+        ("incidents", "--model", "nosuch"),
+        "there is no model nosuch; there are arrival_delay_minutes, buys_again, flight_delay",
+    ),
     (("traffic", "nosuch", "--from", "2013-01-05"), f"there is no model nosuch; {MODELS}"),
     (("replay", *DAYS, "--model", "nosuch"), f"there is no model nosuch; {MODELS}"),
-    (("land", *DAYS, "--dataset", "nosuch"), "there is no dataset nosuch; there is flights"),
+    (("land", *DAYS, "--dataset", "nosuch"), "there is no dataset nosuch; there are flights, shop"),
     (("land", *DAYS, "--source", "nosuch"), "flights has no source nosuch; there are flights, weather, planes"),
 ]
 

@@ -111,7 +111,7 @@ def test_a_source_without_quarantined_rows_or_without_a_suite_shows_none(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["nosuch", "flights"], "there is no dataset nosuch; there is flights"),
+        (["nosuch", "flights"], "there is no dataset nosuch; there are flights, shop"),
         (["flights", "nosuch"], "flights has no source nosuch; there are flights, weather, planes, airports"),
     ],
 )

@@ -460,7 +460,8 @@ def test_a_pipe_of_a_declared_width_gets_that_width(ports: Any, monkeypatch: pyt
 def test_a_model_that_there_is_not_is_refused(ports: Any) -> None:
     ports.catalog = Catalog.read(Path(__file__).parents[2] / "include")
     with pytest.raises(
-        Refused, match="there is no model or dataset nosuch; there are arrival_delay_minutes, flight_delay, flights"
+        Refused,
+        match="no model or dataset nosuch; there are arrival_delay_minutes, buys_again, flight_delay, flights, shop",
     ):
         status.run(argparse.Namespace(json=False, name="nosuch"), ports)
 

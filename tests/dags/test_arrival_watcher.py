@@ -56,6 +56,7 @@ def test_the_watcher_of_a_dataset_is_what_it_declares_and_costs_nothing_to_parse
 ) -> None:
     include = tmp_path / "include"
     shutil.copytree(REPOSITORY / "include", include)
+    (include / "datasets" / "shop.yaml").unlink()
     declared = include / "datasets" / "flights.yaml"
     declared.write_text(
         yaml.safe_dump(yaml.safe_load(declared.read_text()) | ({"arrival": arrival} if arrival else {}))

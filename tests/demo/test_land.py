@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+from dataclasses import replace
 from datetime import date
 from importlib.metadata import files
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 
 from pipelines.cli.main import main
 from pipelines.demo.land import land
+from pipelines.demo.purchases import purchases_file
 from pipelines.errors import Refused
 from pipelines.messages.delivery import DeliveryManifest
 from pipelines.store_paths import MANIFEST
@@ -112,3 +114,21 @@ def test_impossible_wishes_are_refused_all_at_once_and_nothing_is_written(ports:
         land(date(2014, 1, 2), date(2014, 1, 1), ports, sources=["trains"])
     assert len(refused.value.reasons) == 3
     assert ports.store.list("landing") == []
+
+
+def test_a_shops_file_is_written_as_it_is_shipped_and_a_quiet_day_lands_one_without_rows(ports: FakePorts) -> None:
+    first, last = date(1998, 4, 11), date(1998, 4, 14)
+    shipped = [line.split() for line in purchases_file().decode().splitlines()]
+    landed = land(first, last, ports, "shop")
+    assert landed[2].files[0].rows == 0
+    for manifest in landed:
+        content = ports.store.get(f"landing/shop/purchases/{manifest.partition}/{manifest.partition}.txt").decode()
+        of_day = [line for line in shipped if line[2] == manifest.partition.replace("-", "")]
+        assert [line.split() for line in content.splitlines()] == of_day
+
+
+def test_a_dataset_that_the_demonstration_does_not_hold_is_refused_with_the_way_on(ports: FakePorts) -> None:
+    declared = ports.catalog.dataset("shop").model_copy(update={"dataset": "orders"})
+    ports.catalog = replace(ports.catalog, datasets={**ports.catalog.datasets, "orders": declared})
+    with pytest.raises(Refused, match="airworthy deliver orders"):
+        land(FIRST, FIRST, ports, "orders")

@@ -11,9 +11,11 @@ from typing import Any
 import pytest
 
 from pipelines.demo import replay as feed
+from pipelines.demo.purchases import purchases_file
 from pipelines.demo.replay import live_features, replay
 from pipelines.errors import Refused, Unavailable
 from pipelines.testing.ports import FakeEndpoint, FakePorts, FixedClock
+from tests.steps.built_days import build_days
 
 DAY = date(2013, 1, 2)
 MODEL = "flight_delay"
@@ -87,7 +89,7 @@ def test_single_sends_one_row_at_a_time(ports: FakePorts, capsys: pytest.Capture
     options = parser.parse_args(["replay", "--from", "2013-01-02", "--to", "2013-01-02", "--single", "--model", MODEL])
     assert options.run(options, ports) == 0
     assert {len(call["ids"]) for call in asked(ports)} == {1}
-    assert "flight_delay: 943 flights answered by version 1" in capsys.readouterr().out
+    assert "flight_delay: 943 rows answered by version 1" in capsys.readouterr().out
 
 
 def test_until_now_leaves_out_what_cannot_be_asked_yet(ports: FakePorts) -> None:
@@ -141,3 +143,42 @@ def test_days_the_wrong_way_round_are_refused(ports: FakePorts) -> None:
     options = argparse.Namespace(first=DAY, last=DAY - timedelta(days=1))
     with pytest.raises(Refused, match="later than the last"):
         feed.run(options, ports)
+
+
+MONDAY, WEEKLY = date(1997, 1, 13), "buys_again"
+
+
+@pytest.fixture
+def shop(ports: FakePorts) -> FakePorts:
+    """The model of the customers is live beside those of the flights."""
+    ports.endpoint.release(WEEKLY, "1", "bundle", "0" * 64, key=WEEKLY)
+    ports.endpoint.calls.clear()
+    return ports
+
+
+def test_each_active_customer_is_asked_about_on_monday_at_six_under_customer_and_monday(shop: FakePorts) -> None:
+    week = [MONDAY + timedelta(days=number) for number in range(7)]
+    lines = [line.split() for line in purchases_file().decode().splitlines()]
+    customers = sorted({customer for _, customer, day, *_ in lines if day < "19970113"})
+    assert replay(week, None, shop).answered == {WEEKLY: len(customers)}
+    calls = asked(shop, WEEKLY)
+    assert {call["prediction_time"] for call in calls} == {datetime(1997, 1, 13, 6, tzinfo=UTC)}
+    assert [entity for call in calls for entity in call["ids"]] == [f"{customer}|{MONDAY}" for customer in customers]
+
+
+def test_a_model_is_left_out_on_days_that_its_dataset_does_not_have_and_refused_when_it_is_named(
+    shop: FakePorts,
+) -> None:
+    assert set(replay([DAY], None, shop).answered) == {MODEL, "arrival_delay_minutes"}
+    with pytest.raises(Refused, match="buys_again is of dataset shop, which has no 2013-01-02"):
+        replay([DAY], [MODEL, WEEKLY], shop)
+    with pytest.raises(Refused, match="asked about once a week, and none begins on these days"):
+        replay([MONDAY + timedelta(days=1)], None, shop)
+
+
+def test_what_a_caller_sends_of_a_week_is_what_the_days_of_the_week_build(shop: FakePorts) -> None:
+    first, view = date(1997, 1, 1), shop.catalog.view("customer_week")
+    build_days([first + timedelta(days=number) for number in range((MONDAY - first).days)], shop, "shop")
+    live = live_features(view, shop.catalog.dataset("shop"), [MONDAY])
+    stored = shop.store.read("features/customer_week", days=[MONDAY])
+    assert stored.equals(live.select(stored.columns))

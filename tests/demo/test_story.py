@@ -1,4 +1,4 @@
-"""The demonstration goes on where an earlier run of it stopped, and says why a model was not deployed."""
+"""The demonstration tells of the models of its own data, and on its last page of what it could not show."""
 
 from __future__ import annotations
 
@@ -12,100 +12,33 @@ from rich.console import Console
 
 from pipelines.cli import stack
 from pipelines.cli.progress import Progress
+from pipelines.demo.airflow_dags import stage_dag_ids, unpause
 from pipelines.demo.story import Demonstration
-from pipelines.errors import Refused
-from pipelines.spec.catalog import Catalog
 from pipelines.testing.ports import FakePorts, MemoryLedger
 
-MODEL = "flight_delay"
 
-
-class Runs:
-    """Airflow's runs by DAG, newest first; a deployment that is triggered fails or goes live."""
-
-    def __init__(self, ports: FakePorts, *, deploys: bool) -> None:
-        self.ports, self.deploys = ports, deploys
-        self.ids: dict[str, list[dict[str, Any]]] = {}
-        self.triggered: list[tuple[str, dict[str, Any]]] = []
-
-    def runs(self, dag_id: str, **_: Any) -> list[dict[str, Any]]:
-        return self.ids.get(dag_id, [])
-
-    def add(self, dag_id: str, state: str) -> None:
-        runs = self.ids.setdefault(dag_id, [])
-        runs.insert(0, {"dag_run_id": f"{dag_id}/{len(runs)}", "state": state})
-
-    def trigger(self, dag_id: str, conf: dict[str, Any]) -> str:
-        self.triggered.append((dag_id, conf))
-        self.add(dag_id, "success" if self.deploys else "failed")
-        if not self.deploys:
-            refused_under_load(self.ports, dag_id, self.ids[dag_id][0]["dag_run_id"])
-        else:
-            self.ports.endpoint.release(MODEL, conf["version"], "bundle", "0" * 64, key="k")
-        return dag_id
-
-
-def story(tmp_path: Path, *, deploys: bool) -> tuple[Demonstration, Runs, list[str]]:
-    catalog = Catalog.read(Path(__file__).parents[2] / "include")
-    ports = FakePorts.make(tmp_path, catalog=catalog)
-    ports.ledger = MemoryLedger(ports.clock)
-    airflow, trained = Runs(ports, deploys=deploys), list[str]()
-    people: Any = SimpleNamespace(train=lambda model, conf: trained.append(model), answer=lambda dag_id: 0)
-    options: Any = SimpleNamespace(first=date(2013, 1, 1), last=date(2013, 1, 31), live=1)
-    made = Demonstration(options, ports, airflow, people, Progress(Console(quiet=True)))  # type: ignore[arg-type]
-    made.models = [catalog.model(MODEL)]
-    return made, airflow, trained
-
-
-def refused_under_load(ports: Any, dag_id: str, run: str) -> None:
-    """The verdict that ended the run, and after it the lines of the run's end, which passes."""
-    slow = {"practice": "load_test", "outcome": "unknown", "reasons": ["the client itself was late by 1,100 ms (p99)"]}
-    ends = {"practice": "rollout_rollback", "outcome": "pass", "reasons": []}
-    for task, details in (("test_under_load", slow), ("end_rollout", ends)):
-        key = f"{dag_id}/{run}/{task}/-1/0/x"
-        ports.ledger.append("rollout", model=MODEL, version="1", actor="airworthy", details=details, key=key)
-
-
-def approved_and_refused_under_load(made: Demonstration, airflow: Runs) -> None:
-    made.ports.ledger.append(
-        "approval", model=MODEL, version="1", actor="airworthy", details={"semantic_version": "1.0.0"}
-    )
-    refused_under_load(made.ports, f"{MODEL}__deploy", "an earlier one")
-    for stage in ("train", "evaluate"):
-        airflow.add(f"{MODEL}__{stage}", "success")
-    airflow.add(f"{MODEL}__deploy", "failed")
-
-
-def test_a_first_model_is_trained(tmp_path: Path) -> None:
-    made, airflow, trained = story(tmp_path, deploys=True)
-    made._train_or_deploy(MODEL)
-    assert (trained, airflow.triggered) == ([MODEL], [])
-
-
-def test_a_second_run_deploys_what_is_approved_and_trains_nothing_anew(tmp_path: Path) -> None:
-    made, airflow, trained = story(tmp_path, deploys=True)
-    approved_and_refused_under_load(made, airflow)
-    made.train_and_release()
-    assert trained == []
-    assert airflow.triggered == [(f"{MODEL}__deploy", {"version": "1"})]
-    assert made.ports.endpoint.state(MODEL).version == "1"
-
-
-def test_a_deployment_that_fails_is_told_with_its_reason(tmp_path: Path) -> None:
-    made, airflow, _ = story(tmp_path, deploys=False)
-    approved_and_refused_under_load(made, airflow)
-    with pytest.raises(Refused) as refusal:
-        made.train_and_release()
-    assert refusal.value.reasons == [f"{MODEL}__deploy: the client itself was late by 1,100 ms (p99)"]
-    assert "`make demo` tries what failed again" in refusal.value.subject
+def test_the_part_about_a_dataset_unpauses_its_dags_and_those_of_its_models_alone(tmp_path: Path) -> None:
+    catalog = FakePorts.make(tmp_path).catalog
+    of_flights = stage_dag_ids("flights", [catalog.model("flight_delay")])
+    of_shop = stage_dag_ids("shop", [catalog.model("buys_again")])
+    assert "flight_delay__drill" in of_flights
+    assert "buys_again__drill" not in of_shop
+    unpaused: list[str] = []
+    every = [{"dag_id": name, "is_paused": name != "shop__validate"} for name in sorted(of_flights | of_shop)]
+    airflow: Any = SimpleNamespace(dags=lambda: every, unpause=unpaused.append)
+    unpause(["shop", "buys_again"], lambda stage: stage != "arrive", airflow)
+    assert set(unpaused) == of_shop - {"shop__validate", "shop__arrive"}
 
 
 def test_a_rollout_that_was_refused_is_named_on_the_last_page_and_fails_the_demonstration(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made, _, _ = story(tmp_path, deploys=False)
+    ports = FakePorts.make(tmp_path)
+    ports.ledger = MemoryLedger(ports.clock)
     monkeypatch.setattr(stack, "describe", lambda settings: "Airflow: http://127.0.0.1:1")
-    made.progress = Progress(Console(width=80))
+    options: Any = SimpleNamespace(first=date(2013, 1, 1), last=date(2013, 1, 31), live=1)
+    unused: Any = None
+    made = Demonstration(options, ports, unused, unused, Progress(Console(width=80)))  # type: ignore[arg-type]
     assert made.summarize() == 0
     made.unshown = ["the deployment of version 2 of flight_delay did not end as expected: nobody asked the gateway"]
     capsys.readouterr()

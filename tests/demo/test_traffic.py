@@ -13,7 +13,7 @@ import orjson
 import polars as pl
 import pytest
 
-from pipelines.demo.traffic import flight_requests, run
+from pipelines.demo.traffic import row_requests, run
 from pipelines.errors import Refused
 from pipelines.settings import Settings
 from pipelines.testing.ports import FakePorts
@@ -68,12 +68,12 @@ def test_who_answered_and_who_got_nothing_is_on_file(
 
 
 def test_each_flight_is_one_request_with_its_own_key(tmp_path: Path) -> None:
-    bodies = [orjson.loads(body) for body in flight_requests(MODEL, DAY, 1, FakePorts.make(tmp_path))]
+    bodies = [orjson.loads(body) for body in row_requests(MODEL, DAY, 1, FakePorts.make(tmp_path))]
     assert len(bodies) > 800
     assert len({body["ids"][0] for body in bodies}) == len(bodies)
     assert {len(body["dataframe_split"]["data"]) for body in bodies} == {1}
 
 
 def test_days_without_flights_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(Refused, match="there are no flights from 2020-01-01"):
-        flight_requests(MODEL, date(2020, 1, 1), 1, FakePorts.make(tmp_path))
+    with pytest.raises(Refused, match="flight_delay has no rows from 2020-01-01"):
+        row_requests(MODEL, date(2020, 1, 1), 1, FakePorts.make(tmp_path))

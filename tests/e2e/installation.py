@@ -7,7 +7,7 @@ import os
 import shutil
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import date
@@ -23,14 +23,9 @@ from pipelines.cli import stack
 from pipelines.cli.airflow_database import database_file, record_file
 from pipelines.cli.components import Component, components, environment, passwords
 from pipelines.cli.components import ports as stack_ports
-from pipelines.demo.land import land
 from pipelines.errors import Unavailable
-from pipelines.messages.features import FeaturesRequest, FeaturesResult, PublishFeaturesRequest
-from pipelines.messages.ingestion import IngestRequest
-from pipelines.messages.message import Message
-from pipelines.messages.validation import AuditResult, PublishRequest, ValidateRequest
 from pipelines.settings import PREFERRED_PORTS, Settings
-from pipelines.wiring import RealPorts, open_ports, run_step
+from pipelines.wiring import RealPorts, open_ports
 from tests.free_port import free_port
 
 PATIENCE = 900.0
@@ -116,20 +111,3 @@ def answered(done: Callable[[], bool]) -> bool:
     with suppress(Unavailable, httpx.TransportError):
         return done()
     return False
-
-
-def build_days(days: Sequence[date], ports: RealPorts) -> None:
-    """Land, ingest, validate and build these days by the steps alone, one after the other."""
-    land(days[0], days[-1], ports)
-
-    def step(name: str, request: Message) -> Message:
-        return run_step(name, request.model_dump_json(by_alias=True), ports)
-
-    for day in days:
-        step("ingest_partition", IngestRequest(dataset="flights", partition=f"{day}"))
-        audit = step("audit_partition", ValidateRequest(dataset="flights", partition=f"{day}"))
-        assert isinstance(audit, AuditResult)
-        step("publish_partition", PublishRequest(audit=audit, accept=True))
-        built = step("build_features", FeaturesRequest(view="flight_delay", day=day))
-        assert isinstance(built, FeaturesResult)
-        step("publish_features", PublishFeaturesRequest(view="flight_delay", partitions=built.partitions))

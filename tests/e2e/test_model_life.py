@@ -19,15 +19,11 @@ import yaml
 
 from pipelines import store_paths
 from pipelines.cli.airflow_database import database_file
-from pipelines.demo.land import land
 from pipelines.demo.replay import replay
-from pipelines.messages.features import FeaturesRequest, PublishFeaturesRequest
-from pipelines.messages.ingestion import IngestRequest
-from pipelines.messages.validation import AuditResult, PublishRequest, ValidateRequest
-from pipelines.ports import Ports
 from pipelines.settings import REPOSITORY, Settings
-from pipelines.wiring import RealPorts, open_ports, run_step
+from pipelines.wiring import RealPorts, open_ports
 from tests.serving.gateway_process import Gateway
+from tests.steps.built_days import build_days
 
 pytestmark = pytest.mark.e2e
 
@@ -85,20 +81,7 @@ class Life:
 
     def arrive(self, first: int, last: int) -> None:
         """Let these days land, be ingested and validated, and get their features."""
-        ports = self.ports
-        land(day(first), day(last), ports)
-        for number in range(first, last + 1):
-            on = day(number)
-            self._step("ingest_partition", IngestRequest(dataset="flights", partition=f"{on}"), ports)
-            audit = self._step("audit_partition", ValidateRequest(dataset="flights", partition=f"{on}"), ports)
-            assert isinstance(audit, AuditResult)
-            self._step("publish_partition", PublishRequest(audit=audit, accept=True), ports)
-            built = self._step("build_features", FeaturesRequest(view=MODEL, day=on), ports)
-            self._step("publish_features", PublishFeaturesRequest(view=MODEL, partitions=built.partitions), ports)
-
-    @staticmethod
-    def _step(name: str, request: Any, ports: Ports) -> Any:
-        return run_step(name, request.model_dump_json(by_alias=True), ports)
+        build_days([day(number) for number in range(first, last + 1)], self.ports)
 
     def drive(self, *orders: tuple[str, dict[str, Any]]) -> dict[str, Any]:
         """Let Airflow run these DAGs one after the other; what became of them."""

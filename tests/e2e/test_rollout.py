@@ -32,7 +32,8 @@ from pipelines.messages.training import SnapshotRequest, SnapshotResult, TrainRe
 from pipelines.settings import REPOSITORY, Settings
 from pipelines.versions.reading import read_standing
 from pipelines.wiring import run_step
-from tests.e2e.installation import AIRFLOW, PARSED_ONCE, Installation, build_days
+from tests.e2e.installation import AIRFLOW, PARSED_ONCE, Installation
+from tests.steps.built_days import build_days
 
 pytestmark = pytest.mark.e2e
 

@@ -16,7 +16,8 @@ from pipelines.demo.land import land
 from pipelines.settings import Settings
 from pipelines.store_paths import MANIFEST
 from pipelines.wiring import RealPorts, open_ports
-from tests.e2e.installation import AIRFLOW, Installation, build_days
+from tests.e2e.installation import AIRFLOW, Installation
+from tests.steps.built_days import build_days
 
 pytestmark = pytest.mark.e2e
 

@@ -15,8 +15,9 @@ from pipelines.demo.land import land
 from pipelines.mlflow_client import REGISTRY_USER
 from pipelines.settings import REPOSITORY, Settings
 from pipelines.wiring import open_ports
-from tests.e2e.installation import Installation, build_days
+from tests.e2e.installation import Installation
 from tests.kubernetes.lab import IMAGE, node_address, template
+from tests.steps.built_days import build_days
 
 pytestmark = [pytest.mark.kubernetes, pytest.mark.e2e]
 

@@ -222,4 +222,5 @@ def test_an_empty_folder_declares_nothing(tmp_path: Path) -> None:
 def test_the_declarations_of_this_repository_have_no_fault() -> None:
     found = Catalog.read(INCLUDE)
     assert found.refused == {}
-    assert set(found.models) == {"flight_delay", "arrival_delay_minutes"}
+    assert set(found.datasets) == {"flights", "shop"}
+    assert set(found.models) == {"flight_delay", "arrival_delay_minutes", "buys_again"}
