@@ -27,6 +27,20 @@ def debian_program(name: str, package: str) -> str:
     return str(program)
 
 
+def debian_library(name: str, package: str) -> str:
+    """Path of a shared library in a folder of the package below ``/usr/lib/<machine>``; skips the test without one."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "airworthy-tests"
+
+    def libraries() -> list[Path]:
+        return sorted([*Path("/usr/lib").glob(f"*/*/{name}"), *(cache / package).glob(f"usr/lib/*/*/{name}")])
+
+    if not libraries() and shutil.which("apt-get") and shutil.which("dpkg-deb"):
+        _unpack(package, cache)
+    if not libraries():
+        pytest.skip(f"{name} is not installed; on Debian: apt-get install {package}")
+    return str(libraries()[0])
+
+
 def debian_command(name: str, package: str) -> list[str]:
     """The beginning of a command line that runs the program; what is unpacked finds its ``/usr/share`` by a mount."""
     program = debian_program(name, package)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
@@ -136,6 +137,17 @@ def test_the_wait_ends_when_its_time_is_up(harness: PracticeHarness, store: Any)
         harness.clock.at = WAIT_IS_OVER
 
     assert first_event(waiting(), pass_time) == {"arrived": False}
+
+
+def test_the_wait_ends_in_its_time_although_the_clock_was_set_back(harness: PracticeHarness, store: Any) -> None:
+    readings = itertools.count()
+    almost_over = WAIT_IS_OVER - timedelta(seconds=0.1)
+    harness.clock = lambda: almost_over - timedelta(days=400 if next(readings) else 0)  # type: ignore[assignment]
+
+    async def listen() -> Any:
+        return await asyncio.wait_for(anext(waiting().run()), timeout=30)
+
+    assert asyncio.run(listen()).payload == {"arrived": False}
 
 
 def test_the_wait_outlives_a_store_that_does_not_answer(store: Any) -> None:

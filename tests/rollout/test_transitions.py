@@ -489,6 +489,17 @@ def test_without_a_rollout_or_a_former_champion_nothing_is_rolled_back() -> None
     assert "rollout r1 has no previous version left" in text
 
 
+def test_after_a_rolled_back_canary_the_next_one_stands_beside_the_same_champion_alone() -> None:
+    former = transitions.roll_back(begun(5000), "errors")
+    following = transitions.create(former, "r2", PLAN, LATER, "p", False)
+    following = transitions.prepare_candidate(following, "r2", V3, LATER)
+    following = transitions.shift_traffic(following, "r2", {"1": 8000, "3": 2000}, LATER)
+    assert (following.live, following.split) == (V1, {"1": 8000, "3": 2000})
+    assert record_of(following).candidate == V3
+    ended = transitions.roll_back(following, "errors again")
+    assert (ended.live, ended.candidate, ended.share()) == (V1, None, 0)
+
+
 @pytest.mark.parametrize(
     ("route", "rollout_id", "rolled_back"),
     [

@@ -112,6 +112,8 @@ class Gateway:
     """Bundles are taken from below."""
     session: bool = True
     """Whether it has a session of its own, so that Ctrl-C ends the tests and leaves it to be stopped."""
+    variables: dict[str, str] = field(default_factory=dict)
+    """What its environment has beside that of the tests."""
 
     @property
     def base(self) -> str:
@@ -134,7 +136,7 @@ class Gateway:
         command += ["--admin-port", str(self.admin_port), "--workers", str(self.workers)]
         command += ["--state", str(self.folder / "state"), "--store", str(self.store), *self.extra]
         command += ["--bundles", str(self.bundles)]
-        environment = os.environ | {"AIRWORTHY_GATEWAY_TOKEN": ADMIN_TOKEN}
+        environment = os.environ | {"AIRWORTHY_GATEWAY_TOKEN": ADMIN_TOKEN} | self.variables
         self.folder.mkdir(parents=True, exist_ok=True)
         with (self.folder / "gateway.log").open("ab") as log:
             streams = {"stdout": log, "stderr": log}

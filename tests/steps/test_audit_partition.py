@@ -20,6 +20,7 @@ from pipelines.steps import audit_partition, publish_partition
 from pipelines.steps.auditing.suite import read_suite
 from pipelines.steps.auditing.validation import split_by_suite
 from pipelines.tables.profile import TableProfile
+from pipelines.tables.quarantined_rows import describe_rows
 from pipelines.testing.ports import FakePorts
 
 DAY = date(2013, 2, 12)
@@ -388,6 +389,14 @@ TYPED = pl.DataFrame(
 def test_dates_times_and_decimals_are_compared_in_their_type(tmp_path: Path, expectation: str, bad: list[int]) -> None:
     findings = split_by_suite(TYPED, suite_of(tmp_path, f"type: expect_column_{expectation}"))
     assert (findings.quarantined["n"].to_list(), findings.failures) == (bad, [])
+
+
+def test_a_row_that_lacks_a_value_is_shown_with_its_key_and_the_lack(ports: FakePorts, tmp_path: Path) -> None:
+    suite = suite_of(tmp_path, "type: expect_column_values_to_not_be_null, kwargs: {column: temp}")
+    bad = split_by_suite(weather({"origin": "JFK", "temp": None}), suite).quarantined
+    source = ports.catalog.dataset("flights").sources["weather"]
+    [shown] = describe_rows(bad.with_columns(day=pl.lit(DAY)), source, {"odd": ["temp"]})
+    assert (shown.key["origin"], shown.values, shown.reasons) == ("JFK", {"temp": "none"}, ["odd"])
 
 
 def test_a_suite_that_tolerates_bad_rows_is_refused(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
@@ -31,9 +32,12 @@ class GuardLoop:
         collect_counts: Callable[[], Awaitable[None]],
         *,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._releases, self._rollouts, self._counts, self._now = releases, rollouts, counts, now
-        self._collect_counts = collect_counts
+        self._collect_counts, self._monotonic = collect_counts, monotonic
+        self._lease_ends: dict[tuple[str, datetime], float] = {}
+        """Rollout and end of its lease, to that end by the monotonic clock."""
 
     async def run(self) -> None:
         """Check for ever; a failed check is logged and repeated."""
@@ -60,11 +64,22 @@ class GuardLoop:
         for model, record, mirrored in guarded:
             decision = judge_limits(record, self._counts.stage_tallies(model, record.rollout_id, record.step))
             if decision.action == "nothing":
-                decision = judge_lease(self._latest_record(model, record), self._now(), mirrored=mirrored)
+                latest = self._latest_record(model, record)
+                decision = judge_lease(latest, self._lease_moment(latest), mirrored=mirrored)
             await self._apply_decision(model, record, decision)
 
     def _is_guarded(self, record: RolloutRecord) -> bool:
         return record.active or (record.watched_until is not None and self._now() < record.watched_until)
+
+    def _lease_moment(self, record: RolloutRecord) -> datetime:
+        """Now; the end of the lease once its time has passed by a clock that nobody sets back."""
+        now, passed, lease = self._now(), self._monotonic(), (record.rollout_id, record.lease_until)
+        end = self._lease_ends.get(lease, passed + (record.lease_until - now).total_seconds())
+        former = [known for known in self._lease_ends if known[0] == record.rollout_id and known != lease]
+        for known in former:
+            del self._lease_ends[known]
+        self._lease_ends[lease] = end
+        return max(now, record.lease_until) if passed >= end else now
 
     def _latest_record(self, model: str, record: RolloutRecord) -> RolloutRecord:
         """The current record: its lease may have been renewed while the counts were collected."""

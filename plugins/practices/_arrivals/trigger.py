@@ -43,9 +43,11 @@ class ArrivalTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         ports, until = installation.open_ports(), datetime.fromisoformat(self.until)
+        clock = asyncio.get_running_loop().time
+        due = clock() + (until - ports.clock()).total_seconds()  # the machine's clock may be set back meanwhile
         while True:
             arrived = await asyncio.to_thread(self._has_arrived)
-            if arrived or ports.clock() >= until:
+            if arrived or ports.clock() >= until or clock() >= due:
                 break
             await asyncio.sleep(self.poll_seconds)
         yield TriggerEvent({"arrived": arrived})  # type: ignore[no-untyped-call]

@@ -45,10 +45,11 @@ class RolloutWatch(BaseTrigger):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         ports, until = installation.open_fresh_ports(), datetime.fromisoformat(self.until)
         clock = asyncio.get_running_loop().time
+        due = clock() + (until - ports.clock()).total_seconds()  # the machine's clock may be set back meanwhile
         try:
             while True:
                 moved = await asyncio.to_thread(self._has_changed, ports, clock())
-                seconds_left = (until - ports.clock()).total_seconds()
+                seconds_left = min((until - ports.clock()).total_seconds(), due - clock())
                 if moved or seconds_left <= 0:
                     break
                 await asyncio.sleep(min(self._poll_seconds(), seconds_left))

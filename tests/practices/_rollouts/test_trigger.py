@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -46,6 +47,13 @@ def fired(trigger: RolloutWatch, meanwhile: Any = None) -> dict[str, Any]:
 
 def test_it_fires_when_the_next_look_is_due(run: DeployRun) -> None:
     assert fired(watch(run), lambda: run.clock.advance(timedelta(seconds=60))) == {"moved": False}
+
+
+def test_it_fires_in_its_time_although_the_clock_was_set_back(run: DeployRun) -> None:
+    trigger, readings = watch(run, seconds=0.2, lease=None), itertools.count()
+    began = run.clock()
+    run.field.clock = lambda: began - timedelta(days=400 if next(readings) else 0)  # type: ignore[assignment]
+    assert fired(trigger) == {"moved": False}
 
 
 def test_it_fires_as_soon_as_the_target_decides_by_itself(run: DeployRun) -> None:
