@@ -26,7 +26,7 @@ from pipelines.serving.http.tls import tls_faults
 from pipelines.serving.settings import GatewayConfig
 from pipelines.settings import GATEWAY_TOKEN_FILE, read_or_create_secret
 
-ADMIN_CONNECTION_LIMITS = ConnectionLimits(header_bytes=2**14, body_bytes=2**20, request_seconds=30.0, connections=200)
+ADMIN_CONNECTION_LIMITS = ConnectionLimits(header_bytes=2**14, body_bytes=2**20, request_seconds=10.0, connections=200)
 """Limits of the admin listener."""
 TOKEN_VARIABLE = "AIRWORTHY_GATEWAY_TOKEN"  # noqa: S105 - the name of a variable, not a token
 ADMIN_TOKEN_BYTES = 32

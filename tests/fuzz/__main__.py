@@ -55,10 +55,10 @@ def memory(gateway: Gateway) -> dict[int, int]:
 
 
 def send(gateway: Gateway, seed: int, count: int, seconds: float) -> Findings:
-    """``count`` connections, nine of ten to the public listener."""
-    findings, until = Findings(), time.monotonic() + seconds
+    """``count`` connections in at most so many seconds, nine of ten to the public listener."""
+    findings = Findings()
     for (port, draw), share in zip(draws(gateway, seed), (0.9, 0.1), strict=True):
-        drawn = connections(draw, round(count * share))
+        drawn, until = connections(draw, round(count * share)), time.monotonic() + seconds * share
         asyncio.run(drive("127.0.0.1", port, drawn, findings, until))
     findings.faults += faults_left(gateway)
     return findings

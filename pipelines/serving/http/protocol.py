@@ -25,6 +25,20 @@ MAX_UNANSWERED = 100
 RETRY_AFTER = b"retry-after: 1\r\n"
 
 
+class OpenTransport:
+    """A transport while it is open: one that was closed in this turn of the loop takes nothing, and raises nothing."""
+
+    __slots__ = ("_transport", "close", "is_closing")
+
+    def __init__(self, transport: Any) -> None:
+        self._transport = transport
+        self.close, self.is_closing = transport.close, transport.is_closing
+
+    def write(self, data: bytes) -> None:
+        if not self._transport.is_closing():
+            self._transport.write(data)
+
+
 class LimitedHttpProtocol(HttpToolsProtocol):
     """Uvicorn's protocol with limits, those of a subclass's ``listener``; one timer per listener, none per request."""
 
@@ -51,6 +65,8 @@ class LimitedHttpProtocol(HttpToolsProtocol):
     """The refusal that is sent once all requests before it are answered."""
     is_silent = True
     host = ""
+    open_transport: OpenTransport
+    """For answers of tasks, which learn of a lost connection a turn later."""
     peer: Holder
     """Of the address that is connected."""
     holder: Holder
@@ -66,6 +82,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
         listener = self.listener
+        self.open_transport = OpenTransport(transport)
         self.began_at = self.loop.time()
         self.headers, self.unanswered_bytes = [], deque()
         self.host = host = self.client[0] if self.client else ""
@@ -164,6 +181,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         self.url, self.expect_100_continue = url, expects
         self.headers += headers
         super().on_headers_complete()
+        self.cycle.transport = self.open_transport
 
     def _can_answer_inline(self) -> bool:
         """Whether it is a POST on a connection that stays open and has no unanswered request."""

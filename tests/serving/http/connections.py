@@ -75,8 +75,9 @@ class Connection(asyncio.Transport):
         return [int(status) for status in re.findall(rb"HTTP/1\.1 (\d{3}) ", self.received)]
 
     def write(self, data: Any) -> None:
-        if not self.closed:
-            self.received += bytes(data)
+        if self.closed:
+            raise RuntimeError("the handler is closed")  # as uvloop does
+        self.received += bytes(data)
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         return {"peername": self._peer, "sockname": ("127.0.0.1", 80)}.get(name, default)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -234,6 +235,34 @@ def test_a_request_that_was_refused_before_it_came_gets_no_second_answer() -> No
         assert (caller.statuses, caller.closed) == ([413], True)
 
     run(test)
+
+
+@pytest.mark.parametrize("ahead", [1, 2], ids=["one request", "with another sent ahead"])
+@pytest.mark.parametrize("knows", [True, False], ids=["after the loss is told", "in the turn of the loss"])
+def test_an_answer_to_a_caller_who_has_left_is_dropped_without_a_fault(
+    ahead: int, knows: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The transport of a lost connection refuses what is written, before and after the protocol is told of the loss."""
+
+    async def test() -> None:
+        served = listener()
+        logging.getLogger("uvicorn.error").addHandler(caplog.handler)  # whose lines go nowhere else
+        caller = served.connect(ALICE)
+        caller.send(post("/slow") * ahead)
+        await turns()
+        if knows:
+            caller.leave()
+        else:
+            caller.closed = True
+        served.handler.may_answer.set()
+        await turns()
+        assert caller.received == b""
+
+    try:
+        run(test)
+    finally:
+        logging.getLogger("uvicorn.error").removeHandler(caplog.handler)
+    assert caplog.messages == []
 
 
 @pytest.mark.parametrize("path", ["/inline", "/task"])
