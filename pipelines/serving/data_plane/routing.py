@@ -9,7 +9,7 @@ import msgspec
 
 from pipelines.serving.http.response import Problem
 from pipelines.serving.models.bundle import InputColumn
-from pipelines.serving.models.predictor import Predictor
+from pipelines.serving.models.predictor import Predictor, TimedAnswers
 from pipelines.serving.models.rows import InputRows, RowSchema
 from pipelines.serving.prediction_log.writer import LogColumns
 from pipelines.serving.traffic.split import Headers, RoutedAnswer, TrafficSplit
@@ -103,8 +103,8 @@ class LiveModel(msgspec.Struct, frozen=True):
         predictions = self.predictor.predict(rows.values, rows.count)
         return RoutedAnswer(predictions, self.version, self.headers, self.columns, rows)
 
-    def _predict(self, rows: InputRows) -> list[float]:
-        return self.predictor.predict(rows.values, rows.count)
+    def _predict(self, rows: InputRows) -> TimedAnswers:
+        return self.predictor.predict_timed(rows.values, rows.count)
 
 
 class UnreleasedModel(msgspec.Struct, frozen=True):

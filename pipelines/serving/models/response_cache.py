@@ -11,12 +11,12 @@ from hashlib import blake2b
 import msgspec
 
 from pipelines.serving import settings
-from pipelines.serving.models.predictor import Predictor, Values
+from pipelines.serving.models.predictor import Predictor, TimedAnswers, Values
 
 IS_CACHE_HIT: ContextVar[bool] = ContextVar("cache_hit", default=False)
 """Whether the last prediction of this context came from the cache."""
-ENTRY_BYTES = 320
-"""Memory of one entry without its predictions: key, list, table slot."""
+ENTRY_BYTES = 400
+"""Memory of one entry without its predictions: key, list, time, table slot."""
 FLOAT_BYTES = 32
 """Memory of one Python float and its list slot."""
 _encoder = msgspec.msgpack.Encoder()
@@ -27,33 +27,34 @@ class ResponseCache:
 
     def __init__(self, max_bytes: int, ttl_seconds: float, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._max_bytes, self._ttl, self._clock = max_bytes, ttl_seconds, clock
-        self._entries: OrderedDict[bytes, tuple[float, list[float]]] = OrderedDict()
+        self._entries: OrderedDict[bytes, tuple[float, TimedAnswers]] = OrderedDict()
         self.bytes = 0
 
-    def get(self, key: bytes) -> list[float] | None:
+    def get(self, key: bytes) -> TimedAnswers | None:
+        """The answers with the seconds that computing them took."""
         entry = self._entries.get(key)
         if entry is None:
             return None
-        expires_at, answers = entry
+        expires_at, timed = entry
         if expires_at <= self._clock():
             self._drop(key)
             return None
         self._entries.move_to_end(key)
-        return answers
+        return timed
 
-    def put(self, key: bytes, answers: list[float]) -> None:
-        cost = _entry_size(answers)
+    def put(self, key: bytes, timed: TimedAnswers) -> None:
+        cost = _entry_size(timed[0])
         if cost > self._max_bytes // 8:
             return  # one large answer would evict too many small ones
         if key in self._entries:
             self._drop(key)
-        self._entries[key] = (self._clock() + self._ttl, answers)
+        self._entries[key] = (self._clock() + self._ttl, timed)
         self.bytes += cost
         while self.bytes > self._max_bytes:
             self._drop(next(iter(self._entries)))
 
     def _drop(self, key: bytes) -> None:
-        self.bytes -= _entry_size(self._entries.pop(key)[1])
+        self.bytes -= _entry_size(self._entries.pop(key)[1][0])
 
 
 def _entry_size(answers: Sequence[float]) -> int:
@@ -71,18 +72,22 @@ class CachedPredictor(Predictor):
         ).digest()
 
     def predict(self, values: Values, count: int) -> list[float]:
+        return self.predict_timed(values, count)[0]
+
+    def predict_timed(self, values: Values, count: int) -> TimedAnswers:
+        """A hit has the seconds of its computation, so that a version with a cache compares with one without."""
         try:
             key = blake2b(_encoder.encode(values), digest_size=32, key=self._key_prefix).digest()
         except OverflowError:  # a number is out of range: the predictor raises for it
             IS_CACHE_HIT.set(False)
-            return self.predictor.predict(values, count)
-        answers = self._cache.get(key)
-        IS_CACHE_HIT.set(answers is not None)
-        if answers is not None:
-            return answers
-        answers = self.predictor.predict(values, count)
-        self._cache.put(key, answers)
-        return answers
+            return self.predictor.predict_timed(values, count)
+        timed = self._cache.get(key)
+        IS_CACHE_HIT.set(timed is not None)
+        if timed is not None:
+            return timed
+        timed = self.predictor.predict_timed(values, count)
+        self._cache.put(key, timed)
+        return timed
 
 
 def without_cache(predictor: Predictor) -> Predictor:

@@ -15,7 +15,7 @@ from pipelines.rollout.transitions import Served
 from pipelines.serving.ipc.channel import Message
 from pipelines.serving.ipc.child import Child, start_child
 from pipelines.serving.models.bundle import InputColumn
-from pipelines.serving.models.predictor import prediction_fault
+from pipelines.serving.models.predictor import TimedAnswers, prediction_fault
 from pipelines.serving.traffic.candidate_process import CandidateRequirements
 from pipelines.serving.traffic.circuit_breaker import CircuitBreaker
 
@@ -23,10 +23,13 @@ LOAD_SECONDS = 60.0
 
 
 class CandidateFailed(Exception):
-    """The candidate gave no valid answer; ``kind`` is one of ``counters.FAILURE_KINDS``."""
+    """The candidate gave no valid answer; ``kind`` is one of ``counters.FAILURE_KINDS``.
 
-    def __init__(self, kind: str, reason: str) -> None:
-        self.kind = kind
+    ``seconds``: what its model took; the whole deadline for a missed one; None if it is not known.
+    """
+
+    def __init__(self, kind: str, reason: str, seconds: float | None = None) -> None:
+        self.kind, self.seconds = kind, seconds
         super().__init__(reason)
 
 
@@ -99,15 +102,18 @@ class CandidateClient:
                 await child.end(1)
         self._load_finished.set()
 
-    async def predict(self, values: Sequence[Any], count: int, seconds: float) -> list[float]:
-        """One prediction per row. Raises ``CandidateFailed``, or ``OverflowError`` for numbers beyond 32-bit floats."""
+    async def predict(self, values: Sequence[Any], count: int, seconds: float) -> TimedAnswers:
+        """One prediction per row, and what its model took; ``seconds`` is the limit of all the way.
+
+        Raises ``CandidateFailed``, or ``OverflowError`` for numbers beyond 32-bit floats.
+        """
         child = self._child
         if child is None:
             raise CandidateFailed("error", "its process is not running")
         try:
             answer = await child.channel.ask({"ask": "predict", "values": values, "count": count}, timeout=seconds)
         except TimeoutError:
-            raise CandidateFailed("deadline", f"no answer within {seconds * 1000:g} ms") from None
+            raise CandidateFailed("deadline", f"no answer within {seconds * 1000:g} ms", seconds) from None
         except ConnectionError:
             raise CandidateFailed("error", "its process died") from None
         if "overflow" in answer:
@@ -117,8 +123,8 @@ class CandidateClient:
         predictions: list[float] = answer["predictions"]
         fault = prediction_fault(predictions, count, self._output)
         if fault:
-            raise CandidateFailed("invalid", fault)
-        return predictions
+            raise CandidateFailed("invalid", fault, answer["seconds"])
+        return predictions, answer["seconds"]
 
     def restart(self) -> None:
         """Kill the process; a new one is started."""

@@ -89,7 +89,8 @@ class CandidateServer:
 
     def _predict(self, values: list[Any], count: int) -> Message:
         try:
-            return {"predictions": self._predictor.predict(values, count)}
+            predictions, seconds = self._predictor.predict_timed(values, count)
+            return {"predictions": predictions, "seconds": seconds}
         except OverflowError:
             return {"overflow": True}
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import msgspec
@@ -34,7 +33,8 @@ class ArmTally(msgspec.Struct, array_like=True):
     ``fallback``: answered by the champion instead. ``shed``: not sent, since the breaker was open or the candidate not
     loaded. ``units``: new routing keys, or keys with a new event, with events as bits: 1 for a failure, ``2 << n`` for
     an answer over the n-th limit, ``1 << 62`` for one beyond the champion's percentile. ``seconds``: sum of the
-    latencies. ``beyond_p99``: answers slower than the champion's 99th percentile of the minute before.
+    latencies. ``beyond_p99``: answers for which the model took longer than the champion's 99th percentile of the minute
+    before.
 
     The supervisor counts ``distinct_units``, the routing keys of this stage, ``new_units``, those of them that the
     rollout had not met before, and ``event_units``, the keys with each event in this stage, by the event's bit.
@@ -104,11 +104,11 @@ class ArmCounters:
         *,
         bad: str = "",
         unit: int | None = None,
-        p99_ms: float = math.inf,
+        beyond_p99: bool = False,
     ) -> None:
         """Count one request of an arm by latency and, if it failed, by the kind of its failure ``bad``.
 
-        ``p99_ms``: the champion's 99th percentile, infinite while it is not known.
+        ``beyond_p99``: whether its model took longer than the champion's 99th percentile.
         """
         tally = self.tally_of(key)
         tally.requests += 1
@@ -124,7 +124,7 @@ class ArmCounters:
                 name = f"{limit:g}"
                 tally.slow[name] = tally.slow.get(name, 0) + 1
                 events |= 2 << index
-        if milliseconds > p99_ms:
+        if beyond_p99:
             tally.beyond_p99 += 1
             events |= 1 << BEYOND_P99_BIT
         if unit is not None:

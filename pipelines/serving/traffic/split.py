@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hmac
-import math
 import time
 from collections.abc import Callable, Mapping
 
@@ -13,7 +12,7 @@ from pipelines.rollout.plan import RoutingPlan
 from pipelines.rollout.transitions import RolloutRecord, Route
 from pipelines.serving.http.response import Problem
 from pipelines.serving.models.bundle import BundleManifest, InputColumn
-from pipelines.serving.models.predictor import prediction_fault
+from pipelines.serving.models.predictor import TimedAnswers, prediction_fault
 from pipelines.serving.models.rows import InputRows, RowSchema
 from pipelines.serving.prediction_log.writer import LogColumns, LoggedAnswer, LogWriter
 from pipelines.serving.traffic.assignment import (
@@ -29,11 +28,11 @@ from pipelines.serving.traffic.candidate_client import CandidateClient, Candidat
 from pipelines.serving.traffic.counters import ArmCounters, ArmKey
 from pipelines.serving.traffic.mirror_queue import MirrorBatchHeader, MirrorQueue
 
-Predict = Callable[[], list[float]]
+Predict = Callable[[], TimedAnswers]
 Headers = tuple[tuple[bytes, bytes], ...]
-LEAST_SLOW_SHARE = 0.1
-"""Share of the deadline below which no answer is slow: on a busy machine the way to the candidate's own process, which
-a promoted version no longer has, takes some of it."""
+LEAST_SLOW_SHARE = 0.01
+"""Share of the deadline below which no model is slow: a candidate finds its processor's caches cold, since it has a
+process of its own until it is promoted, which may double the tail of a model that takes microseconds."""
 UNASSIGNED_CHAMPION = ArmChoice("champion", NO_BUCKET, None)
 """For all requests while the candidate has no traffic: no random assignment."""
 
@@ -182,13 +181,13 @@ class TrafficSplit:
         self, choice: ArmChoice, rows: InputRows, started: float, predict: Predict
     ) -> RoutedAnswer:
         try:
-            predictions = predict()
+            predictions, seconds = predict()
         except OverflowError:  # a fault of the request, not of the champion
             raise
         except Exception:
-            self._count(self._roles[0], started, "error", choice.unit)
+            self._count(self._roles[0], started, None, "error", choice.unit)
             raise
-        self._count(self._roles[0], started, self._fault_kind(predictions, rows.count, started), choice.unit)
+        self._count(self._roles[0], started, seconds, self._fault_kind(predictions, rows.count, started), choice.unit)
         return RoutedAnswer(
             predictions, self._route.live.version, *self._champion, rows, choice.bucket, unit=choice.unit
         )
@@ -208,18 +207,18 @@ class TrafficSplit:
         else:
             try:
                 ordered = self._in_candidate_order(rows, client)
-                predictions = await client.predict(ordered.values, ordered.count, self._deadline_seconds)
+                predictions, seconds = await client.predict(ordered.values, ordered.count, self._deadline_seconds)
             except CandidateFailed as error:
-                self._count(role, started, error.kind, choice.unit)
+                self._count(role, started, error.seconds, error.kind, choice.unit)
                 if client.breaker.record_failure():
                     client.restart()
             else:
                 client.breaker.record_success()
-                self._count(role, started, "", choice.unit)
+                self._count(role, started, seconds, "", choice.unit)
                 description = self._describe_candidate(client, role)
                 version = client.served.version
                 return RoutedAnswer(predictions, version, *description, ordered, choice.bucket, unit=choice.unit)
-        predictions = predict()
+        predictions, _ = predict()
         self._arm_counters.tally_of(self._arm_keys[role]).fallback += 1
         version = self._route.live.version
         return RoutedAnswer(predictions, version, *self._fallback, rows, choice.bucket, fallback=True, unit=choice.unit)
@@ -238,7 +237,7 @@ class TrafficSplit:
         if client is None or not client.ready:
             raise CandidateFailed("error", "the candidate is not loaded")
         ordered = rows if in_own_order else self._in_candidate_order(rows, client)
-        predictions = await client.predict(ordered.values, ordered.count, self._deadline_seconds)
+        predictions, _ = await client.predict(ordered.values, ordered.count, self._deadline_seconds)
         return RoutedAnswer(predictions, client.served.version, *self._describe_candidate(client, "probe"), ordered)
 
     def _describe_candidate(self, client: CandidateClient, role: str) -> tuple[Headers, LogColumns]:
@@ -255,16 +254,17 @@ class TrafficSplit:
         values = [rows.values[self._names.index(name)] for name in client.names]
         return InputRows(values, rows.count, rows.ids, unseen=rows.unseen)
 
-    def _count(self, role: str, started: float, bad: str, unit: int | None) -> None:
+    def _count(self, role: str, started: float, model_seconds: float | None, bad: str, unit: int | None) -> None:
+        """Count an answer that took ``model_seconds`` inside its model; None: it failed before that was known."""
         now = time.perf_counter()
-        elapsed, p99_ms = now - started, math.inf
-        counted = unit if self._counts_units else None
-        if self._champion_latency is not None:
-            p99_ms = max(self._champion_latency.limit_ms, self._least_slow_ms)
+        is_beyond = False
+        if self._champion_latency is not None and model_seconds is not None:
+            is_beyond = model_seconds * 1000 > max(self._champion_latency.limit_ms, self._least_slow_ms)
             if role == self._roles[0]:
-                self._champion_latency.add(elapsed, now)
+                self._champion_latency.add(model_seconds, now)
+        counted = unit if self._counts_units else None
         self._arm_counters.count_request(
-            self._arm_keys[role], elapsed, self._limits, bad=bad, unit=counted, p99_ms=p99_ms
+            self._arm_keys[role], now - started, self._limits, bad=bad, unit=counted, beyond_p99=is_beyond
         )
 
     def mirror(self, routed: RoutedAnswer, logged: LoggedAnswer) -> None:

@@ -87,7 +87,7 @@ def test_a_unit_is_new_to_the_rollout_once_and_counts_among_the_bad_ones_of_ever
 def test_answers_beyond_the_champions_percentile_are_counted_by_request_and_by_unit(tmp_path: Path) -> None:
     counters, counts = ArmCounters(), RolloutCounts(tmp_path / "counts.db")
     for seconds, unit in ((0.2, 1), (0.2, 1), (0.02, 2)):
-        counters.count_request(key(1), seconds, (10.0,), unit=unit, p99_ms=100.0)
+        counters.count_request(key(1), seconds, (10.0,), unit=unit, beyond_p99=seconds > 0.1)
     counters.count_request(key(1), 9.0, (10.0,), unit=3)
     counts.add(counters.take_tallies())
     arm = arms(counts, "10")[1, "candidate"]

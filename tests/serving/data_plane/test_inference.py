@@ -21,7 +21,7 @@ from pipelines.serving.data_plane.public import MAX_KNOWN_URLS, PublicApplicatio
 from pipelines.serving.data_plane.routing import LiveModel, LoadedTable
 from pipelines.serving.models import mlflow_protocol
 from pipelines.serving.models.bundle import BundleManifest, InputColumn
-from pipelines.serving.models.predictor import Predictor
+from pipelines.serving.models.predictor import Predictor, TimedAnswers
 from pipelines.serving.models.response_cache import CachedPredictor, ResponseCache
 from pipelines.serving.models.rows import RowSchema
 from pipelines.serving.prediction_log.writer import LoggedAnswer, LogWriter, read_segment
@@ -95,12 +95,13 @@ class FakeHost:
 
     def __init__(self, *, fails: bool) -> None:
         self._fails, self.breaker = fails, CircuitBreaker(BreakerLimits())
+        self.model_seconds, self.way_seconds = 0.001, 0.0
 
-    async def predict(self, values: Sequence[Any], count: int, seconds: float) -> list[float]:
-        await asyncio.sleep(0)
+    async def predict(self, values: Sequence[Any], count: int, seconds: float) -> TimedAnswers:
+        await asyncio.sleep(self.way_seconds)
         if self._fails:
             raise CandidateFailed("error", "it broke")
-        return [0.5] * count
+        return [0.5] * count, self.model_seconds
 
 
 class Gateway:
@@ -154,7 +155,8 @@ class Gateway:
         split = {} if table == "mirror" else {"1": 5000, "2": 5000}
         mirror = Mirror("2", 10_000) if table == "mirror" else None
         route = Route(CHAMPION, None, CANDIDATE, split, mirror, rollout)
-        host = cast(CandidateClient, FakeHost(fails=table == "failing candidate"))
+        self.host = FakeHost(fails=table == "failing candidate")
+        host = cast(CandidateClient, self.host)
         return TrafficSplit(MODEL, route, rollout, host, MANIFEST, make_schema, self.log, self.arm_counters, self._feed)
 
     async def ask(
@@ -482,3 +484,33 @@ def test_urls_that_callers_make_up_are_remembered_up_to_a_bound(tmp_path: Path) 
             gateway.front.begin_request(path.encode(), [(b"content-length", b"9")], None)
     assert 0 < len(gateway.front._known_urls) <= MAX_KNOWN_URLS
     gateway.left()
+
+
+@pytest.mark.parametrize(
+    ("model_seconds", "way_seconds", "beyond"),
+    [(0.001, 0.05, 0), (0.03, 0.0, 1), (0.005, 0.0, 0)],
+    ids=["a long way to a fast model", "a slow model", "less than a hundredth of the deadline"],
+)
+def test_an_answer_is_slow_by_what_its_model_takes_and_not_by_the_way_to_it(
+    tmp_path: Path, model_seconds: float, way_seconds: float, beyond: int
+) -> None:
+    """The champion took 0.2 ms in the minute before."""
+    gateway = Gateway(tmp_path, "candidate")
+    percentile = gateway.arm_counters.champion_latency(MODEL)
+    for number in range(200):
+        percentile.add(0.0002, number / 10)
+    percentile.add(0.0002, 61)
+    gateway.host.model_seconds, gateway.host.way_seconds = model_seconds, way_seconds
+
+    async def ask_until_the_candidate_answers() -> None:
+        arm, number = b"", 0
+        while arm != b"candidate":
+            number += 1
+            path, content = mlflow(Question([["UA", 500.0, number]], ids=[f"{number}"]))
+            _, headers, _ = await gateway.ask(path, json.dumps(content).encode(), {}, plain=False)
+            arm = headers[b"x-model-arm"]
+
+    asyncio.run(ask_until_the_candidate_answers())
+    tallies = {key[-1]: tally for key, tally in gateway.arm_counters.take_tallies()}
+    assert (tallies["candidate"].requests, tallies["candidate"].beyond_p99) == (1, beyond)
+    assert tallies["candidate"].seconds >= way_seconds, "a limit on what callers wait for counts all of it"

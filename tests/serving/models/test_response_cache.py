@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -141,3 +142,16 @@ def test_after_a_switch_under_load_no_answer_is_the_old_versions(tmp_path: Path)
         assert log["request_id"].n_unique() == len(answers)
     finally:
         gateway.stop()
+
+
+def test_a_hit_has_the_seconds_that_its_computation_took() -> None:
+    class Slow(Counting):
+        def predict(self, values: Sequence[Sequence[Any]], count: int) -> list[float]:
+            time.sleep(0.02)
+            return super().predict(values, count)
+
+    cached = CachedPredictor(Slow(1.0), ResponseCache(10_000, 60), "d1")
+    computed, repeated = cached.predict_timed([[1.0]], 1), cached.predict_timed([[1.0]], 1)
+    assert IS_CACHE_HIT.get()
+    assert repeated == computed
+    assert repeated[1] >= 0.02
