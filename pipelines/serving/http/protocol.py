@@ -181,7 +181,8 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         self.url, self.expect_100_continue = url, expects
         self.headers += headers
         super().on_headers_complete()
-        self.cycle.transport = self.open_transport
+        cycle: Any = self.cycle
+        cycle.transport = self.open_transport
 
     def _can_answer_inline(self) -> bool:
         """Whether it is a POST on a connection that stays open and has no unanswered request."""
