@@ -14,6 +14,7 @@ from pipelines.serving.http.listener import (
     answer_queued_requests,
     end_slow_connections,
 )
+from pipelines.serving.http.open_transport import OpenTransport
 from pipelines.serving.http.response import Problem, Response
 from pipelines.serving.http.shares import Holder
 
@@ -23,20 +24,6 @@ SMALL_BYTES = 16 * 1024
 MAX_UNANSWERED = 100
 """Requests that one connection may send before the first of them is answered."""
 RETRY_AFTER = b"retry-after: 1\r\n"
-
-
-class OpenTransport:
-    """A transport while it is open: one that was closed in this turn of the loop takes nothing, and raises nothing."""
-
-    __slots__ = ("_transport", "close", "is_closing")
-
-    def __init__(self, transport: Any) -> None:
-        self._transport = transport
-        self.close, self.is_closing = transport.close, transport.is_closing
-
-    def write(self, data: bytes) -> None:
-        if not self._transport.is_closing():
-            self._transport.write(data)
 
 
 class LimitedHttpProtocol(HttpToolsProtocol):
