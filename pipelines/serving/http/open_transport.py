@@ -1,4 +1,4 @@
-"""Writes to a connection while it is open: an answer to a caller who has just left is dropped, and no fault is logged."""
+"""Writes to a connection while it is open; an answer to a caller who has just left is dropped without a fault."""
 
 from __future__ import annotations
 

@@ -52,8 +52,6 @@ class LimitedHttpProtocol(HttpToolsProtocol):
     """The refusal that is sent once all requests before it are answered."""
     is_silent = True
     host = ""
-    open_transport: OpenTransport
-    """For answers of tasks, which learn of a lost connection a turn later."""
     peer: Holder
     """Of the address that is connected."""
     holder: Holder
@@ -69,7 +67,6 @@ class LimitedHttpProtocol(HttpToolsProtocol):
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
         listener = self.listener
-        self.open_transport = OpenTransport(transport)
         self.began_at = self.loop.time()
         self.headers, self.unanswered_bytes = [], deque()
         self.host = host = self.client[0] if self.client else ""
@@ -169,7 +166,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         self.headers += headers
         super().on_headers_complete()
         cycle: Any = self.cycle
-        cycle.transport = self.open_transport
+        cycle.transport = OpenTransport(self.transport)  # a task learns of a lost connection a turn later
 
     def _can_answer_inline(self) -> bool:
         """Whether it is a POST on a connection that stays open and has no unanswered request."""
@@ -299,8 +296,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         if most is not None and len(self.peer.connections) > most:
             self.shed("connections_per_address", f"more than {most} connections of your address are open")
         elif listener.shares.connections > limits.connections:
-            displaced = listener.shares.displaceable(self, self.peer)
-            given_up = displaced or self
+            given_up = listener.shares.displaceable(self, self.peer) or self
             given_up.shed("connections", "too many connections are open")
 
     def _hold_incomplete(self) -> None:
@@ -370,9 +366,8 @@ class LimitedHttpProtocol(HttpToolsProtocol):
             self._end()
             self.transport.close()
         else:
-            self._refuse(
-                408, f"the request was not complete after {self.listener.limits.request_seconds:g} s; send faster"
-            )
+            seconds = f"{self.listener.limits.request_seconds:g} s"
+            self._refuse(408, f"the request was not complete after {seconds}; send faster")
 
     def _refuse(self, status: int, fault: str, headers: bytes = b"") -> None:
         """Refuse what arrives and close the connection, after the requests before it are answered."""
