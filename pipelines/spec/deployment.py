@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
+from pipelines.spec.cron import Cron
 from pipelines.spec.declared import DeclarationBlock, Identifier
 from pipelines.spec.sizing import HealthCheck, LoadBalancing, LoadTestSpec, Resources, TargetCache
 from pipelines.spec.strategy import (
@@ -184,7 +185,7 @@ class RollbackSpec(DeclarationBlock):
     """Whether a promoted version that is shown to break a limit within the window is rolled back by itself."""
     error_threshold: Share | None = None
     """Share of bad answers of a promoted version from which it is; none: the strategy's ``error_threshold``."""
-    drill: str | None = None
+    drill: Cron | None = None
     """Cron (UTC) of the drill that rolls back a test rollout and times it; none: no drill."""
     max_seconds: float = Field(default=1.0, gt=0)
     """Maximum seconds from a drill's rollback to the candidate's last answer."""

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from pipelines.spec.alerts import AlertRule
+from pipelines.spec.cron import Cron
 from pipelines.spec.dataset import NO_OWNER
 from pipelines.spec.declared import DeclarationBlock, Identifier
 from pipelines.spec.deployment import Deployment
@@ -89,7 +90,8 @@ class OutOfCore(DeclarationBlock):
 
 
 class Training(DeclarationBlock):
-    schedule: str = "0 7 * * 1"
+    schedule: Cron = "0 7 * * 1"
+    """Cron (UTC) of its trainings."""
     max_active: int = Field(default=1, ge=1, le=16, exclude=True)
     """How many runs may train this model at once. It does not affect the result, so no digest covers it."""
     history_days: int | None = Field(default=None, ge=1)

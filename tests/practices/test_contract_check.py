@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from datetime import date
 from typing import Any
 
@@ -55,6 +56,24 @@ def test_a_late_day_and_a_day_asked_for_by_hand_are_handed_on_alike(
     _, handed_on = check(landed, mapped=mapped, partition_key=None, **form)
     assert landed.asked == [IngestRequest(dataset="flights", partition=f"{DAY}")]
     assert handed_on == {"2013-01-05"}
+
+
+def test_the_ledger_keeps_the_digest_of_each_file_of_each_delivery(landed: PracticeHarness) -> None:
+    def delivered(digest: str, version: int) -> Callable[[IngestRequest], IngestResult]:
+        def run(request: IngestRequest) -> IngestResult:
+            weather = {"source": "weather", "landed": request.partition, "rows": 72, "table": "raw/flights.weather"}
+            ingest = SourceIngest.model_validate({**weather, "version": version, "sha256": {"w.csv": digest}})
+            return IngestResult(dataset="flights", partition=request.partition, sources=[ingest])
+
+        return run
+
+    for version, digest in enumerate(("a" * 64, "b" * 64), start=1):
+        landed.answers["ingest_partition"] = delivered(digest, version)
+        check(landed, run=f"manual__{version}")
+    assert [details["sources"] for _, details in landed.lines("data_verdict")] == [
+        {"weather": {"partition": f"{DAY}", "version": version, "sha256": {"w.csv": digest}}}
+        for version, digest in ((1, "a" * 64), (2, "b" * 64))
+    ]
 
 
 def test_a_broken_contract_is_refused_with_every_reason_and_on_the_ledger(landed: PracticeHarness) -> None:
