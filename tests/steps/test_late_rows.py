@@ -27,7 +27,7 @@ FIRST, SECOND, THIRD = KEYS = ["2024-03-30", "2024-03-31", "2024-04-01"]
 AFTER_ALL = datetime(2024, 4, 10, tzinfo=UTC)
 
 
-def declared(**source: Any) -> DatasetSpec:
+def declared(every: str = "day", **source: Any) -> DatasetSpec:
     columns = {"id": "integer", "at": "timestamp", "day": "string"}
     trips = {
         "files": "{source}/{partition}/trips.csv",
@@ -37,7 +37,7 @@ def declared(**source: Any) -> DatasetSpec:
         "late": {"allow": "1d"},
         "columns": columns,
     }
-    partition = {"every": "day", "start": FIRST, "timezone": "Europe/Berlin"}
+    partition = {"every": every, "start": FIRST, "timezone": "Europe/Berlin"}
     sources = {"trips": trips | source}
     return DatasetSpec.model_validate({"schema": 2, "dataset": "city", "partition": partition, "sources": sources})
 
@@ -93,6 +93,30 @@ def test_a_late_row_makes_its_own_day_stale_and_is_ingested_and_published_with_i
     lineage = delivery_of(city.store, "city", "trips", FIRST, city.store.input_version("validated/city.trips", FIRST))
     assert lineage is not None
     assert lineage.sha256 == again.sha256
+
+
+@pytest.mark.parametrize("complete", ["manifest", {"marker": "_SUCCESS"}])
+@pytest.mark.parametrize(
+    ("every", "keys", "at"),
+    [
+        ("hour", ["2024-03-31T00:00Z", "2024-03-31T01:00Z"], "2024-03-31T00:59:59Z"),
+        ("week", ["2024-W13", "2024-W14"], "2024-03-31T21:59:59Z"),
+        ("month", ["2024-03", "2024-04"], "2024-03-31T21:59:59Z"),
+    ],
+)
+def test_a_late_row_of_an_hour_a_week_or_a_month_is_ingested_with_it(
+    tmp_path: Path, every: str, keys: list[str], at: str, complete: Any
+) -> None:
+    files = {"path": "{source}/{partition}/trips.csv", "complete": complete}
+    city = City(tmp_path, MemoryStore(), declared(every, files=files))
+    city.deliver(keys[0], f"1,{at}")
+    city.ingest(keys[0])
+    following = city.spec.partition_calendar.require(keys[1], "city")
+    city.deliver(keys[1], f"2,{at}", f"3,{following.begin:%Y-%m-%dT%H:%M:%SZ}")
+    assert city.ingest(keys[1]).late == {keys[0]: 1}
+    assert city.stale() == [keys[0]]
+    assert city.ingest(keys[0]).failures == []
+    assert (city.ids(keys[0]), city.ids(keys[1]), city.stale()) == ([1, 2], [3], [])
 
 
 def test_rows_too_late_or_of_later_days_refuse_their_delivery_by_line(city: City) -> None:
