@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from pipelines.errors import Refused, Unavailable
+from pipelines.logs.traces import step_span
 from pipelines.messages import (
     comparison,
     estimated_performance,
@@ -71,7 +72,8 @@ def run_step(name: str, request: str, ports: Ports) -> Message:
     """Run one step on a JSON request. ``Refused`` for an unknown step."""
     if name not in STEPS:
         raise Refused(f"no step is called {name!r}; there are {', '.join(STEPS)}")
-    result: Message = import_module(f"pipelines.steps.{name}").run(STEPS[name].model_validate_json(request), ports)
+    with step_span(name):
+        result: Message = import_module(f"pipelines.steps.{name}").run(STEPS[name].model_validate_json(request), ports)
     return result
 
 

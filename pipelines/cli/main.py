@@ -40,6 +40,7 @@ COMMAND_GROUPS = {
         "reconcile": "pipelines.cli.reconcile",
         "restore": "pipelines.cli.restore",
         "quarantine": "pipelines.cli.quarantine",
+        "prove": "pipelines.cli.prove",
     },
     "serving": {
         "gateway": "pipelines.cli.gateway",

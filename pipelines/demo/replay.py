@@ -164,12 +164,12 @@ def live_features(view: FeatureView, dataset: DatasetSpec, days: Sequence[date])
     from pipelines.tables.entity_id import entity_id
 
     row_days = _days_of_rows(view, days)
-    frames = {name: _source_frame(name, view, dataset, row_days or days) for name in sources_of(view)}
+    frames = {name: typed_source_rows(name, view, dataset, row_days or days) for name in sources_of(view)}
     features = compute_features(view, frames, row_days, dataset)
     return features.with_columns(entity_id(view))
 
 
-def _source_frame(name: str, view: FeatureView, dataset: DatasetSpec, days: Sequence[date]) -> pl.DataFrame:
+def typed_source_rows(name: str, view: FeatureView, dataset: DatasetSpec, days: Sequence[date]) -> pl.DataFrame:
     """Rows of one source that the features of ``days`` may read, typed as the contract says, each with its ``day``."""
     import polars as pl
 

@@ -19,9 +19,15 @@ from pipelines.messages.monitoring import (
     ScoredAnswer,
 )
 from pipelines.ports import Ports
-from pipelines.spec.model import CLASSIFICATION_METRICS, LOWER_IS_BETTER, REGRESSION_METRICS, ModelSpec
-from pipelines.statistics.day_comparison import difference_of_days, sum_of_losses, yearly_error
+from pipelines.spec.model import CLASSIFICATION_METRICS, REGRESSION_METRICS, ModelSpec
+from pipelines.statistics.day_comparison import difference_of_days
 from pipelines.steps.evaluation.metrics import measure
+from pipelines.steps.monitoring.certificate_comparison import (
+    compare_days,
+    compare_test_metric,
+    signed_values,
+    values_in_window,
+)
 from pipelines.steps.monitoring.day_values import day_values
 from pipelines.steps.monitoring.labelled_answers import read_labelled_answers
 from pipelines.steps.monitoring.prediction_log import flush_log
@@ -144,72 +150,32 @@ def _compare_days(
     of_version: list[DayValue],
     notes: list[str],
 ) -> DayComparison | None:
-    """The declared metric of the version's days, against its certificate's days; None while it has fewer than two.
+    """``compare_days`` with the days of the version's certificate.
 
     A version from before certificates kept their days is compared by its whole test metric, as if that were of as many
     days as the window's, and has no sum of losses.
     """
-    performance = spec.monitoring.performance
-    metric, sign = performance.metric, -1.0 if performance.metric in LOWER_IS_BETTER else 1.0
-    live = [value for value in of_version if metric in value.metrics]
-    days, in_window = _signed(live, spec), _signed(_in_window(live, spec, last), spec)
-    former = _signed(_certificate_days(spec.model, version, ports), spec)
-    if not former:
-        notes.append(
-            f"the certificate of version {version} has no day values (it was trained before they were kept): its whole "
-            "test metric is compared, and no sum of losses is watched; train it anew"
-        )
-    compared = former or in_window
-    shown = difference_of_days(compared, in_window)
-    judged = difference_of_days(compared, in_window, 1 - 2 * yearly_error(performance.window_days))
-    if shown is None or judged is None:
-        return None
-    difference = shown.mean
-    if not former:
-        value, test = metrics.get(metric), reference.get(metric)
-        if value is None or test is None:
-            return None
-        difference = sign * (value - test)
-    losses = sum_of_losses(former, days)
-    since = losses.since if losses else None
-    return DayComparison(
-        metric=metric,
-        certificate_days=len(former),
-        window_days=len(in_window),
-        difference=difference,
-        half_width=shown.half_width,
-        limit_half_width=judged.half_width,
-        autocorrelation=shown.autocorrelation,
-        watched_days=len(days),
-        cusum=float(losses.sums[-1]) if losses else None,
-        cusum_limit=losses.limit if losses else None,
-        cusum_since=live[since].first if since is not None else None,
+    certificate = _certificate_days(spec.model, version, ports)
+    if certificate:
+        return compare_days(spec, certificate, of_version, last)
+    notes.append(
+        f"the certificate of version {version} has no day values (it was trained before they were kept): its whole "
+        "test metric is compared, and no sum of losses is watched; train it anew"
     )
+    return compare_test_metric(spec, of_version, last, metrics, reference)
 
 
 def _compare_with_anchor(
     spec: ModelSpec, ports: Ports, anchors: list[str], last: date, of_version: list[DayValue]
 ) -> AnchorComparison | None:
     """The window beside the certificate of the first anchor that has day values."""
-    in_window = _signed(_in_window(of_version, spec, last), spec)
+    in_window = signed_values(values_in_window(of_version, spec, last), spec)
     for anchor in anchors:
-        former = _signed(_certificate_days(spec.model, anchor, ports), spec)
+        former = signed_values(_certificate_days(spec.model, anchor, ports), spec)
         if (shown := difference_of_days(former, in_window)) is not None:
             facts = {"difference": shown.mean, "half_width": shown.half_width}
             return AnchorComparison(version=anchor, certificate_days=len(former), **facts)
     return None
-
-
-def _in_window(values: list[DayValue], spec: ModelSpec, last: date) -> list[DayValue]:
-    window_start = last - timedelta(days=spec.monitoring.performance.window_days - 1)
-    return [value for value in values if value.day >= window_start]
-
-
-def _signed(values: list[DayValue], spec: ModelSpec) -> list[float]:
-    """The watched metric of the days that have it, higher values being better."""
-    metric = spec.monitoring.performance.metric
-    sign = -1.0 if metric in LOWER_IS_BETTER else 1.0
-    return [sign * value.metrics[metric] for value in values if metric in value.metrics]
 
 
 def _version_days(spec: ModelSpec, ports: Ports, version: str, last: date) -> list[DayValue]:

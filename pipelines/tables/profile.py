@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from typing import Any, Final, Literal, TypeVar
 from zlib import crc32
 
@@ -92,7 +93,7 @@ class CategoricalProfile(BaseModel):
             return {**stored, "other": counts.pop(FORMER_OTHER), "counts": counts}
         return stored
 
-    @property
+    @cached_property
     def valued(self) -> int:
         """Rows with a value."""
         return sum(self.counts.values()) + self.other

@@ -15,6 +15,7 @@ from typing import Protocol
 
 import msgspec
 
+from pipelines.logs.traces import Tracer
 from pipelines.serving.data_plane.routing import LiveModel, LoadedTable
 from pipelines.serving.http.response import Problem, Response
 from pipelines.serving.ipc.metrics import WorkerCounters
@@ -108,10 +109,12 @@ class PendingLogEntry(msgspec.Struct, frozen=True):
 class DataPlane:
     """Answers requests for predictions by the newest ``table``."""
 
-    def __init__(self, log: LogWriter, *, clock: Callable[[], int] = time.time_ns) -> None:
+    def __init__(
+        self, log: LogWriter, *, clock: Callable[[], int] = time.time_ns, tracer: Tracer | None = None
+    ) -> None:
         self.table = LoadedTable()
         self.counters = WorkerCounters()
-        self._log, self._clock = log, clock
+        self._log, self._clock, self._tracer = log, clock, tracer
         self._worker = uuid.uuid4().hex[:12]
         self._request_numbers = itertools.count()
         self._pending: list[PendingLogEntry] = []
@@ -150,7 +153,10 @@ class DataPlane:
             response = _to_problem(error, model, live, rows).response(correlation_header)
             if response.status == 500:
                 self._log_failure(error, model, version, request_id, correlation)
-            self.counters.count_request(model, version, response.status, 0, time.perf_counter() - started)
+            seconds = time.perf_counter() - started
+            self.counters.count_request(model, version, response.status, 0, seconds)
+            if self._tracer is not None:
+                self._trace(headers, seconds, model, version, response.status, correlation)
             return response
         cache_hit = IS_CACHE_HIT.get()
         content = request.protocol.write(model, routed.version, rows, routed.predictions)
@@ -176,10 +182,27 @@ class DataPlane:
         if not self._pending:
             asyncio.get_running_loop().call_soon(self.record_answers)
         self._pending.append(PendingLogEntry(model, live, routed, logged, seconds))
+        if self._tracer is not None:
+            self._trace(headers, seconds, model, routed.version, 200, correlation)
         sent_headers = (correlation_header, *routed.headers)
         if INPUT_REPORT in headers:
             sent_headers = (*sent_headers, (INPUT_REPORT, _input_report(rows)))
         return Response(200, content, (*sent_headers, CACHE_HIT_HEADER) if cache_hit else sent_headers)
+
+    def _trace(
+        self, headers: Mapping[bytes, bytes], seconds: float, model: str, version: str, status: int, correlation: str
+    ) -> None:
+        """Record the request's span. It is in the caller's trace where a valid ``traceparent`` names one."""
+        assert self._tracer is not None
+        parent = headers.get(b"traceparent")
+        facts: dict[str, str | int] = {"model": model, "version": version, "status": status}
+        self._tracer.record(
+            "predict",
+            seconds,
+            {**facts, "correlation_id": correlation},
+            error="the model failed" if status == 500 else None,
+            parent=parent.decode("latin-1") if parent else None,
+        )
 
     def _log_failure(self, error: Exception, model: str, version: str, request_id: str, correlation: str) -> None:
         """Log a failure with the ids by which its caller finds it; of many in a second the first, and their number."""

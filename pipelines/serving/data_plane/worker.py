@@ -17,6 +17,7 @@ import msgspec
 import uvloop
 
 from pipelines.logs.output import configure
+from pipelines.logs.traces import open_tracer
 from pipelines.rollout.plan import RolloutPlan
 from pipelines.rollout.transitions import Route, RoutingTable, Served
 from pipelines.serving import settings
@@ -53,7 +54,7 @@ class Worker:
         self._loaded: dict[tuple[str, str], LiveModel] = {}
         self._channel = Channel(control, self._handle)
         self._first_table = asyncio.Event()
-        self.data_plane = DataPlane(log)
+        self.data_plane = DataPlane(log, tracer=open_tracer("gateway"))
         self._config = settings.read_config(cache.parent)
         self._listener = state = make_listener_state(self._config, limits.max_bytes, self.data_plane.counters)
         application = PublicApplication(self.data_plane, self._ask_supervisor, self._config, state, cache.parent)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -92,8 +93,10 @@ def _follow(check: Check, days: Sequence[TableProfile | None], name: str) -> tup
 
 def _many_nulls(past: Sequence[TableProfile], day: TableProfile, name: str) -> str | None:
     share = null_share(day, name)
+    if not share > SMALLEST_NULL_SHARE:  # or none is known: no past need be read
+        return None
     known = [value for value in (null_share(profile, name) for profile in past) if not np.isnan(value)]
-    if not known or np.isnan(share):
+    if not known:
         return None
     # Where half of the rows have no value anyway, halfway from the most there were to all of them.
     limit = max(SMALLEST_NULL_SHARE, min(NULL_FACTOR * max(known), (1 + max(known)) / 2))
@@ -129,21 +132,23 @@ def _renamed(past: Sequence[TableProfile], day: TableProfile, name: str) -> str 
     rows = rows_of(column)
     if column is None or not rows or not known:
         return None
-    counts: dict[str, int] = {}
-    for profile in known:
-        for value, count in profile.counts.items():
-            counts[value] = counts.get(value, 0) + count
     if column.other or any(profile.other for profile in known):
         return None  # which values were seen is not known
+    seen = set[str]().union(*(profile.counts for profile in known))
+    new = {value: count / rows for value, count in column.counts.items() if value not in seen}
+    if sum(new.values()) <= SMALLEST_NEW_SHARE:
+        return None
+    counts = Counter[str]()
+    for profile in known:
+        counts.update(profile.counts)
     total = sum(rows_of(profile) for profile in known)
-    new = {value: count / rows for value, count in column.counts.items() if value not in counts}
     gone = {
         value: count / total
         for value, count in counts.items()
         if value not in column.counts and count / total * rows >= EXPECTED_ROWS
     }
     appeared, vanished = sum(new.values()), sum(gone.values())
-    if appeared <= SMALLEST_NEW_SHARE or not RENAME_RATIO[0] <= appeared / max(vanished, 1e-12) <= RENAME_RATIO[1]:
+    if not RENAME_RATIO[0] <= appeared / max(vanished, 1e-12) <= RENAME_RATIO[1]:
         return None
     return (
         f"values never seen ({_names(new)}) have {appeared:.1%} of the rows, while known ones are gone "

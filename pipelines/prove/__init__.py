@@ -1,0 +1,1 @@
+"""Proves by simulation, with the rules and steps that Airflow runs, what monitoring and retraining are worth."""
