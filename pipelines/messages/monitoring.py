@@ -109,6 +109,8 @@ class PerformanceResult(Message):
     """The version's own test metrics."""
     comparison: DayComparison | None = None
     """Of the declared metric; None where the certificate has no day values, or none are measured yet."""
+    uncompared: tuple[int, int] | None = Field(default=None, exclude_if=lambda days: days is None)
+    """Where there is no comparison, how many days of the window and of the certificate have the metric."""
     anchor: AnchorComparison | None = Field(default=None, exclude_if=lambda comparison: comparison is None)
     """The same beside the anchor; None: the version is its own, or no anchor's certificate has day values."""
     furthest_off: list[ScoredAnswer] = Field(default=[], exclude_if=lambda answers: not answers)

@@ -36,7 +36,7 @@ def judge_performance(result: PerformanceResult, spec: ModelSpec) -> Verdict:
         unknowns.append(f"{metric} was not measured over the window")
     comparison = result.comparison
     if not unknowns and comparison is None:
-        unknowns.append(f"{metric} was measured within fewer than two days of the window")
+        unknowns.append(_too_few_days(metric, result.uncompared))
     alarms: list[str] = []
     if comparison is not None and not unknowns:
         failures, alarms = _losses(comparison, performance.max_drop)
@@ -66,6 +66,15 @@ def judge_performance(result: PerformanceResult, spec: ModelSpec) -> Verdict:
     }
     verdict = Verdict.of(RULE, failures=failures, unknowns=unknowns, findings=findings, facts=facts)
     return verdict.model_copy(update={"facts": {**facts, "performance": verdict.outcome.value}})
+
+
+def _too_few_days(metric: str, days: tuple[int, int] | None) -> str:
+    if days is None:
+        return f"{metric} was measured within fewer than two days of the window"
+    return (
+        f"{metric} was measured on {days[0]} day(s) of the window and {days[1]} of the certificate's test rows; a "
+        "comparison needs two of each"
+    )
 
 
 def _losses(comparison: DayComparison, max_drop: float) -> tuple[list[str], list[str]]:

@@ -71,7 +71,7 @@ def run(request: BundleRequest, ports: Ports) -> BundleResult:
     files = chosen.files | _description_files(model, rows, expected)
     view = ports.catalog.views.get(spec.view)
     columns = _columns(model, view, ports.catalog.datasets.get(view.dataset) if view else None)
-    content = _manifest(info, model, chosen, files, parity, notes, columns)
+    content = _manifest(info, model, chosen, files, parity, notes, columns, view.key if view else [])
     for name, file in files.items():
         ports.store.put(store_paths.bundle(info.model, info.version, name), file)
     ports.store.put(store_paths.bundle(info.model, info.version, MANIFEST), content)
@@ -184,6 +184,7 @@ def _manifest(
     parity: Parity,
     notes: list[str],
     columns: list[dict[str, Any]],
+    id_columns: list[str],
 ) -> bytes:
     return _json_bytes(
         {
@@ -192,6 +193,7 @@ def _manifest(
             "predictor": chosen.predictor,
             "output": "probability" if model.problem == "classification" else "value",
             "features": columns,
+            "id_columns": id_columns,
             "files": {name: _sha256(content) for name, content in sorted(files.items())},
             "model_digest": model.model_digest,
             "entry": chosen.entry,

@@ -73,6 +73,10 @@ def run(request: MonitorRequest, ports: Ports) -> PerformanceResult:
     last = window[-1] if window else request.day
     live = _version_days(spec, ports, version, last) if version else []
     comparison = _compare_days(spec, ports, version, last, metrics, reference, live, notes) if version else None
+    uncompared = None
+    if version and comparison is None:
+        certificate = _certificate_days(spec.model, version, ports)
+        uncompared = len(_signed(_in_window(live, spec, last), spec)), len(_signed(certificate, spec))
     anchors = request.anchors if version == request.version else []
     return PerformanceResult(
         model=request.model,
@@ -86,6 +90,7 @@ def run(request: MonitorRequest, ports: Ports) -> PerformanceResult:
         version=version,
         reference=reference,
         comparison=comparison,
+        uncompared=uncompared,
         anchor=_compare_with_anchor(spec, ports, anchors, last, live),
         furthest_off=_furthest_off(of_version),
         notes=notes,

@@ -104,6 +104,12 @@ def test_a_single_day_has_no_interval_and_is_unknown() -> None:
     assert verdict.facts["too_little_data"]
 
 
+def test_a_certificate_of_a_single_day_is_named_as_what_is_too_short() -> None:
+    verdict = judge_performance(result("roc_auc", 0.1, 0.7, uncompared=(7, 1)), CLASSIFIER)
+    [reason] = verdict.reasons
+    assert "7 day(s) of the window and 1 of the certificate's test rows; a comparison needs two of each" in reason
+
+
 @pytest.mark.parametrize(
     ("measured", "named"),
     [

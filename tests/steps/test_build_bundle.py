@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from pipelines.steps.bundling.parity import compare
 from pipelines.steps.bundling.reference_rows import reference_rows
 from pipelines.tables.encoding import learn_inputs
 from pipelines.testing.ports import FakePorts
-from tests.declared import shipped_model
+from tests.declared import shipped_model, shipped_view
 from tests.steps.registered_models import TYPES, digests, fetched, register, snapshot
 
 
@@ -131,6 +132,14 @@ def test_a_model_altered_since_it_was_registered_gets_no_bundle(ports: FakePorts
     with pytest.raises(Refused, match="altered since it was trained"):
         built(ports, version)
     assert ports.store.list("bundles/") == []
+
+
+def test_the_manifest_names_the_columns_of_which_a_callers_ids_are_made(ports: FakePorts, tmp_path: Path) -> None:
+    ports.catalog = replace(ports.catalog, views={"flight_delay": shipped_view()})
+    version = register(ports, tmp_path / "model")
+    built(ports, version)
+    manifest = served.read_manifest(ports.store.get(store_paths.bundle("flight_delay", version, "bundle.json")))
+    assert manifest.id_columns == ["time_hour", "carrier", "flight"]
 
 
 def test_the_manifest_names_every_file_and_the_libraries(ports: FakePorts, tmp_path: Path) -> None:

@@ -99,7 +99,11 @@ class Pages:
 
     def _served(self) -> dict[str, ServedModel]:
         models = self._data_plane.table.models.items()
-        return {model: ServedModel(live.version, live.predictor.manifest.features) for model, live in models}
+        return {
+            model: ServedModel(live.version, manifest.features, manifest.id_columns)
+            for model, live in models
+            for manifest in [live.predictor.manifest]
+        }
 
     async def _openapi(self) -> Response:
         return Response(200, orjson.dumps(openapi_document(self._served(), secured=self._secured)))

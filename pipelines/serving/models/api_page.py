@@ -8,7 +8,7 @@ from typing import Any
 
 from pipelines.serving.http.response import Header
 from pipelines.serving.models.bundle import InputColumn
-from pipelines.serving.models.openapi import GATEWAY_VARIABLE, KEY_VARIABLE, ServedModel, openapi_document
+from pipelines.serving.models.openapi import GATEWAY_VARIABLE, KEY_VARIABLE, ServedModel, id_text, openapi_document
 
 SECURITY_HEADERS: Sequence[Header] = (
     (
@@ -76,7 +76,8 @@ def _model_section(model: str, live: ServedModel, paths: Mapping[str, Any]) -> s
         for sample in paths[path]["post"]["x-codeSamples"]
         if sample["lang"] == "cURL"
     ]
-    return f"<h2>{escape(model)}, live version {escape(live.version)}</h2>\n{columns}\n{''.join(samples)}"
+    ids = f"<p><code>ids</code>: {escape(id_text(live.id_columns))}.</p>"
+    return f"<h2>{escape(model)}, live version {escape(live.version)}</h2>\n{columns}\n{ids}\n{''.join(samples)}"
 
 
 def _values(column: InputColumn) -> str:

@@ -40,7 +40,8 @@ class InputColumn(msgspec.Struct, frozen=True):
 class BundleManifest(msgspec.Struct, frozen=True):
     """``bundle.json``: the description of a bundle and the sha256 of every other file in it.
 
-    ``output``: ``probability`` (of the positive class) or ``value`` (of a regression).
+    ``output``: ``probability`` (of the positive class) or ``value`` (of a regression). ``id_columns``: whose values,
+    joined by ``|``, are the id of a row; empty where the bundle does not say.
     """
 
     model: str
@@ -54,6 +55,7 @@ class BundleManifest(msgspec.Struct, frozen=True):
     """Name of the file that holds the model."""
     libraries: dict[str, str] = {}
     notes: list[str] = []
+    id_columns: list[str] = []
 
     @property
     def names(self) -> tuple[str, ...]:

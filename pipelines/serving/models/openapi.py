@@ -82,17 +82,19 @@ _JSON = {"application/json": {"schema": {"type": "object"}}}
 
 
 class ServedModel(NamedTuple):
-    """The live version of a model and its features."""
+    """The live version of a model, its features, and the columns whose values are the id of a row."""
 
     version: str
     features: Sequence[InputColumn]
+    id_columns: Sequence[str] = ()
 
 
 def openapi_document(served: Mapping[str, ServedModel], *, secured: bool) -> dict[str, Any]:
     """OpenAPI 3.1 of the public listener. ``served``: the live models; ``secured``: callers need credentials."""
     paths: dict[str, Any] = {}
-    for model, (version, features) in served.items():
-        paths[f"/models/{model}/invocations"] = {"post": _invocations_operation(model, version, features, secured)}
+    for model, live in served.items():
+        version, features = live.version, live.features
+        paths[f"/models/{model}/invocations"] = {"post": _invocations_operation(model, live, secured)}
         for named, suffix in (("", ""), (f" version {version}", f"/versions/{version}")):
             base = f"/v2/models/{model}{suffix}"
             infer = _infer_operation(f"{base}/infer", model, version, features, secured)
@@ -137,13 +139,13 @@ def _get_operation(summary: str) -> dict[str, Any]:
     return {"summary": summary, "responses": {code: {"description": text} for code, text in texts.items()}}
 
 
-def _invocations_operation(model: str, version: str, features: Sequence[InputColumn], secured: bool) -> dict[str, Any]:
-    names = [feature.name for feature in features]
-    example = {"dataframe_split": {"columns": names, "data": [[_example_value(feature) for feature in features]]}}
-    body = {"schema": _request_schema(features), "example": example}
+def _invocations_operation(model: str, live: ServedModel, secured: bool) -> dict[str, Any]:
+    names = [feature.name for feature in live.features]
+    example = {"dataframe_split": {"columns": names, "data": [[_example_value(feature) for feature in live.features]]}}
+    body = {"schema": _request_schema(live), "example": example}
     return {
         "operationId": f"predict_{model}",
-        "summary": f"Score rows with {model} (version {version})",
+        "summary": f"Score rows with {model} (version {live.version})",
         "parameters": _HEADERS,
         "requestBody": {"required": True, "content": {"application/json": body}},
         "responses": _RESPONSES,
@@ -213,11 +215,18 @@ with urllib.request.urlopen(request, timeout=10) as response:
     return [{"lang": "cURL", "source": curl}, {"lang": "Python", "source": python}]
 
 
-def _request_schema(features: Sequence[InputColumn]) -> dict[str, Any]:
+def id_text(id_columns: Sequence[str]) -> str:
+    """What the id of a row is; without columns only that there is one."""
+    parts = f": the values of {', '.join(id_columns)}, joined by |" if len(id_columns) > 1 else ""
+    parts = parts or "".join(f": the value of {name}" for name in id_columns)
+    return f"One entity id per row{parts}; by it a label finds its answer"
+
+
+def _request_schema(live: ServedModel) -> dict[str, Any]:
     """The four forms of MLflow's scoring protocol for one schema."""
     columns = {
         feature.name: {"type": ["string" if feature.type == "categorical" else "number", "null"]}
-        for feature in features
+        for feature in live.features
     }
     record = {"type": "object", "properties": columns, "required": list(columns), "additionalProperties": False}
     rows = {"type": "array", "items": {"type": "array"}}
@@ -234,5 +243,5 @@ def _request_schema(features: Sequence[InputColumn]) -> dict[str, Any]:
         "instances": {"oneOf": [records, rows]},
         "inputs": {"oneOf": [columnar, records, rows]},
     }
-    ids = {"type": "array", "items": {"type": "string"}, "description": "One entity id per row"}
+    ids = {"type": "array", "items": {"type": "string"}, "description": id_text(live.id_columns)}
     return {"type": "object", "properties": forms | {"ids": ids}, "oneOf": [{"required": [form]} for form in forms]}

@@ -76,6 +76,20 @@ def test_each_column_is_listed_with_its_valid_values(page: Page) -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("id_columns", "text"),
+    [
+        (["customer_id", "period"], "One entity id per row: the values of customer_id, period, joined by |; by it"),
+        (["order"], "One entity id per row: the value of order; by it a label finds its answer"),
+        ([], "One entity id per row; by it a label finds its answer"),
+        (["<b>"], "the value of &lt;b&gt;;"),
+    ],
+)
+def test_the_page_says_of_which_columns_the_id_of_a_row_is_made(id_columns: list[str], text: str) -> None:
+    served = {"buys_again": ServedModel("1", [InputColumn("purchases", "numeric")], id_columns)}
+    assert text in api_page(served, secured=False, version="1.2")
+
+
 def test_every_path_header_and_answer_of_the_description_is_on_the_page(page: Page) -> None:
     document = openapi_document(SERVED, secured=True)
     operation = document["paths"]["/invocations"]["post"]
