@@ -76,8 +76,8 @@ def run(request: MonitorRequest, ports: Ports) -> PerformanceResult:
     uncompared = None
     if version and comparison is None:
         certificate = _certificate_days(spec.model, version, ports)
-        measured = values_in_window(live, spec, last)
-        uncompared = len(signed_values(measured, spec)), len(signed_values(certificate, spec))
+        live_in_window = values_in_window(live, spec, last)
+        uncompared = len(signed_values(live_in_window, spec)), len(signed_values(certificate, spec))
     anchors = request.anchors if version == request.version else []
     return PerformanceResult(
         model=request.model,

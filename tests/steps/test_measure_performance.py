@@ -113,10 +113,18 @@ def test_a_certificate_without_days_is_compared_by_its_test_metric_with_a_note_a
     assert any("has no day values" in note for note in result.notes)
 
 
-def test_a_first_day_alone_has_no_comparison() -> None:
-    store = lived(DAY)
-    certify(store, *[0.7, 0.8] * 10)
-    assert measure_performance.run(REQUEST, ports(catalog(), store=store)).comparison is None
+@pytest.mark.parametrize(
+    ("days", "certificate", "counted"),
+    [((DAY,), [0.7, 0.8] * 10, (1, 20)), ((DAY, YESTERDAY), [0.7], (2, 1))],
+    ids=["a first day alone", "a certificate of one day"],
+)
+def test_where_a_side_has_a_single_day_there_is_no_comparison_and_both_are_counted(
+    days: tuple[date, ...], certificate: list[float], counted: tuple[int, int]
+) -> None:
+    store = lived(*days)
+    certify(store, *certificate)
+    result = measure_performance.run(REQUEST, ports(catalog(), store=store))
+    assert (result.comparison, result.uncompared) == (None, counted)
 
 
 def test_the_window_is_measured_with_the_metric_of_the_field() -> None:
