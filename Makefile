@@ -15,7 +15,7 @@ INVENTED = --disable-plugin KeywordDetector --disable-plugin BasicAuthDetector \
 FAST = tests/house tests/rules tests/spec tests/statistics tests/rollout tests/ledger tests/docs
 
 .PHONY: help setup demo stop status house clean test test-fast lint no-secrets spelling forms types imports unit coverage docs test-kubernetes \
-  kind mutants fuzz soak audit scan-code scan bench bench-full bench-serving calibrate lock schemas secrets images push
+  kind mutants fuzz soak audit scan-code scan bench bench-full bench-serving calibrate lock schemas pictures secrets images push
 
 help:  ## Show what can be made
 	@awk 'BEGIN {FS = ":.*## "} /^##@ / {printf "\n%s\n", substr($$0, 5)} \
@@ -153,6 +153,9 @@ lock: $(READY)  ## Resolve the lock files anew: of everything, of what a step ne
 
 schemas: $(READY)  ## Write the JSON schemas that editors read
 	@$(BIN)/python -m pipelines.spec.schemas
+
+pictures: $(READY)  ## Take the pictures of the documentation anew, from the stack that make demo leaves running
+	@$(BIN)/python -m tests.pictures $(PICTURES)
 
 secrets:  ## Draw the secrets of the docker-compose stack into .env, once
 	@test -e .env && echo ".env is there already" || (umask 077 && python3 -c "import base64, os, secrets; \

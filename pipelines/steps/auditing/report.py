@@ -24,7 +24,7 @@ from pipelines.verdict import Outcome, counted
 STYLE = """
 body{font:15px/1.5 system-ui,sans-serif;color:#1d2733;max-width:72rem;margin:2rem auto;padding:0 1rem}
 table{border-collapse:collapse;margin:1rem 0;width:100%}th,td{padding:.35rem .7rem;border-bottom:1px solid #dde3ea;
-text-align:left;vertical-align:top}td.n{text-align:right;font-variant-numeric:tabular-nums}th{color:#5a6b7d;
+text-align:left;vertical-align:top}.n{text-align:right;font-variant-numeric:tabular-nums}th{color:#5a6b7d;
 font-weight:600}.bad{color:#b3261e}.good{color:#1b7f4b}iframe{width:100%;height:38rem;border:1px solid #dde3ea;
 border-radius:6px}summary{cursor:pointer;font-weight:600;margin:1rem 0 .5rem}
 """
@@ -80,7 +80,8 @@ def render_report(
         for source, source_rows in quarantined.items()
         if source_rows
     )
-    head = "<tr><th>source<th>received<th>accepted<th>quarantined<th>why</tr>"
+    counts = "<th class='n'>received<th class='n'>accepted<th class='n'>quarantined"
+    head = f"<tr><th>source{counts}<th>why</tr>"
     subject = f"{audit.dataset} {partition_name(audit.partition)}"
     title = page_title(f"{subject}, validation", verdict)
     headline = verdict_section(verdict.model_copy(update={"findings": ()}), MEANINGS[verdict.outcome])
