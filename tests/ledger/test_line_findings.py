@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Any
 
 import pytest
 
-from pipelines.ledger.line_findings import READERS, findings
+from pipelines.ledger.line_findings import READERS, day_of, findings, run_of
 from pipelines.rules.incident_kinds import KINDS
 from pipelines.testing.ports import MemoryLedger
 
@@ -118,3 +119,24 @@ def test_a_column_that_stays_broken_is_left_out_of_those_that_are_well_again() -
 @pytest.mark.parametrize("kind", sorted(READERS))
 def test_a_line_that_lacks_its_details_breaks_nothing(kind: str) -> None:
     read(kind)
+
+
+@pytest.mark.parametrize(
+    ("key", "run"),
+    [
+        ("churn__deploy/manual__1/canary/2", "churn__deploy/manual__1"),
+        ("churn__deploy/manual__1", None),
+        ("churn/manual__1/canary", None),
+        (None, None),
+    ],
+)
+def test_a_line_names_the_run_of_the_task_that_wrote_it(key: str | None, run: str | None) -> None:
+    assert run_of(MemoryLedger().append("gate", "churn", "3", {}, actor="a", key=key)) == run
+
+
+@pytest.mark.parametrize(
+    ("day", "expected"),
+    [("2013-01-05", date(2013, 1, 5)), ("2013-01-05T06", date(2013, 1, 5)), ("once", None), (None, None)],
+)
+def test_a_line_names_the_day_of_its_data(day: str | None, expected: date | None) -> None:
+    assert day_of(MemoryLedger().append("data_verdict", "churn", None, {"day": day}, actor="a")) == expected

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pipelines.ledger.recorded_facts import compared_histories, compared_versions
+from pipelines.ledger.recorded_facts import test_metrics as metrics_of_versions
 from pipelines.testing.ports import MemoryLedger
 
 
@@ -34,3 +35,16 @@ def test_a_version_that_is_the_better_of_two_histories_counts_as_two_candidates(
         ledger.append("training", "flight_delay", version, details, actor="test")
     ledger.append("refit", "flight_delay", "7", {"history": {"snapshots": both}}, actor="test")
     assert compared_histories(ledger.entries()) == {"5": 2}
+
+
+def test_the_metrics_of_a_version_are_those_of_its_newest_evaluation_and_of_no_other_gate() -> None:
+    ledger = MemoryLedger()
+    for kind, version, gate, facts in (
+        ("gate", "4", "candidate_evaluation", {"metrics": {"roc_auc": 0.6}}),
+        ("gate", "4", "candidate_evaluation", {"metrics": {"roc_auc": 0.7, "f1": None}}),
+        ("gate", "4", "slice_gate", {"metrics": {"roc_auc": 0.1}}),
+        ("note", "4", "candidate_evaluation", {"metrics": {"roc_auc": 0.2}}),
+        ("gate", "5", "candidate_evaluation", None),
+    ):
+        ledger.append(kind, "flight_delay", version, {"gate": gate, "facts": facts}, actor="test")
+    assert metrics_of_versions(ledger.entries()) == {"4": {"roc_auc": 0.7}}

@@ -71,7 +71,7 @@ def test_without_a_stage_there_is_no_evidence() -> None:
     evidence = compute_evidence(plan(RATE, RATIO), [])
     assert (evidence.split_log_e, evidence.newest, evidence.faults) == (0.0, None, [])
     assert [metric.candidate_units for metric in evidence.metrics] == [0, 0]
-    assert evidence.metrics[0].above_log_e == 0.0
+    assert (evidence.metrics[0].above_log_e, evidence.metrics[0].below_log_e) == (0.0, 0.0)
 
 
 def test_a_limit_of_the_own_rate_is_weighed_in_the_newest_stage_and_beside_the_champion() -> None:

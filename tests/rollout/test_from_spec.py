@@ -148,6 +148,7 @@ def test_every_candidate_is_compared_with_its_champion_without_a_declaration() -
         ({"metrics": [{"name": "mine", "max_ratio": 1.5}]}, {"mine": 1.0, USUAL[1]: 2.0}),
         ({"metrics": [{"name": "mine", "fail_ratio": 3}]}, {"mine": 3.0, USUAL[1]: 2.0}),
         ({"metrics": [{"name": "mine", "max_rate": 0.5}]}, {USUAL[0]: 1.0, USUAL[1]: 2.0}),
+        ({"metrics": [SLOW | {"max_ratio": 2}]}, {USUAL[0]: 1.0, USUAL[1]: 2.0, "slow": 1.0}),
     ],
 )
 def test_a_declared_comparison_takes_the_place_of_the_usual_one(

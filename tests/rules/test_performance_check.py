@@ -48,6 +48,11 @@ def compared(metric: str, difference: float = 0.0, **changes: Any) -> DayCompari
     return DayComparison(**{**fields, **changes})
 
 
+def test_the_drop_is_what_was_lost_against_the_certificate() -> None:
+    verdict = judge_performance(result("roc_auc", 0.68, 0.7, comparison=compared("roc_auc", -0.02)), CLASSIFIER)
+    assert verdict.facts["drop"] == 0.02
+
+
 @pytest.mark.parametrize(
     ("difference", "limit_half_width", "cusum", "alarm"),
     [

@@ -7,7 +7,7 @@ from datetime import date
 import pytest
 
 from pipelines.messages.validation import AuditResult, SourceAudit
-from pipelines.rules.quarantine import judge_audit
+from pipelines.rules.quarantine import RULE, judge_audit, publication_faults
 from pipelines.verdict import Outcome
 
 DAY = date(2013, 1, 5)
@@ -67,3 +67,28 @@ def test_the_three_most_common_reasons_are_named_and_of_equals_the_first_by_name
     counts = {"d": 1, "c": 2, "b": 5, "a": 2}
     source = audited(100, 90, 10).model_copy(update={"reasons": counts})
     assert judge(source)[1][0].endswith("0.1000 > 0.0500: b (5 rows); a (2 rows); c (2 rows)")
+
+
+def recorded(outcome: str, key: str = f"{DAY}", check: str = RULE, reasons: tuple[str, ...] = ()) -> dict[str, object]:
+    return {"check": check, "day": key, "outcome": outcome, "reasons": list(reasons)}
+
+
+@pytest.mark.parametrize(
+    ("records", "faults"),
+    [
+        ([], ["day 2013-01-05 was not audited"]),
+        ([recorded("pass")], []),
+        ([recorded("fail"), recorded("pass")], []),
+        (
+            [recorded("pass"), recorded("fail", reasons=("6 % bad",))],
+            ["the newest audit of day 2013-01-05 said fail", "6 % bad"],
+        ),
+        ([recorded("unknown")], ["the newest audit of day 2013-01-05 said unknown"]),
+        ([recorded("pass", key="2013-01-06")], ["day 2013-01-05 was not audited"]),
+        ([recorded("pass", check="contract_check")], ["day 2013-01-05 was not audited"]),
+    ],
+)
+def test_a_partition_is_handed_on_if_its_newest_audit_passed(
+    records: list[dict[str, object]], faults: list[str]
+) -> None:
+    assert publication_faults(records, f"{DAY}") == faults

@@ -10,6 +10,7 @@ from scipy import stats
 from pipelines.statistics.day_comparison import (
     ALARM_LIMITS,
     CERTIFICATE_DAYS,
+    LossSum,
     autocorrelation,
     difference_of_days,
     sum_of_losses,
@@ -106,6 +107,7 @@ def test_a_large_loss_is_found_within_weeks_and_its_first_day_is_named() -> None
     assert since is not None
     assert since.since == 10
     assert sum_of_losses(certificate, [0.5] * 10).since is None  # type: ignore[union-attr]
+    assert LossSum(np.array([0.0, 1.0, 0.0]), 10.0).since is None
 
 
 def test_one_terrible_day_alone_is_no_alarm() -> None:
