@@ -8,6 +8,7 @@ from datetime import date
 import polars as pl
 
 from pipelines import store_paths
+from pipelines.logs.personal_data import mask_message
 from pipelines.messages.live_inputs import InputMeasure, LiveInputsResult
 from pipelines.messages.monitoring import ColumnFinding, DriftMeasure, MonitorRequest
 from pipelines.ports import Ports
@@ -19,7 +20,7 @@ from pipelines.steps.drift.distances import kl_divergence, wasserstein
 from pipelines.steps.drift.findings import READ_DAYS, find_moved_columns
 from pipelines.steps.drift.shifts import HISTORY_DAYS
 from pipelines.steps.features.limits import other_values
-from pipelines.steps.monitoring.caller_rows import read_caller_rows
+from pipelines.steps.monitoring.caller_rows import CORRELATION_ID, read_caller_rows
 from pipelines.steps.monitoring.live_inputs_page import write_page
 from pipelines.steps.monitoring.prediction_log import flush_log
 from pipelines.steps.monitoring.training_profile import missing_profile, read_training_profile
@@ -237,11 +238,16 @@ def _skew_of(measure: InputMeasure, matched: pl.DataFrame) -> InputMeasure:
     others = matched.filter(differs)
     example = ""
     if others.height:
-        entity, value, stored = others.select("entity_id", sent, offline).row(0)
-        example = f"{entity}: sent {_text(value)}, offline {_text(stored)}"
+        entity, request, value, stored = others.select("entity_id", CORRELATION_ID, sent, offline).row(0)
+        example = f"{entity}: sent {_text(value)}, offline {_text(stored)}{_named(request)}"
     return measure.model_copy(
         update={"matched_rows": matched.height, "differing_share": others.height / matched.height, "differing": example}
     )
+
+
+def _named(correlation_id: str | None) -> str:
+    """The id by which the request of an example is found in logs."""
+    return f" (correlation id {mask_message(correlation_id)})" if correlation_id else ""
 
 
 def _text(value: float | str | None) -> str:

@@ -56,8 +56,19 @@ def rows_of(day_number: int, count: int = ROWS) -> pl.DataFrame:
     )
 
 
-def send(store: MemoryStore, rows: pl.DataFrame, *, role: str = "champion", part: str = "a", **sent: Any) -> None:
-    """Log answers about these rows, asked two hours ahead, as the gateway does; ``sent`` replaces features."""
+def send(
+    store: MemoryStore,
+    rows: pl.DataFrame,
+    *,
+    role: str = "champion",
+    part: str = "a",
+    correlation_id: str | None = None,
+    **sent: Any,
+) -> None:
+    """Log answers about these rows, asked two hours ahead, as the gateway does; ``sent`` replaces features.
+
+    ``correlation_id`` None: as before it was logged.
+    """
     ids = [
         f"{hour:%Y-%m-%dT%H:%M:%SZ}|{carrier}|{flight}"
         for hour, carrier, flight in rows.select("time_hour", "carrier", "flight").iter_rows()
@@ -71,6 +82,7 @@ def send(store: MemoryStore, rows: pl.DataFrame, *, role: str = "champion", part
         pl.lit("3").alias("version"),
         pl.lit(0.3).alias("prediction"),
         pl.lit(role).alias("role"),
+        *([pl.lit(correlation_id).alias("correlation_id")] if correlation_id else []),
         *features,
     )
     content = BytesIO()
@@ -149,6 +161,17 @@ def test_a_caller_that_sends_celsius_is_found_on_the_first_day_by_the_offline_fe
         "temp: 100.0% of 300 rows differ from the offline features > 5.0% (max_skew_share), as 2013-"
     )
     assert of(result, "temp").differing.split(": ")[1].startswith("sent ")
+
+
+def test_an_example_of_a_report_names_the_request_by_its_correlation_id_without_personal_data() -> None:
+    store = watched(days=3)
+    send(store, rows_of(0), temp=CELSIUS, correlation_id="job 7 of jo.doe@mail.example <b>")
+    result, _ = measured(store)
+    assert of(result, "temp").differing.partition(" (")[2].startswith("correlation id job 7 of ")
+    page = store.files[store_paths.live_input_report(MODEL, DAY)].decode()
+    assert "correlation id job 7 of " in page
+    assert "jo.doe" not in page
+    assert "<b>" not in page.split("job 7 of")[1][:60]
 
 
 def test_a_caller_that_sends_celsius_without_ids_is_found_on_the_second_day_by_its_own_past() -> None:
