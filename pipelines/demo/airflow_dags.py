@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection
 
 from pipelines.adapters.airflow_rest import AirflowApi
@@ -10,6 +11,8 @@ from pipelines.ports import Ports
 from pipelines.spec.model import ModelSpec
 
 OF_A_DATASET = ("ingest", "arrive", "validate")
+IDLE_POLLS = 6
+"""Polls without a run after which none follows."""
 OF_A_MODEL = ("train", "evaluate", "deploy", "rollback", "monitor")
 
 
@@ -43,3 +46,24 @@ def unpause(subjects: Collection[str], is_selected: Callable[[str], bool], airfl
         subject, _, stage = dag["dag_id"].rpartition("__")
         if dag["is_paused"] and subject in subjects and is_selected(stage):
             airflow.unpause(dag["dag_id"])
+
+
+def wait_until_idle(subjects: Collection[str], airflow: AirflowApi, progress: Progress) -> None:
+    """Wait until no run of these datasets and models is queued or running, and none follows; arrivals aside."""
+    idle_polls = 0
+
+    def idle() -> tuple[bool, str]:
+        nonlocal idle_polls
+        busy = Counter(
+            run["dag_id"]
+            for dag in airflow.dags()
+            if dag["dag_id"].rpartition("__")[0] in subjects and not dag["dag_id"].endswith("__arrive")
+            for state in ("running", "queued")
+            for run in airflow.runs(dag["dag_id"], state=state)
+        )
+        idle_polls = 0 if busy else idle_polls + 1
+        return idle_polls >= IDLE_POLLS, ", ".join(
+            f"{count} x {dag}" for dag, count in busy.items()
+        ) or "all runs ended"
+
+    progress.wait(idle, timeout=600, what="the last runs to end")

@@ -6,31 +6,37 @@ from collections.abc import Sequence
 from datetime import date, timedelta
 from pathlib import Path
 
+from pipelines import store_paths
 from pipelines.adapters.airflow_rest import AirflowApi
 from pipelines.cli.progress import Progress
-from pipelines.demo.airflow_dags import models_of, stage_dag_ids, unpause
+from pipelines.demo.airflow_dags import models_of, stage_dag_ids, unpause, wait_until_idle
 from pipelines.demo.backfilled_days import BackfilledDays
 from pipelines.demo.first_releases import ENDED_RUN_STATES, FirstReleases
 from pipelines.demo.people import DemoUsers
-from pipelines.demo.purchases import DATASET
+from pipelines.demo.purchases import DATASET, SOURCE
 from pipelines.ports import LedgerEntry, Ports
 
 MODEL = "buys_again"
-FIRST, RELEASE = date(1997, 1, 1), date(1997, 6, 9)
-"""The first day of the purchases, and the Monday from which callers ask."""
+FIRST, FIRST_BACKFILLED, RELEASE = date(1997, 1, 1), date(1997, 6, 30), date(1997, 7, 7)
+"""The first day of the purchases, that from which Airflow takes them, and the Monday from which callers ask."""
 WEEKS = 7
 """Mondays about which callers ask; on the last one the labels of the first two are known."""
 HYPOTHESIS = "Who bought lately and often buys again."
 
 
 class CustomersDemo:
-    """Half a year of purchases day by day, a version that learns from the labels known in June, and seven Mondays."""
+    """Purchases day by day, a version that learns from the labels known at the begin of July, and seven Mondays.
+
+    The days before July are taken by the steps alone, since Airflow would spend minutes on their thousand tasks.
+    """
 
     def __init__(self, ports: Ports, airflow: AirflowApi, people: DemoUsers, progress: Progress) -> None:
         self.ports, self.airflow, self.people, self.progress = ports, airflow, people, progress
         self.mondays = [RELEASE + timedelta(weeks=number) for number in range(WEEKS)]
         days = [FIRST + timedelta(days=number) for number in range((self.mondays[-1] - FIRST).days)]
-        self.backfilled = BackfilledDays(days, ports.catalog.view_of(MODEL), ports, airflow, progress)
+        self.past = [day for day in days if day < FIRST_BACKFILLED]
+        life = [day for day in days if day >= FIRST_BACKFILLED]
+        self.backfilled = BackfilledDays(life, ports.catalog.view_of(MODEL), ports, airflow, progress)
 
     @property
     def dataset(self) -> str:
@@ -41,9 +47,17 @@ class CustomersDemo:
         return stage_dag_ids(DATASET, models_of(DATASET, self.ports))
 
     def begin_history(self) -> None:
-        """Have Airflow take the days while the demonstration goes on."""
-        days = self.backfilled.days
-        self.progress.begin_part(f"Customers: {days[0]} to {days[-1]} are backfilled while the flights go on")
+        """Take the past, and have Airflow take the days after it while the demonstration goes on."""
+        from pipelines.demo.past_days import take_days
+        from pipelines.steps.labels.read_labels import held_days
+
+        life = self.backfilled.days
+        self.progress.begin_part(f"Customers: purchases of {self.past[0]} to {life[-1]}")
+        held = held_days(self.ports.store, store_paths.validated(DATASET, SOURCE))
+        if missing := [day for day in self.past if f"{day}" not in held]:
+            take_days(missing, self.ports, DATASET)
+        self.progress.print_note(f"{self.past[0]} to {self.past[-1]} were taken by the steps alone, without Airflow")
+        self.progress.print_note(f"{life[0]} to {life[-1]} are backfilled by Airflow")
         unpause([DATASET], lambda stage: stage in ("ingest", "validate"), self.airflow)
         self.backfilled.start()
 
@@ -58,6 +72,7 @@ class CustomersDemo:
             return
         self._ask()
         self._monitor(self.mondays[-1])
+        wait_until_idle([DATASET, MODEL], self.airflow, self.progress)
         unpause([DATASET, MODEL], lambda _: True, self.airflow)
 
     def _ask(self) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections import Counter
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from pipelines.cli import arguments, stack
 from pipelines.cli.components import passwords
 from pipelines.cli.components import ports as stack_ports
 from pipelines.cli.progress import Progress, open_console
-from pipelines.demo.airflow_dags import models_of, stage_dag_ids, unpause, wait_for_dags
+from pipelines.demo.airflow_dags import models_of, stage_dag_ids, unpause, wait_for_dags, wait_until_idle
 from pipelines.demo.backfilled_days import BackfilledDays
 from pipelines.demo.customers import CustomersDemo
 from pipelines.demo.first_releases import ENDED_RUN_STATES, FirstReleases
@@ -223,21 +222,7 @@ class Demonstration:
     def wait_until_idle(self) -> None:
         """Wait until no run is queued or running: neither monitoring nor what it triggers."""
         self.progress.begin_part("Monitoring, and the runs that it triggers")
-        idle_polls = 0
-
-        def idle() -> tuple[bool, str]:
-            nonlocal idle_polls
-            busy = Counter(
-                run["dag_id"]
-                for dag in self.airflow.dags()
-                if dag["dag_id"].partition("__")[0] in self.dag_subjects and not dag["dag_id"].endswith("__arrive")
-                for state in ("running", "queued")
-                for run in self.airflow.runs(dag["dag_id"], state=state)
-            )
-            idle_polls = 0 if busy else idle_polls + 1
-            return idle_polls >= 6, ", ".join(f"{count} x {dag}" for dag, count in busy.items()) or "all runs ended"
-
-        self.progress.wait(idle, timeout=600, what="the last runs to end")
+        wait_until_idle(self.dag_subjects, self.airflow, self.progress)
 
     @property
     def staged_models(self) -> list[str]:

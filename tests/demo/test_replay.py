@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from pipelines.demo import replay as feed
+from pipelines.demo.past_days import take_days
 from pipelines.demo.purchases import purchases_file
 from pipelines.demo.replay import live_features, replay
 from pipelines.errors import Refused, Unavailable
 from pipelines.testing.ports import FakeEndpoint, FakePorts, FixedClock
-from tests.steps.built_days import build_days
 
 DAY = date(2013, 1, 2)
 MODEL = "flight_delay"
@@ -178,7 +178,7 @@ def test_a_model_is_left_out_on_days_that_its_dataset_does_not_have_and_refused_
 
 def test_what_a_caller_sends_of_a_week_is_what_the_days_of_the_week_build(shop: FakePorts) -> None:
     first, view = date(1997, 1, 1), shop.catalog.view("customer_week")
-    build_days([first + timedelta(days=number) for number in range((MONDAY - first).days)], shop, "shop")
+    take_days([first + timedelta(days=number) for number in range((MONDAY - first).days)], shop, "shop")
     live = live_features(view, shop.catalog.dataset("shop"), [MONDAY])
     stored = shop.store.read("features/customer_week", days=[MONDAY])
     assert stored.equals(live.select(stored.columns))

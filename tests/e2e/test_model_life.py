@@ -19,11 +19,11 @@ import yaml
 
 from pipelines import store_paths
 from pipelines.cli.airflow_database import database_file
+from pipelines.demo.past_days import take_days
 from pipelines.demo.replay import replay
 from pipelines.settings import REPOSITORY, Settings
 from pipelines.wiring import RealPorts, open_ports
 from tests.serving.gateway_process import Gateway
-from tests.steps.built_days import build_days
 
 pytestmark = pytest.mark.e2e
 
@@ -81,7 +81,7 @@ class Life:
 
     def arrive(self, first: int, last: int) -> None:
         """Let these days land, be ingested and validated, and get their features."""
-        build_days([day(number) for number in range(first, last + 1)], self.ports)
+        take_days([day(number) for number in range(first, last + 1)], self.ports, "flights")
 
     def drive(self, *orders: tuple[str, dict[str, Any]]) -> dict[str, Any]:
         """Let Airflow run these DAGs one after the other; what became of them."""

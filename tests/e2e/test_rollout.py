@@ -23,6 +23,7 @@ import yaml
 from pipelines.cli import stack
 from pipelines.cli.components import environment
 from pipelines.cli.progress import Progress, open_console
+from pipelines.demo.past_days import take_days
 from pipelines.demo.people import DemoUsers
 from pipelines.demo.traffic import count_errors
 from pipelines.errors import AirworthyError
@@ -33,7 +34,6 @@ from pipelines.settings import REPOSITORY, Settings
 from pipelines.versions.reading import read_standing
 from pipelines.wiring import run_step
 from tests.e2e.installation import AIRFLOW, PARSED_ONCE, Installation
-from tests.steps.built_days import build_days
 
 pytestmark = pytest.mark.e2e
 
@@ -171,7 +171,7 @@ def rollout_stack(tmp_path_factory: pytest.TempPathFactory, migrated: Settings) 
     made.up()
     callers = None
     try:
-        build_days([FIRST + timedelta(days=number) for number in range(DAYS)], made.ports)
+        take_days([FIRST + timedelta(days=number) for number in range(DAYS)], made.ports, "flights")
         assert [approve(made, seed) for seed in (1, 2)] == ["1", "2"]
         made.until(lambda: DEPLOY in {dag["dag_id"] for dag in made.airflow.dags()}, "parsing")
         made.airflow.unpause(DEPLOY)

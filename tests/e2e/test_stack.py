@@ -13,11 +13,11 @@ import pytest
 
 from pipelines import store_paths
 from pipelines.demo.land import land
+from pipelines.demo.past_days import take_days
 from pipelines.settings import Settings
 from pipelines.store_paths import MANIFEST
 from pipelines.wiring import RealPorts, open_ports
 from tests.e2e.installation import AIRFLOW, Installation
-from tests.steps.built_days import build_days
 
 pytestmark = pytest.mark.e2e
 
@@ -73,7 +73,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> RealPorts:
     """The same days by the steps alone, one after the other, with no scheduler, no kill and no pause."""
     home = tmp_path_factory.mktemp("undisturbed")
     ports = open_ports(Settings.from_environment({"AIRWORTHY_HOME": str(home)}))
-    build_days([*DAYS, *PAUSED], ports)
+    take_days([*DAYS, *PAUSED], ports, "flights")
     return ports
 
 

@@ -12,12 +12,12 @@ import pytest
 import yaml
 
 from pipelines.demo.land import land
+from pipelines.demo.past_days import take_days
 from pipelines.mlflow_client import REGISTRY_USER
 from pipelines.settings import REPOSITORY, Settings
 from pipelines.wiring import open_ports
 from tests.e2e.installation import Installation
 from tests.kubernetes.lab import IMAGE, node_address, template
-from tests.steps.built_days import build_days
 
 pytestmark = [pytest.mark.kubernetes, pytest.mark.e2e]
 
@@ -59,7 +59,7 @@ def flights(
         patch.setenv("AIRWORTHY_POD_IMAGE", IMAGE)
         patch.setenv("AIRWORTHY_POD_NAMESPACE", module_namespace)
         made = Installation(Settings.from_environment())
-        build_days(DAYS, open_ports(made.settings))  # the ports of the stack are chosen when it starts
+        take_days(DAYS, open_ports(made.settings), "flights")  # the ports of the stack are chosen when it starts
         made.up()
         login = {"MLFLOW_TRACKING_USERNAME": REGISTRY_USER}
         login["MLFLOW_TRACKING_PASSWORD"] = made.settings.registry_password_file.read_text().strip()
