@@ -28,9 +28,9 @@ def view_facts(view: FeatureView, ports: Ports) -> dict[str, Any]:
         "days": len(days),
         "first": f"{days[0]}" if days else None,
         "last": f"{days[-1]}" if days else None,
-        "stale": {f"{day}": tables for day, tables in stale.items()},
-        "refused": {f"{day}": reasons for day, reasons in sorted(refused.items())},
-        "not_built": [f"{day}" for day in unbuilt_days(store, view) if day not in refused],
+        "stale": {view.partition_key(day): tables for day, tables in stale.items()},
+        "refused": {view.partition_key(day): reasons for day, reasons in sorted(refused.items())},
+        "not_built": [view.partition_key(day) for day in unbuilt_days(store, view) if day not in refused],
     }
 
 

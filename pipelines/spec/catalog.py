@@ -21,7 +21,6 @@ from pipelines.spec.features import FeatureView
 from pipelines.spec.model import ModelSpec
 from pipelines.spec.model_declaration import ModelDeclaration, resolved_model
 from pipelines.spec.model_schema_1 import model_schema_1_faults
-from pipelines.spec.panel import PerPeriod
 from pipelines.spec.plain_yaml import load, with_lines
 from pipelines.spec.suite import DeclaredSuite
 from pipelines.spec.view import ViewDeclaration, resolved
@@ -150,7 +149,7 @@ def _resolved_view(
     declared: ViewDeclaration, datasets: Mapping[str, DatasetSpec]
 ) -> tuple[FeatureView | None, list[str]]:
     """Of a view that names no dataset it is the only one that has the source of its rows."""
-    source, place = declared.rows.source, "rows.each" if isinstance(declared.rows, PerPeriod) else "rows.per"
+    source, place = declared.rows.source, f"rows.{declared.place}"
     named = [declared.dataset] if declared.dataset else [name for name in datasets if source in datasets[name].sources]
     if len(named) > 1:
         return None, [f"{place}: {' and '.join(named)} have a source {source!r}; declare the view's dataset"]
@@ -258,7 +257,7 @@ def model_faults(model: ModelDeclaration, view: FeatureView) -> list[str]:
     if (group := model.training.split.group) is not None and group not in view.key:
         faults.append(f"training.split.group: {group!r} is no column of the entity; it has {', '.join(view.key)}")
     comparison = model.evaluation.comparison
-    units, unit = ["day", *view.key, *sorted(view.features)], comparison.unit if comparison else "day"
+    units, unit = ["day", "entity_id", *view.key, *sorted(view.features)], comparison.unit if comparison else "day"
     if unit not in units:
         faults.append(f"evaluation.comparison.unit: unknown {unit!r}; {view.view} has {', '.join(units)}")
     return faults

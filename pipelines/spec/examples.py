@@ -39,6 +39,7 @@ EXAMPLES: Mapping[str, Mapping[str, str]] = {
     "ModelDeclaration": {"model": "order_returns", "view": "order_returns", "target": "returned"},
     "OwnForm": {"own": "true"},
     "PerEvent": {"per": "orders"},
+    "PerTable": {"table": "loans"},
     "PerPeriod": {"each": "orders.customer_id", "every": "week", "active_within": "365d"},
     "Performance": {"metric": "roc_auc", "max_drop": "0.05"},
     "Rate": {"per_minute": "600", "burst": "100"},

@@ -34,7 +34,7 @@ from pipelines.spec.known_time import KnownTime
 from pipelines.spec.label import Label
 from pipelines.spec.panel import PerPeriod
 from pipelines.spec.row_expression import KINDS, PARTS_OF_A_TIME, Kind, columns_of, kind_of, parsed
-from pipelines.spec.view_rows import PerEvent
+from pipelines.spec.view_rows import PerEvent, PerTable
 
 ALL_OWN = "*"
 FeatureType = Literal["categorical", "numeric"]
@@ -65,7 +65,7 @@ class FeatureMeanings:
     """Collects the features of one view. ``places``: each feature's name to the name under which it is declared."""
 
     def __init__(
-        self, rows: PerEvent | PerPeriod, entity: Sequence[str], label: Label | None, dataset: DatasetSpec
+        self, rows: PerEvent | PerPeriod | PerTable, entity: Sequence[str], label: Label | None, dataset: DatasetSpec
     ) -> None:
         self._rows, self._entity, self._label, self._dataset = rows, list(entity), label, dataset
         self._source = dataset.sources[rows.source]
@@ -128,6 +128,8 @@ class FeatureMeanings:
         """A column of the row itself is known by ``t``, or the feature would tell what nobody knows yet."""
         if column not in self._own or isinstance(self._rows, PerPeriod):
             return
+        if isinstance(self._rows, PerTable) and self._label is not None and column in self._label.columns:
+            self._fault(place, f"{name} reads {column!r}, of which the label tells; leave it out")
         known = self._dataset.known_time(self._rows.source, column)
         if not is_known_by(known, self._rows.lead):
             when = f"is known {known}" if known.anchor != "partition_end" else "is known when its partition is due"
@@ -153,6 +155,8 @@ class FeatureMeanings:
 
     def _transformation_faults(self, how: Transformation, kind: str | None) -> list[tuple[str, str]]:
         """Field and fault of columns that are missing, personal, or of a wrong type."""
+        if isinstance(self._rows, PerTable) and isinstance(how, LatestObservation | Aggregate):
+            return [("", "a row of a table has no moment by which events are known; leave it out")]
         if isinstance(how, DirectColumn):
             return self._value_faults("", self._rows.source, self._own, how.column, kind)
         if isinstance(how, CalendarPart):
@@ -189,6 +193,8 @@ class FeatureMeanings:
     def _calendar_faults(self, how: CalendarPart) -> list[tuple[str, str]]:
         if how.of in (EVENT, MOMENT) and how.of in self._own:
             return [("of", self._ambiguous(how.of))]
+        if how.of in (EVENT, MOMENT) and isinstance(self._rows, PerTable):
+            return [("of", f"a row of a table has no moment; write a date or timestamp of {self._rows.source}")]
         if how.of == EVENT and isinstance(self._rows, PerPeriod):
             return [("of", "a row of a period has no event; write t")]
         if how.of in (EVENT, MOMENT):
@@ -353,7 +359,7 @@ class FeatureMeanings:
                 kinds[read] = KINDS[self._own[read].type]
                 if self._own[read].pii:
                     self._fault(place, f"{read!r} is personal data; no feature may use it")
-            elif read == MOMENT:
+            elif read == MOMENT and not isinstance(self._rows, PerTable):
                 kinds[read] = "timestamp"
             elif "." in read:
                 source, _, column = read.partition(".")

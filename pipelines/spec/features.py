@@ -17,6 +17,7 @@ from pipelines.spec.durations import Duration
 from pipelines.spec.event_time import EventTime
 from pipelines.spec.label import Label
 from pipelines.spec.panel import PERIOD, Panel
+from pipelines.spec.partitions import ONCE
 from pipelines.spec.row_expression import columns_of, parsed
 
 EVENT, MOMENT = "event", "t"
@@ -188,11 +189,15 @@ class FeatureView(DeclarationBlock):
     entity_source: Identifier
     """The source whose rows the view's rows are; of a panel the one whose events make an entity active."""
     key: list[str] = Field(min_length=1)
-    """The columns that name a row: those of its entity, and of a panel its ``period``."""
+    """The columns that name a row: those of its entity, and of a panel its ``period``; of a table whose rows may
+    repeat the name that each was given."""
     key_times: list[str] = []
     """Those of the key that are timestamps."""
-    event_time: EventTime
+    event_time: EventTime | None
+    """None: rows of a table have none."""
     lead: timedelta
+    is_table: bool = False
+    """Whether the rows are those of a table without dates, all of which are of the one day ``FIRST_DATE``."""
     warm_up: timedelta | None = None
     panel: Panel | None = None
     label: Label | None = None
@@ -204,6 +209,10 @@ class FeatureView(DeclarationBlock):
     def entity(self) -> list[str]:
         """The columns that name the entity of a row."""
         return [name for name in self.key if self.panel is None or name != PERIOD]
+
+    def partition_key(self, day: date) -> str:
+        """By what name a day of rows stands in the tables of its dataset, and in events."""
+        return ONCE if self.is_table else f"{day}"
 
     def days(self, first: date, last: date) -> list[date]:
         """The days of rows, both ends included: every date, or the first dates of a panel's periods."""

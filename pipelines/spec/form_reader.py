@@ -20,7 +20,7 @@ from pipelines.spec.feature_forms import (
 )
 from pipelines.spec.features import EVENT, MOMENT, CalendarPart, DirectColumn, LatestObservation, Lookup, Transformation
 from pipelines.spec.panel import PerPeriod
-from pipelines.spec.view_rows import PerEvent
+from pipelines.spec.view_rows import PerEvent, PerTable
 
 Fault = Callable[[str, str, str], None]
 """Takes the place of a feature, what is wrong, and the field of it; an empty field: the feature as a whole."""
@@ -29,7 +29,9 @@ Fault = Callable[[str, str, str], None]
 class FormReader:
     """Reads the forms of one view."""
 
-    def __init__(self, rows: PerEvent | PerPeriod, entity: Sequence[str], dataset: DatasetSpec, fault: Fault) -> None:
+    def __init__(
+        self, rows: PerEvent | PerPeriod | PerTable, entity: Sequence[str], dataset: DatasetSpec, fault: Fault
+    ) -> None:
         self._source, self._entity, self._dataset, self._fault = rows.source, list(entity), dataset, fault
         self._own = dataset.sources[rows.source].stored_columns()
         self._are_events = isinstance(rows, PerEvent)

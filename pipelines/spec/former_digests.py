@@ -49,7 +49,7 @@ def former_digests(view: FeatureView, dataset: DatasetSpec) -> dict[str, str]:
 def _moment(view: FeatureView, dataset: DatasetSpec) -> str | None:
     """What all features as of ``t`` had in common; None where the view could not be written so."""
     delays = {delay for how in view.aggregates().values() if (delay := _delay(how, view, dataset)) is not None}
-    if len(delays) != 1 or len(view.event_time.minutes) != 1:
+    if len(delays) != 1 or view.event_time is None or len(view.event_time.minutes) != 1:
         return None
     [(column, hours)] = delays
     times = [view.event_time.column, *view.event_time.minutes]

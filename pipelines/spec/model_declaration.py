@@ -26,6 +26,7 @@ from pipelines.spec.model import (
     Problem,
 )
 from pipelines.spec.row_expression import KINDS, ColumnName, Kind, columns_of, kind_of, parsed
+from pipelines.spec.table_model import MAY_STAY_UNMEASURED, for_table, table_faults
 from pipelines.spec.view import early_faults, value_faults
 
 DEFAULT_FLOORS: dict[Problem, dict[str, dict[str, float]]] = {
@@ -109,7 +110,7 @@ def resolved_model(
         kind, faults = _panel_target(expression, view, dataset)
     else:
         expression = _target(declared.target, view)
-        faults = _target_faults(expression, view, dataset)
+        faults = _target_faults(expression, declared, view, dataset)
         own = dataset.sources[view.entity_source].stored_columns()
         kinds = {name: KINDS[column.type] for name, column in own.items()}
         kind = None if faults else kind_of(parsed(expression), kinds)
@@ -119,7 +120,16 @@ def resolved_model(
     if declared.problem not in (None, problem):
         way_on = f"write a condition, as in {expression + ' = 1'!r}" if kind == "number" else "remove problem"
         return None, [f"problem: the target is a {kind}, which makes a {problem}; {way_on}"]
+    training = declared.training
+    evaluation = _given(declared.evaluation, *Evaluation.model_fields)
+    if view.is_table:
+        if faults := table_faults(declared):
+            return None, faults
+        training, compared = for_table(declared, DEFAULT_METRIC[problem])
+        evaluation = {**evaluation, **compared}
     monitoring = {"performance": DEFAULT_DROP[problem], **_given(declared.monitoring, *Monitoring.model_fields)}
+    if view.is_table:
+        monitoring.setdefault("max_unmeasured_days", MAY_STAY_UNMEASURED)
     if view.days_apart > 1:
         monitoring = _by_period(monitoring, view.days_apart)
         if faults := _short_windows(monitoring, view):
@@ -128,12 +138,13 @@ def resolved_model(
         model = ModelSpec.model_validate(
             _given(declared, *ModelFields.model_fields)
             | {
+                "training": training,
                 "problem": problem,
                 "target": {"expression": expression},
                 "evaluation": {
                     "minimum_metrics": DEFAULT_FLOORS[problem],
                     "comparison": {"metric": DEFAULT_METRIC[problem]},
-                    **_given(declared.evaluation, *Evaluation.model_fields),
+                    **evaluation,
                 },
                 "monitoring": monitoring,
             }
@@ -192,6 +203,16 @@ def _panel_target(expression: str, view: FeatureView, dataset: DatasetSpec) -> t
     return kind, []
 
 
-def _target_faults(expression: str, view: FeatureView, dataset: DatasetSpec) -> list[str]:
+def _target_faults(expression: str, declared: ModelDeclaration, view: FeatureView, dataset: DatasetSpec) -> list[str]:
     faults = value_faults(expression, view.entity_source, dataset, subject="a target")
+    if view.is_table:
+        target = {f"{view.entity_source}.{column}" for column in columns_of(parsed(expression))}
+        learnt = declared.training.features or [*view.features]
+        return faults or [
+            f"{name} reads {column}, too; leave it out of training.features, or make the target the view's label"
+            for name in learnt
+            if name in view.features
+            for column in view.features[name].source_columns
+            if column in target
+        ]
     return faults or early_faults(expression, view.entity_source, view.lead, dataset)

@@ -10,10 +10,7 @@ from pydantic import field_validator, model_validator
 
 from pipelines.spec.declared import DeclarationBlock
 from pipelines.spec.durations import Duration
-from pipelines.spec.partitions import Every, PartitionCalendar
-
-FIRST_DATE = date(1970, 1, 1)
-"""With which the one partition of a table without dates begins; every row is in it, whatever its time."""
+from pipelines.spec.partitions import FIRST_DATE, Every, PartitionCalendar
 
 
 class Partitioning(DeclarationBlock):

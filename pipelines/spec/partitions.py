@@ -20,6 +20,8 @@ Every = Literal["hour", "day", "week", "month", "once"]
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 ONCE = "all"
 """Key of the partition of a table without dates."""
+FIRST_DATE = date(1970, 1, 1)
+"""With which that partition begins; every row is in it, whatever its time. Its features are of this one day."""
 KEY_FORMATS: dict[Every, str] = {"hour": "%Y-%m-%dT%H:%MZ", "day": "%Y-%m-%d", "week": "%G-W%V", "month": "%Y-%m"}
 """The key of a partition, as ``strftime`` of its first date; of an hour, of its begin in UTC."""
 LAST_DAY = date(2040, 12, 31)

@@ -36,6 +36,8 @@ OWN_REASONS_COLUMN = "source_reasons"
 RESERVED_NAMES = {"day": OWN_DAY_COLUMN, "partition": OWN_PARTITION_COLUMN, "reasons": OWN_REASONS_COLUMN}
 ROW_KEY = "row"
 """In place of key columns: rows may repeat, and each is a row of its own."""
+ROW_NAME = "__row"
+"""Column of its tables that names each row by its file and line; no source's own column begins so."""
 
 
 def _read_key(value: Any) -> Any:

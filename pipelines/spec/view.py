@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from pipelines.spec.dataset import NO_OWNER, DatasetSpec
 from pipelines.spec.declared import DeclarationBlock, Identifier
+from pipelines.spec.examples import example_of
+from pipelines.spec.fault_text import FieldFaults
 from pipelines.spec.feature_faults import name_faults
 from pipelines.spec.feature_forms import DeclaredFeature, Names
 from pipelines.spec.feature_meaning import FeatureMeanings, is_known_by, written_moment
@@ -18,7 +20,8 @@ from pipelines.spec.label import DeclaredLabel
 from pipelines.spec.panel import PERIOD, Panel, PerPeriod
 from pipelines.spec.partitions import PartitionCalendar
 from pipelines.spec.row_expression import KINDS, columns_of, kind_of, parsed
-from pipelines.spec.view_rows import Rows
+from pipelines.spec.source import ROW_NAME, SourceSpec
+from pipelines.spec.view_rows import ROW_FORMS, PerTable, Rows
 
 LABEL_KINDS = ("boolean", "number")
 
@@ -32,13 +35,30 @@ class ViewDeclaration(DeclarationBlock):
     owner: str = Field(default=NO_OWNER, min_length=1)
     dataset: Identifier | None = None
     """None: the only dataset that has the source of the rows."""
-    entity: Annotated[Names, Field(min_length=1)]
-    """The columns that name what a row is about; they are in every id."""
+    entity: Annotated[Names, Field(min_length=1)] | None = None
+    """The columns that name what a row is about; they are in every id. None, of a table: its key, or where its rows may
+    repeat the name that each row was given."""
     rows: Rows
     label: DeclaredLabel | None = None
     features: dict[str, DeclaredFeature] = Field(min_length=1)
     """A name, a list of names as in ``carrier, origin``, or a name with ``{aggregate}`` and ``{window}`` in it, to what
     it is. ``"*": own``: all columns but the entity's, the label's, personal data, and what is not known yet."""
+
+    @model_validator(mode="after")
+    def check_entity_is_named(self) -> Self:
+        if self.entity is None and not isinstance(self.rows, PerTable):
+            example = example_of(type(self), "entity")
+            raise FieldFaults([("entity", f"is required{example}")])
+        return self
+
+    @property
+    def place(self) -> str:
+        """The field of ``rows`` that names their source."""
+        return next(name for name, form in ROW_FORMS.items() if isinstance(self.rows, form))
+
+    def entity_of(self, source: SourceSpec) -> list[str]:
+        """The columns that name the entity of a row."""
+        return self.entity or source.stored_key or [ROW_NAME]
 
     def questions(self, view: FeatureView) -> list[tuple[str, str]]:
         """What is not declared and people will ask for: the field, and what to write."""
@@ -55,26 +75,31 @@ class ViewDeclaration(DeclarationBlock):
 def resolved(declared: ViewDeclaration, dataset: DatasetSpec) -> tuple[FeatureView | None, list[str]]:
     """The view with the type and meaning of each feature, or every fault as ``place: what to do``."""
     name = declared.rows.source
-    place = "rows.each" if isinstance(declared.rows, PerPeriod) else "rows.per"
+    place = f"rows.{declared.place}"
     if name not in dataset.sources:
         sources = ", ".join(dataset.sources)
         return None, [f"{place}: {name!r} is not a source of {dataset.dataset}; it has {sources}"]
     source = dataset.sources[name]
     if source.cadence == "reference":
         return None, [f"{place}: {name!r} is a reference source, of copies; rows are events of another source"]
-    if source.row_time is None:
+    is_table, every = isinstance(declared.rows, PerTable), dataset.partition_calendar.every
+    if is_table != (every == "once"):
+        way_on = "write {per: …}, or {each: …}" if is_table else f"write {{table: {name}}}"
+        dates = "no dates" if every == "once" else f"a partition every {every}"
+        return None, [f"{place}: {dataset.dataset} has {dates}; {way_on}"]
+    if source.row_time is None and not is_table:
         return None, [f"{place}: {name!r} has no event time; declare event_time in the dataset"]
-    own = source.stored_columns()
+    own, entity = source.stored_columns(), declared.entity_of(source)
     faults = _entity_faults(declared, dataset) + _label_faults(declared, dataset)
     if isinstance(declared.rows, PerPeriod):
         faults += [f"rows.{fault}" for fault in declared.rows.moment_faults(dataset.partition.due)]
-    if (every := dataset.partition_calendar.every) != "day":
+    if every not in ("day", "once"):
         faults.append(f"rows: the partitions of {dataset.dataset} are not days but {every}, and views are built by day")
-    meanings = FeatureMeanings(declared.rows, declared.entity, declared.label, dataset)
+    meanings = FeatureMeanings(declared.rows, entity, declared.label, dataset)
     for place, form in declared.features.items():
         meanings.add(place, form)
     features, more = meanings.finish()
-    faults += more + name_faults(declared.entity, declared.label, meanings.places, features)
+    faults += more + name_faults(entity, declared.label, meanings.places, features)
     if faults:
         return None, list(dict.fromkeys(faults))
     is_panel = isinstance(declared.rows, PerPeriod)
@@ -84,16 +109,17 @@ def resolved(declared: ViewDeclaration, dataset: DatasetSpec) -> tuple[FeatureVi
         owner=declared.owner,
         dataset=dataset.dataset,
         entity_source=name,
-        key=[*declared.entity, PERIOD] if is_panel else declared.entity,
-        key_times=[column for column in declared.entity if own[column].type == "timestamp"],
-        event_time=source.stored_time,
+        key=[*entity, PERIOD] if is_panel else entity,
+        key_times=[column for column in entity if column in own and own[column].type == "timestamp"],
+        event_time=None if is_table else source.stored_time,
         lead=declared.rows.lead,
+        is_table=is_table,
         warm_up=declared.rows.warm_up,
         label=declared.label,
         features=features,
     )
     panel = _panel(declared, view, dataset)
-    former = former_digests(view, dataset) if panel is None else {}
+    former = {} if is_panel or is_table else former_digests(view, dataset)
     return view.model_copy(update={"former_digests": former, "panel": panel}), []
 
 
@@ -101,7 +127,7 @@ def _panel(declared: ViewDeclaration, view: FeatureView, dataset: DatasetSpec) -
     rows, partition = declared.rows, dataset.partition
     if not isinstance(rows, PerPeriod):
         return None
-    read = {(rows.source, column) for column in declared.entity}
+    read = {(rows.source, column) for column in view.entity}
     read |= {(how.of, column) for how in view.aggregates().values() for column in how.columns_read()}
     looked_up = [lookup for feature in view.features.values() for lookup in feature.lookups()]
     read |= {(lookup.source, lookup.column) for lookup in looked_up}
@@ -119,6 +145,8 @@ def _entity_faults(declared: ViewDeclaration, dataset: DatasetSpec) -> list[str]
     name = declared.rows.source
     source = dataset.sources[name]
     own = source.stored_columns()
+    if declared.entity is None:
+        return []
     faults = [f"entity: {column!r} is not a column of {name}" for column in declared.entity if column not in own]
     faults += [
         f"entity: {column!r} of {name} is personal data, and the entity is in every id, log and report; "
@@ -134,7 +162,9 @@ def _entity_faults(declared: ViewDeclaration, dataset: DatasetSpec) -> list[str]
     keys = source.stored_key
     if missing := [column for column in keys if column not in declared.entity]:
         faults.append(f"entity: rows of {name} are told apart by {', '.join(keys)}; add {', '.join(missing)}")
-    if not keys:
+    if not keys and isinstance(declared.rows, PerTable):
+        faults.append(f"entity: rows of {name} may repeat (key: row), so no column names one; remove it")
+    elif not keys:
         faults.append(f"entity: rows of {name} may repeat (key: row), so no row is one entity's; declare its key")
     return faults
 
@@ -147,7 +177,8 @@ def _label_faults(declared: ViewDeclaration, dataset: DatasetSpec) -> list[str]:
         faults = _window_faults(declared, dataset)
         return [f"label.{declared.label.name}: {fault}" for fault in faults]
     faults = value_faults(declared.label.expression, declared.rows.source, dataset, subject="a label")
-    faults = faults or early_faults(declared.label.expression, declared.rows.source, declared.rows.lead, dataset)
+    if not isinstance(declared.rows, PerTable):
+        faults = faults or early_faults(declared.label.expression, declared.rows.source, declared.rows.lead, dataset)
     return [f"label.{declared.label.name}: {fault}" for fault in faults]
 
 
@@ -159,14 +190,15 @@ def _window_faults(declared: ViewDeclaration, dataset: DatasetSpec) -> list[str]
         return ["within is of rows per entity and period; write a condition of the row, or `rows: {each: …}`"]
     if label.within is None:
         return ["a row of a period has no outcome of its own; write within: the time after t of which it tells"]
-    kind, faults = label.window.kind(declared.entity, label.where, dataset)
+    entity = declared.entity or []
+    kind, faults = label.window.kind(entity, label.where, dataset)
     if not faults and kind not in LABEL_KINDS:
         faults = [f"{label.expression!r} is a {kind}, and a label is a condition or a number"]
     names = [source for source in label.window.sources if source in dataset.sources]
     missing = [
         f"{source} has no column {column!r}, which names the entity"
         for source in names
-        for column in declared.entity
+        for column in entity
         if column not in dataset.sources[source].stored_columns()
     ]
     return list(dict.fromkeys([*missing, *([] if missing else faults)]))

@@ -33,14 +33,37 @@ class PerEvent(DeclarationBlock):
         return self.per
 
 
-ROW_FORMS: dict[str, type[DeclarationBlock]] = {"per": PerEvent, "each": PerPeriod}
+class PerTable(DeclarationBlock):
+    """One row per row of a table without dates; all that it holds was known from the first."""
+
+    table: Identifier
+    """The source whose rows they are."""
+
+    @property
+    def source(self) -> str:
+        return self.table
+
+    @property
+    def lead(self) -> timedelta:
+        """A row has no event, and so nothing before it."""
+        return timedelta()
+
+    @property
+    def warm_up(self) -> None:
+        """No window begins anywhere."""
+        return
+
+
+ROW_FORMS: dict[str, type[DeclarationBlock]] = {"per": PerEvent, "each": PerPeriod, "table": PerTable}
 """The field that tells a form from the others to its class."""
 Rows = Annotated[
-    PerEvent | PerPeriod,
+    PerEvent | PerPeriod | PerTable,
     PlainValidator(
         one_of(
-            ROW_FORMS, "write {per: <source>, lead: 2h}, or {each: <source>.<column>, every: week, active_within: 365d}"
+            ROW_FORMS,
+            "write {per: <source>, lead: 2h}, {each: <source>.<column>, every: week, active_within: 365d}, or "
+            "{table: <source>} of a dataset without dates",
         ),
-        json_schema_input_type=PerEvent | PerPeriod,
+        json_schema_input_type=PerEvent | PerPeriod | PerTable,
     ),
 ]

@@ -156,7 +156,7 @@ def _columns(model: LoadedModel, view: FeatureView | None, dataset: DatasetSpec 
         if declared is not None and feature.type == "numeric":
             column |= declared.constraints.model_dump(include={"minimum", "maximum"}, exclude_none=True)
         if declared is not None and view is not None and dataset is not None and feature.type == "categorical":
-            allowed = allowed_categories(declared.transformation, view, dataset)
+            allowed = declared.allowed_values() or allowed_categories(declared.transformation, view, dataset)
             column |= {} if allowed is None else {"allowed": allowed}
         columns.append(column)
     return columns

@@ -21,10 +21,12 @@ from pipelines.messages.features import (
 )
 from pipelines.ports import Ports, Store
 from pipelines.spec.features import Feature, FeatureView
+from pipelines.spec.partitions import partition_name
 from pipelines.steps.features.compute import compute_features
 from pipelines.steps.features.inputs import ViewInputs
 from pipelines.steps.features.limits import SourceAge, other_values, source_ages
 from pipelines.steps.features.staleness import table_versions
+from pipelines.steps.features.validated_table import ValidatedTable
 from pipelines.steps.snapshot.table_digest import table_digest
 from pipelines.tables.parquet_bytes import parquet_bytes
 
@@ -45,16 +47,14 @@ def run(request: FeaturesRequest, ports: Ports) -> FeaturesResult:
     """
     view = ports.catalog.view(request.view)
     dataset = ports.catalog.dataset(view.dataset)
-    store, table, entities = (
-        ports.store,
-        store_paths.features(view.view),
-        store_paths.validated(view.dataset, view.entity_source),
-    )
+    store, table = ports.store, store_paths.features(view.view)
+    entities = ValidatedTable(store, view, view.entity_source)
     _check_definitions(store, view)
-    present = set(store.days(entities))
+    present = set(entities.days())
     days = request.days or [request.day]
-    if request.day not in present and not store.exists(store_paths.profile(entities, request.day)):
-        raise Refused(f"{entities} has no day {request.day}; ingest and validate it first")
+    if request.day not in present and not entities.has_been_audited(request.day):
+        partition = partition_name(view.partition_key(request.day))
+        raise Refused(f"{entities.name} has no {partition}; ingest and validate it first")
     inputs = ViewInputs(store, view, dataset)
     if not request.days:
         recorded = {date.fromisoformat(key) for key in store.partition_records(table)}
@@ -89,7 +89,7 @@ def run(request: FeaturesRequest, ports: Ports) -> FeaturesResult:
                 digest=digest,
                 staged=_stage(store, store_paths.staged_features(view.view, day, digest), rows),
                 inputs=table_versions(view, versions),
-                partitions={name: [f"{other}" for other in read] for name, read in inputs.partitions(day).items()},
+                partitions={name: [*map(view.partition_key, read)] for name, read in inputs.partitions(day).items()},
                 definition_digests=view.definition_digests(),
             )
         )

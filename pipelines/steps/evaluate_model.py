@@ -171,6 +171,6 @@ def _plot_input(request: EvaluateRequest, spec: ModelSpec, test: pl.DataFrame, c
             f"champion {request.champion}": shown.answers.champion,
         }
     first, last = time_span(rows)
-    times = f", {first:%Y-%m-%d} to {last:%Y-%m-%d}" if first and last else ""
+    times = f", {first:%Y-%m-%d} to {last:%Y-%m-%d}" if first and last and first < last else ""
     title = f"{request.model} {request.version} · {rows.height:,} rows{times}"
     return PlotInput(title, target, answers, spec.evaluation.threshold)

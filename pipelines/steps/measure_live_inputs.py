@@ -211,6 +211,8 @@ def _with_skew(
     """The measures with the share of rows whose value is not the offline one of the same entity."""
     view, table = ports.catalog.view(view_name), store_paths.features(view_name)
     present = set(ports.store.days(table))
+    if view.is_table:
+        days = sorted(present)
     if absent := [day for day in days if day not in present]:
         notes.append(f"{table} has no rows yet of {', '.join(map(str, absent))}: no skew is measured of these days")
     built = [day for day in days if day in present]

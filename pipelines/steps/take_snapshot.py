@@ -148,10 +148,12 @@ def _check_fresh(ports: Ports, spec: ModelSpec, view: FeatureView, as_of: dateti
     """``Unavailable`` if days of the history are stale: a build takes them up."""
     stale = _within_history(stale_days(ports.store, view, ports.catalog.dataset(view.dataset)), spec, as_of)
     if stale:
-        days = f"{len(stale)} days of {store_paths.features(view.view)}, {min(stale)} to {max(stale)},"
+        days = f"{len(stale)} days of {store_paths.features(view.view)}, {min(stale)} to {max(stale)}, were"
+        if view.is_table:
+            days = f"{store_paths.features(view.view)} was"
         way_on = f"clear the last build_features_{view.view}, which builds them again"
         changed = ", ".join(sorted({name for names in stale.values() for name in names}))
-        raise Unavailable(f"{days} were built before {changed} changed; {way_on}")
+        raise Unavailable(f"{days} built before {changed} changed; {way_on}")
 
 
 def _missing_days(store: Store, spec: ModelSpec, view: FeatureView, as_of: datetime) -> dict[date, list[str]]:

@@ -29,8 +29,11 @@ def entity_id(view: FeatureView) -> pl.Expr:
 
 
 def names_its_time(view: FeatureView) -> bool:
-    """Whether the key holds the time of the event, or the period: else each day may have an entity of the same id."""
-    return view.panel is not None or view.event_time.column in view.key
+    """Whether an id names one row: its key holds the time of the event, or the period, or it is a row of a table.
+
+    Else each day may have an entity of the same id.
+    """
+    return view.panel is not None or view.event_time is None or view.event_time.column in view.key
 
 
 def with_former_ids(rows: pl.DataFrame) -> pl.DataFrame:

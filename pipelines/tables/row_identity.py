@@ -6,8 +6,10 @@ import hashlib
 
 import polars as pl
 
-ROW_COLUMN = "__row"
-"""Column of the tables of a source with ``key: row``; no source's own column begins so."""
+from pipelines.spec.source import ROW_NAME
+
+ROW_COLUMN = ROW_NAME
+"""Column of the tables of a source with ``key: row``."""
 DIGEST_DIGITS = 16
 LINE_DIGITS = 12
 

@@ -22,12 +22,12 @@ from pipelines.ports import Ports
 from pipelines.rules.point_in_time_features import judge_features
 from pipelines.rules.quarantine import publication_faults
 from pipelines.spec.features import FeatureView
-from pipelines.spec.partitions import named_partition
+from pipelines.spec.partitions import FIRST_DATE, named_partition
 from pipelines.verdict import Verdict
 from practices._connections import installation
 from practices._operators import run_context, step_runner
 from practices._operators.defaults import asset
-from practices._operators.partition import add_partition_key, record_partition
+from practices._operators.partition import add_partition_key, partition_of, record_partition
 from practices._operators.record_verdict import append_verdict, log_verdict
 from practices._operators.step import StepPractice
 
@@ -64,16 +64,23 @@ class PointInTimeFeatures(StepPractice):
 
     def execute(self, context: Context) -> dict[str, Any]:
         ports = installation.open_ports()
-        day = run_context.parse_day(self.day, "day") if self.day else run_context.day(context)
         view = ports.catalog.view(self.view)
-        self._check_published(view.dataset, day, ports)
+        day = self._day(view, context, ports)
+        self._check_published(view.dataset, view.partition_key(day), ports)
         builds, due = self._build_until_inputs_rest(day, view, ports), view.due_with(day)
         if not any(build.judged for build in builds):
             raise AirflowSkipException(f"no rows of {self.view} are due with {day}, and none that were built read it")
         self._record(builds, day, due, context, ports)
         for key in sorted({*due, *(other for build in builds for other in build.published.appeared)}):
-            add_partition_key(context, asset(self.view, "features"), f"{key}")
+            add_partition_key(context, asset(self.view, "features"), view.partition_key(key))
         return builds[-1].published.model_dump(mode="json", by_alias=True)
+
+    def _day(self, view: FeatureView, context: Context, ports: Ports) -> date:
+        """That of a mapped task, of the form, or of the run's partition, which of a table is all there is."""
+        if view.is_table:
+            partition_of(None, ports.catalog.dataset(view.dataset), context)
+            return FIRST_DATE
+        return run_context.parse_day(self.day, "day") if self.day else run_context.day(context)
 
     def _record(self, builds: Sequence[Build], day: date, due: Sequence[date], context: Context, ports: Ports) -> None:
         """The verdicts of the partitions that were built; ``Refused`` unless those that were due pass."""
@@ -84,9 +91,10 @@ class PointInTimeFeatures(StepPractice):
                 self._record_rebuilt(*judged[other], day, context, ports)
         for own in due:
             built, verdict = judged[own]
-            subject, version = f"the features {self.view} of {own}", builds[-1].published.version
+            key = ports.catalog.view(self.view).partition_key(own)
+            subject, version = f"the features {self.view} of {key}", builds[-1].published.version
             facts = {"table_version": version, "rows_digest": built.digest}
-            record_partition(verdict, f"{own}", context, subject=subject, name=self.view, **facts)
+            record_partition(verdict, key, context, subject=subject, name=self.view, **facts)
 
     def _build_until_inputs_rest(self, day: date, view: FeatureView, ports: Ports) -> list[Build]:
         """Every build that was necessary, the last one last."""
@@ -122,9 +130,9 @@ class PointInTimeFeatures(StepPractice):
         append_verdict(verdict, "data_verdict", self.view, None, ports, context, details, result)
         log_verdict(verdict, f"the features {self.view} of {built.day}, built again for {cause}")
 
-    def _check_published(self, dataset: str, day: date, ports: Ports) -> None:
-        """``Refused`` unless the ledger says that the day was audited and published."""
+    def _check_published(self, dataset: str, key: str, ports: Ports) -> None:
+        """``Refused`` unless the ledger says that the partition was audited and published."""
         lines = ports.ledger.entries(model=dataset, kind="data_verdict")
-        if faults := publication_faults((line.details for line in lines), f"{day}"):
+        if faults := publication_faults((line.details for line in lines), key):
             hint = "clear publish_partition: marking it as success publishes nothing"
-            raise Refused(f"{dataset} of {day} was not published; {self.view} is not built", [*faults, hint])
+            raise Refused(f"{dataset} of {key} was not published; {self.view} is not built", [*faults, hint])

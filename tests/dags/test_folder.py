@@ -210,3 +210,30 @@ def test_a_dataset_of_each_kind_of_partition_has_its_dags_which_name_it(parse: P
             dag = parsed["dags"][f"by_{every}__{stage}"]
             assert f"{field}s" in dag["description"] or f"each {field}" in dag["description"]
             assert list(dag["params"]) == ([field] if stage in ("ingest", "validate") else [])
+
+
+def test_the_model_of_a_table_is_monitored_each_day_by_what_callers_send(parse: Parse, tmp_path: Path) -> None:
+    source = {
+        "files": "{source}/{partition}/loans.csv",
+        "key": "row",
+        "columns": {"amount": "number", "bad": "boolean"},
+    }
+    declared = {
+        "datasets/bank": {"schema": 2, "dataset": "bank", "partition": {"every": "once"}, "sources": {"loans": source}},
+        "features/loan": {
+            "schema": 2,
+            "view": "loan",
+            "rows": {"table": "loans"},
+            "label": {"is_bad": "bad"},
+            "features": {"*": "own"},
+        },
+        "models/risk": {"schema": 2, "model": "risk", "view": "loan", "target": "is_bad"},
+    }
+    for name, fields in declared.items():
+        file = tmp_path / "include" / f"{name}.yaml"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(yaml.safe_dump(fields))
+    found = parse(tmp_path / "home", include=tmp_path / "include")
+    assert found["errors"] == {}
+    assert set(found["dags"]["risk__monitor"]["tasks"]) == {"check_live_inputs", "request_retraining", "all_is_well"}
+    assert set(found["dags"]["bank__validate"]["tasks"]) == {"publish_partition", "build_features_loan"}

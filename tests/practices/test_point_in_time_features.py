@@ -16,8 +16,11 @@ from pipelines.messages.features import (
     PublishFeaturesRequest,
     PublishFeaturesResult,
 )
+from pipelines.spec.dataset import DatasetSpec
+from pipelines.spec.partitions import FIRST_DATE
 from practices._operators.defaults import asset
 from practices.point_in_time_features import PointInTimeFeatures
+from tests.declared import feature_view
 from tests.practices.landing import DAY
 from tests.practices.practice_harness import PracticeHarness
 from tests.steps.panel.shop import catalog as shop_catalog
@@ -201,3 +204,33 @@ def test_a_late_day_builds_weeks_again_and_hands_none_on(harness: PracticeHarnes
     assert build_week(harness, tmp_path, SATURDAY, MONDAY) == set()
     *_, (_, details) = harness.lines("data_verdict")
     assert (details["day"], details["rebuilt_for"]) == (f"{MONDAY}", f"{SATURDAY}")
+
+
+def test_the_rows_of_a_table_are_built_and_handed_on_under_the_name_of_its_only_partition(
+    harness: PracticeHarness,
+) -> None:
+    fields = {"files": "{source}/{partition}/loans.csv", "key": "row", "columns": {"amount": "number"}}
+    partition_of_all = {"every": "once"}
+    bank = DatasetSpec.model_validate(
+        {"schema": 2, "dataset": "bank", "partition": partition_of_all, "sources": {"loans": fields}}
+    )
+    view = feature_view({"schema": 2, "view": "loan", "rows": {"table": "loans"}, "features": {"*": "own"}}, bank)
+    harness.catalog.datasets["bank"], harness.catalog.views["loan"] = bank, view
+    built = partition(harness, FIRST_DATE).model_copy(
+        update={
+            "features": [FeatureFacts(name="amount", rows=900, nulls=0)],
+            "definition_digests": view.definition_digests(),
+        }
+    )
+    answer(harness, built)
+    context = harness.context("validate", "build_features", partition_key="all")
+    task = PointInTimeFeatures(task_id="build_features", view="loan")
+    with pytest.raises(Refused, match="bank of all was not published"):
+        task.execute(context)
+    details = {"check": "quarantine", "partition": "all", "outcome": "pass", "reasons": []}
+    harness.ledger.append("data_verdict", "bank", None, details, actor="test")
+    task.execute(context)
+    assert harness.asked[0] == FeaturesRequest(view="loan", day=FIRST_DATE)
+    assert context["outlet_events"][asset("loan", "features")].partition_keys == {"all"}
+    *_, (_, line) = harness.lines("data_verdict")
+    assert (line["check"], line["partition"], line["outcome"]) == ("point_in_time_features", "all", "pass")

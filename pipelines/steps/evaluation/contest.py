@@ -114,7 +114,13 @@ class Contest:
         unit = self.spec.evaluation.comparison.unit
         if unit == "day":
             return day_blocks(self.days(rows))
-        return entity_blocks(add_columns(rows, [unit], self.spec.model, self.ports)[unit])
+        return entity_blocks(self._units(rows, unit))
+
+    def _units(self, rows: pl.DataFrame, unit: str) -> pl.Series:
+        """What each row's entity is, or its column of this name."""
+        if unit == "entity_id":
+            return rows.select(entity_id(self.ports.catalog.view_of(self.spec.model))).to_series()
+        return add_columns(rows, [unit], self.spec.model, self.ports)[unit]
 
     def days(self, rows: pl.DataFrame) -> pl.Series:
         """The local day of each row's event."""
@@ -187,7 +193,7 @@ class Contest:
         return Compared(rows, answers, "forward_chaining", until, [note])
 
     def _cross_fit(self, frame: pl.DataFrame, unit: str, info: VersionInfo, ours: Recipe, theirs: Recipe) -> Compared:
-        entities = add_columns(frame, [unit], self.spec.model, self.ports)[unit]
+        entities = self._units(frame, unit)
         candidate, other = np.empty(frame.height), np.empty(frame.height)
         parts = entity_parts(entities)
         if len(parts) < CROSS_FITTED_PARTS:

@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 import polars as pl
 
 from pipelines.spec.dataset import DatasetSpec
+from pipelines.spec.event_time import EventTime
 from pipelines.spec.features import (
     EVENT,
     MOMENT,
@@ -19,13 +20,14 @@ from pipelines.spec.features import (
     Lookup,
     RowExpression,
 )
-from pipelines.spec.partitions import first_instant
+from pipelines.spec.partitions import FIRST_DATE, first_instant
 from pipelines.spec.row_expression import parsed
 from pipelines.steps.features.aggregate_features import aggregate_features
 from pipelines.steps.features.aggregates.compute import ROW
 from pipelines.steps.features.lookups import LookedUp
 from pipelines.steps.features.row_expression import calendar_part, row_expression
 from pipelines.steps.panel.rows import panel_rows
+from pipelines.tables.column_types import UTC_TIMESTAMP
 from pipelines.tables.event_instants import event_instants
 
 Frames = Mapping[str, pl.DataFrame]
@@ -45,8 +47,10 @@ def compute_features(view: FeatureView, frames: Frames, days: Sequence[date], da
     after the start of the first partition are left out.
     """
     timezone = dataset.partition.timezone
-    if view.panel is None:
-        frames, rows = _event_rows(view, frames, days, timezone)
+    if view.event_time is None:
+        rows = _table_rows(view, frames, timezone)
+    elif view.panel is None:
+        frames, rows = _event_rows(view, view.event_time, frames, days, timezone)
     else:
         rows = panel_rows(view, view.panel, frames[view.entity_source], days, dataset)
     if view.warm_up is not None:
@@ -71,10 +75,19 @@ def compute_features(view: FeatureView, frames: Frames, days: Sequence[date], da
     return table.hstack(rows.select("day")).sort("day", *view.key)
 
 
-def _event_rows(view: FeatureView, frames: Frames, days: Sequence[date], timezone: str) -> tuple[Frames, pl.DataFrame]:
+def _table_rows(view: FeatureView, frames: Frames, timezone: str) -> pl.DataFrame:
+    """The rows of a table by key, with the first instant of its only day as ``t``."""
+    moment = first_instant(FIRST_DATE, ZoneInfo(timezone))
+    rows = frames[view.entity_source].sort(view.key)
+    return rows.with_columns(pl.lit(moment, UTC_TIMESTAMP).alias("prediction_time"))
+
+
+def _event_rows(
+    view: FeatureView, event_time: EventTime, frames: Frames, days: Sequence[date], timezone: str
+) -> tuple[Frames, pl.DataFrame]:
     """The frames with a number for each row of the rows' own source, and the rows of the days, by ``t`` and key."""
     events = frames[view.entity_source]
-    entities = events.with_columns(event_instants(events, view.event_time, timezone).alias(HAPPENS)).with_row_index(ROW)
+    entities = events.with_columns(event_instants(events, event_time, timezone).alias(HAPPENS)).with_row_index(ROW)
     rows = (
         entities.filter(pl.col("day").is_in(list(days)))
         .with_columns((pl.col(HAPPENS) - view.lead).alias("prediction_time"))

@@ -7,11 +7,11 @@ from datetime import date
 
 import polars as pl
 
-from pipelines import store_paths
 from pipelines.ports import Store
 from pipelines.spec.dataset import DatasetSpec
 from pipelines.spec.features import FeatureView
 from pipelines.steps.features.source_days import days_read, is_affected, is_looked_up, sources_of
+from pipelines.steps.features.validated_table import ValidatedTable
 from pipelines.tables.column_types import no_rows
 
 Versions = dict[str, int | None]
@@ -26,7 +26,7 @@ class ViewInputs:
 
     def versions(self) -> Versions:
         """Newest version per source; None where nothing is validated yet."""
-        return {source: self._store.version(self._table(source)) for source in self._sources}
+        return {source: self._table(source).version() for source in self._sources}
 
     def frames(self, days: Sequence[date]) -> Iterator[tuple[date, dict[str, pl.DataFrame]]]:
         """Each of ``days`` with, per source, exactly the rows that its features read, each with its ``day``.
@@ -40,7 +40,7 @@ class ViewInputs:
 
     def partitions(self, day: date) -> dict[str, list[date]]:
         """Table of each source to those of its days that the features of ``day`` read."""
-        return {self._table(source): self._needed_days(source, [day])[day] for source in self._sources}
+        return {self._table(source).name: self._needed_days(source, [day])[day] for source in self._sources}
 
     def days_affected_by(self, day: date, candidates: Iterable[date]) -> list[date]:
         """Those candidates later than ``day`` whose features read something that landed on ``day``, ascending.
@@ -63,9 +63,9 @@ class ViewInputs:
     def days_changed_since(self, versions: Versions, built: Iterable[date]) -> list[date]:
         """The ``built`` days with an input that was replaced after ``versions`` were read, ascending."""
         changed = {
-            source: self._store.changed_days(self._table(source), version)
+            source: self._table(source).changed_days(version)
             for source, version in versions.items()
-            if self._store.version(self._table(source)) != version
+            if self._table(source).version() != version
         }
         published = {source: self._days(source) for source in changed}
         return [
@@ -78,11 +78,11 @@ class ViewInputs:
             )
         ]
 
-    def _table(self, source: str) -> str:
-        return store_paths.validated(self._dataset.dataset, source)
+    def _table(self, source: str) -> ValidatedTable:
+        return ValidatedTable(self._store, self._view, source)
 
     def _days(self, source: str) -> list[date]:
-        return self._store.days(self._table(source))
+        return self._table(source).days()
 
     def _needed_days(self, source: str, days: Sequence[date]) -> dict[date, list[date]]:
         present = self._days(source)
@@ -92,4 +92,4 @@ class ViewInputs:
         days = sorted({other for others in needed.values() for other in others})
         if not days:
             return no_rows(self._dataset.sources[source])
-        return self._store.read(self._table(source), days=days)
+        return self._table(source).read(days)

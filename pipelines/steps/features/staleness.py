@@ -12,6 +12,7 @@ from pipelines.spec.dataset import DatasetSpec
 from pipelines.spec.features import FeatureView
 from pipelines.steps.features.inputs import Versions
 from pipelines.steps.features.source_days import days_read, sources_of
+from pipelines.steps.features.validated_table import ValidatedTable
 from pipelines.steps.labels.read_labels import held_days
 
 NOT_BUILT = "its features were not built"
@@ -50,10 +51,10 @@ def unbuilt_days(store: Store, view: FeatureView) -> dict[date, list[str]]:
 
     A day that was built and had nobody to build a row of is none.
     """
-    table, entities = store_paths.features(view.view), store_paths.validated(view.dataset, view.entity_source)
-    records, days = feature_records(store, table), store.days(entities)
+    table, entities = store_paths.features(view.view), ValidatedTable(store, view, view.entity_source)
+    records, days = feature_records(store, table), entities.days()
     if view.panel is not None and days:
-        held = held_days(store, entities)
+        held = held_days(store, entities.name)
         panel, periods = view.panel, view.panel.periods(days[0], days[-1] + view.panel.longest)
         days = [period for period in periods if f"{panel.last_day(period)}" in held]
     refused = {day: record.refused for day, record in records.items() if record.refused}
@@ -72,9 +73,9 @@ def stale_days(store: Store, view: FeatureView, dataset: DatasetSpec) -> dict[da
     records = sorted(feature_records(store, table).items())
     stale = _days_of_former_definitions(view, dict(records), store.days(table))
     for source in sources_of(view):
-        entities = store_paths.validated(view.dataset, source)
-        written = {date.fromisoformat(key): commit.version for key, commit in store.partition_records(entities).items()}
-        newest, present = store.version(entities) or 0, set(store.days(entities))
+        table_of_source = ValidatedTable(store, view, source)
+        entities, written = table_of_source.name, table_of_source.written()
+        newest, present = table_of_source.version() or 0, set(table_of_source.days())
         for day, record in records:
             read = record.inputs.get(entities)
             if read is not None and read > newest:

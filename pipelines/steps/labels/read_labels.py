@@ -18,6 +18,7 @@ from pipelines.spec.window_label import WindowExpression
 from pipelines.steps.features.aggregates.answers import Aggregation
 from pipelines.steps.features.aggregates.compute import TIME
 from pipelines.steps.features.row_expression import row_expression
+from pipelines.steps.features.validated_table import ValidatedTable
 from pipelines.steps.labels.row_labels import label_times, row_labels
 from pipelines.steps.panel.events import source_events
 from pipelines.steps.panel.future_window import LABEL_TIME, HeldPartitions, future_window
@@ -49,9 +50,9 @@ def read_labels(
     """
     versions = versions or {}
     if view.panel is None:
-        table = store_paths.validated(view.dataset, view.entity_source)
+        source = ValidatedTable(store, view, view.entity_source)
         columns = _columns_read(view, dataset, expression)
-        rows = store.read(table, days=days, columns=columns, version=versions.get(table))
+        rows = source.read(days, columns, versions.get(source.name))
         times, values = label_times(rows, expression, view, dataset), row_labels(rows, expression, dataset)
         return rows.select(*view.key, "day").with_columns(times, values)
     assert view.label is not None
@@ -67,6 +68,8 @@ def read_labels(
 def _columns_read(view: FeatureView, dataset: DatasetSpec, expression: str) -> list[str]:
     """Those of a row that say its label and when it is known."""
     target = columns_of(parsed(expression))
+    if view.event_time is None:
+        return list(dict.fromkeys([*view.key, *target]))
     known = [dataset.known_time(view.entity_source, column).columns for column in target]
     return list(
         dict.fromkeys([*view.key, *target, *view.event_time.columns, *(name for names in known for name in names)])

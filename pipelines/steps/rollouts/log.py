@@ -13,6 +13,7 @@ from pipelines.errors import Refused
 from pipelines.ports import Ports, Store
 from pipelines.spec.features import FeatureView
 from pipelines.spec.model import ModelSpec
+from pipelines.steps.features.validated_table import ValidatedTable
 from pipelines.steps.labels.read_labels import read_labels
 from pipelines.steps.labels.row_labels import row_labels
 from pipelines.tables.entity_id import entity_id, with_former_ids
@@ -91,13 +92,14 @@ def with_outcomes(frame: pl.DataFrame, ports: Ports, spec: ModelSpec, columns: S
     table = store_paths.features(view.view) if view.panel else store_paths.validated(view.dataset, view.entity_source)
     with_entity = frame.filter(pl.col("entity_id").is_not_null())
     named = {name: f"{OUTCOME_PREFIX}{name}" for name in columns}
-    days = _event_days(with_entity, ports.store.days(table), view)
+    entities = ValidatedTable(ports.store, view, view.entity_source)
+    days = _event_days(with_entity, ports.store.days(table) if view.panel else entities.days(), view)
     if not days:
         return frame.with_columns(pl.lit(None, pl.Float64).alias(name) for name in ("label", *named.values()))
     if view.panel is not None:  # its rows have no outcome but the label: the declaration of others is refused
         labels = read_labels(ports.store, view, ports.catalog.dataset(view.dataset), spec.target.expression, days)
         return frame.join(labels.select(entity_id(view), "label"), on="entity_id", how="left", maintain_order="left")
-    read = ports.store.read(table, days=days, columns=list(dict.fromkeys([*view.key, *spec.target.columns, *columns])))
+    read = entities.read(days, list(dict.fromkeys([*view.key, *spec.target.columns, *columns])))
     if faults := [f"{name} is {read[name].dtype}, not a number" for name in columns if not _is_number(read[name])]:
         raise Refused(f"{table} does not have these outcomes", faults)
     outcomes = read.select(
@@ -113,6 +115,8 @@ def _event_days(rows: pl.DataFrame, published: Sequence[date], view: FeatureView
     """Published days, or periods of a panel, that may hold what these rows are about."""
     if rows.is_empty():
         return []
+    if view.is_table:
+        return list(published)
     dates = rows["prediction_time"].dt.date()
     first, last = dates.min(), dates.max()
     assert isinstance(first, date)
