@@ -172,7 +172,7 @@ def _resolved_model(
     faults = [*model_faults(declared, view), *deployment_faults(declared.deployment), *faults]
     if declared.deployment.ab is not None and model is not None:
         own = dataset.sources[view.entity_source].stored_columns()
-        outcomes = {name: column.type for name, column in own.items()}
+        outcomes = {name: column.type for name, column in own.items()} if view.panel is None else {}
         ab_faults = experiment_faults(declared.deployment.ab, model.problem, outcomes)
         faults += [f"deployment.ab.{fault}" for fault in ab_faults]
     return model, faults

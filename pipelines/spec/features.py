@@ -196,6 +196,8 @@ class FeatureView(DeclarationBlock):
     event_time: EventTime | None
     """None: rows of a table have none."""
     lead: timedelta
+    due: timedelta = timedelta()
+    """How long after the end of a day its files are due."""
     is_table: bool = False
     """Whether the rows are those of a table without dates, all of which are of the one day ``FIRST_DATE``."""
     warm_up: timedelta | None = None
@@ -245,9 +247,20 @@ class FeatureView(DeclarationBlock):
     @property
     def label_lag(self) -> int:
         """How many dates after the day of a row a label over a future window is known, at the most; else 0."""
-        if self.panel is None or self.label is None or self.label.within is None:
+        if self.label is None or self.label.within is None:
             return 0
-        return math.ceil((self.panel.at + self.label.within + self.panel.due) / timedelta(days=1)) + 1
+        latest = timedelta(days=1) if self.panel is None else self.panel.at
+        return math.ceil((latest + self.label.within + self.due) / timedelta(days=1)) + 1
+
+    @property
+    def label_follows(self) -> bool:
+        """Whether the label tells of events after ``t``, in place of the row itself."""
+        return self.label is not None and self.label.within is not None
+
+    @property
+    def label_on(self) -> list[str]:
+        """The columns that an event of the label's window shares with the row."""
+        return self.label.on or self.entity if self.label else self.entity
 
     @property
     def label_horizon(self) -> timedelta | None:

@@ -12,7 +12,7 @@ from pipelines.spec.durations import Duration, parse_duration
 from pipelines.spec.row_expression import columns_of, parsed
 from pipelines.spec.window_label import CALL, WindowExpression
 
-WITHIN, WHERE = OPTIONS = ("within", "where")
+WITHIN, WHERE, ON = OPTIONS = ("within", "where", "on")
 """Fields beside the label's name."""
 FORM = (
     'write {late: "delay >= 15"}: a name, and a condition or a column, or '
@@ -32,6 +32,8 @@ class Label(DeclarationBlock):
     within: Duration | None = None
     where: str | None = None
     """A condition of one event of the window; events where it is null are left out."""
+    on: list[str] | None = None
+    """The columns of the entity that an event of the window shares with the row; none: all of them."""
 
     @property
     def columns(self) -> list[str]:
@@ -58,8 +60,8 @@ def _read(value: Any) -> Any:
         raise ValueError(f"label name {names[0]!r} must be lower_snake_case, as in arrives_late") from None
     expression, options = value[names[0]], {name: value[name] for name in OPTIONS if name in value}
     if WITHIN not in options:
-        if WHERE in options:
-            raise ValueError("where is of the events of a window; write within, too, or remove it")
+        if others := [name for name in (WHERE, ON) if name in options]:
+            raise ValueError(f"{' and '.join(others)} is of the events of a window; write within, too, or remove it")
         if CALL.search(expression):
             raise ValueError(f"{expression!r} counts events; write within, too, as in within: 30d")
         parsed(expression)
@@ -72,7 +74,10 @@ def _read(value: Any) -> Any:
         if not isinstance(where, str):
             raise ValueError("where is no condition; write one, as in `amount > 100`")
         parsed(where)
-    return Label(name=names[0], expression=expression, within=within, where=where)
+    on = [options[ON]] if isinstance(options.get(ON), str) else options.get(ON)
+    if on is not None and not (isinstance(on, list) and on and all(isinstance(name, str) for name in on)):
+        raise ValueError("on is no list of columns; write those that an event shares with the row, as in on: order_id")
+    return Label(name=names[0], expression=expression, within=within, where=where, on=on)
 
 
 DeclaredLabel = Annotated[
@@ -80,7 +85,7 @@ DeclaredLabel = Annotated[
     PlainValidator(
         _read,
         json_schema_input_type=Annotated[
-            dict[Annotated[str, StringConstraints(pattern="^[a-z][a-z0-9]*(_[a-z0-9]+)*$")], str],
+            dict[Annotated[str, StringConstraints(pattern="^[a-z][a-z0-9]*(_[a-z0-9]+)*$")], str | list[str]],
             Field(min_length=1, max_length=len(OPTIONS) + 1),
         ],
     ),

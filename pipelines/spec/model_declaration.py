@@ -105,9 +105,9 @@ def resolved_model(
     declared: ModelDeclaration, view: FeatureView, dataset: DatasetSpec
 ) -> tuple[ModelSpec | None, list[str]]:
     """The model with its problem and all that was left out, or every fault as ``place: what to do``."""
-    if view.panel is not None:
+    if view.panel is not None or view.label_follows:
         expression = declared.target
-        kind, faults = _panel_target(expression, view, dataset)
+        kind, faults = _label_target(expression, view, dataset)
     else:
         expression = _target(declared.target, view)
         faults = _target_faults(expression, declared, view, dataset)
@@ -188,12 +188,12 @@ def _target(target: str, view: FeatureView) -> str:
     return view.label.expression if is_label and view.label else target
 
 
-def _panel_target(expression: str, view: FeatureView, dataset: DatasetSpec) -> tuple[Kind | None, list[str]]:
-    """The kind of a target over the label, the one outcome that a row of a period has."""
+def _label_target(expression: str, view: FeatureView, dataset: DatasetSpec) -> tuple[Kind | None, list[str]]:
+    """The kind of a target over the label, where that is the one outcome that a row has."""
     label = view.label
     if label is None:
         return None, [f'{view.view} has no label; declare one, as in {{returns: "count(orders) >= 1", within: 30d}}']
-    own, _ = label.window.kind(view.entity, label.where, dataset)
+    own, _ = label.window.kind(view.label_on, label.where, dataset)
     if others := [name for name in columns_of(parsed(expression)) if name != label.name]:
         return None, [f"{others[0]!r} is not the label {label.name}, the one outcome of a row of {view.view}"]
     try:

@@ -113,6 +113,7 @@ def resolved(declared: ViewDeclaration, dataset: DatasetSpec) -> tuple[FeatureVi
         key_times=[column for column in entity if column in own and own[column].type == "timestamp"],
         event_time=None if is_table else source.stored_time,
         lead=declared.rows.lead,
+        due=timedelta() if is_table else dataset.partition.due,
         is_table=is_table,
         warm_up=declared.rows.warm_up,
         label=declared.label,
@@ -186,22 +187,35 @@ def _window_faults(declared: ViewDeclaration, dataset: DatasetSpec) -> list[str]
     """Why a label over the time after ``t`` cannot be computed."""
     label = declared.label
     assert label is not None
-    if not isinstance(declared.rows, PerPeriod):
-        return ["within is of rows per entity and period; write a condition of the row, or `rows: {each: …}`"]
+    if isinstance(declared.rows, PerTable):
+        return ["within is of the time after t, and a row of a table has no moment; write a condition of the row"]
     if label.within is None:
         return ["a row of a period has no outcome of its own; write within: the time after t of which it tells"]
-    entity = declared.entity or []
+    names = [source for source in label.window.sources if source in dataset.sources]
+    if declared.rows.source in names and declared.rows.lead:
+        return [f"the row's own event would count among {declared.rows.source}; count those of another source"]
+    entity = label.on or declared.entity or []
+    if others := [name for name in entity if name not in (declared.entity or [])]:
+        return [f"on: {', '.join(others)} is no column of the entity; it has {', '.join(declared.entity or [])}"]
     kind, faults = label.window.kind(entity, label.where, dataset)
     if not faults and kind not in LABEL_KINDS:
         faults = [f"{label.expression!r} is a {kind}, and a label is a condition or a number"]
-    names = [source for source in label.window.sources if source in dataset.sources]
+    own = dataset.sources[declared.rows.source].stored_columns()
     missing = [
         f"{source} has no column {column!r}, which names the entity"
         for source in names
         for column in entity
         if column not in dataset.sources[source].stored_columns()
     ]
-    return list(dict.fromkeys([*missing, *([] if missing else faults)]))
+    different = [
+        f"{column!r} is {theirs[column].type} in {source} and {own[column].type} in {declared.rows.source}; they never "
+        "match"
+        for source in names
+        for theirs in [dataset.sources[source].stored_columns()]
+        for column in entity
+        if column in theirs and column in own and theirs[column].type != own[column].type
+    ]
+    return list(dict.fromkeys([*missing, *different, *([] if missing else faults)]))
 
 
 def value_faults(expression: str, name: str, dataset: DatasetSpec, *, subject: str) -> list[str]:

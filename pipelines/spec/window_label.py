@@ -8,11 +8,12 @@ from typing import get_args
 
 from pydantic import ValidationError
 
-from pipelines.spec.aggregate import Aggregate, AggregateFunction, aggregate_faults
+from pipelines.spec.aggregate import Aggregate, AggregateFunction, aggregate_faults, aggregate_kind
 from pipelines.spec.dataset import DatasetSpec
 from pipelines.spec.fault_text import faults as validation_faults
-from pipelines.spec.row_expression import Kind, columns_of, kind_of, parsed
+from pipelines.spec.row_expression import KINDS, Kind, columns_of, kind_of, parsed
 
+NEWEST = ("first", "last")
 FUNCTIONS = get_args(AggregateFunction)
 CALL = re.compile(rf"\b({'|'.join(FUNCTIONS)})\s*\(\s*([A-Za-z_]\w*)(?:\.([A-Za-z_]\w*))?\s*\)")
 """``count(orders)``, or ``sum(orders.amount)``."""
@@ -76,9 +77,9 @@ class WindowExpression:
             except ValidationError as error:
                 faults += [f"{call.function}: {text}" for _, text in validation_faults(error)]
                 continue
-            listed = aggregate_faults(how, "numeric", call.source, dataset)
+            listed = aggregate_faults(how, aggregate_kind(how, dataset), call.source, dataset)
             faults += [f"{call.function}({call.source}): {fault}" for fault in listed]
-            kinds[call.name] = "boolean" if call.function == "exists" else "number"
+            kinds[call.name] = _kind(how, dataset)
         return kinds, faults
 
     def kind(self, by: list[str], where: str | None, dataset: DatasetSpec) -> tuple[Kind | None, list[str]]:
@@ -90,3 +91,12 @@ class WindowExpression:
             return kind_of(parsed(self.expression), kinds), []
         except ValueError as error:
             return None, [f"{error}"]
+
+
+def _kind(how: Aggregate, dataset: DatasetSpec) -> Kind:
+    """That of the column for the first or last value, a boolean of whether there is one, else a number."""
+    source = dataset.sources.get(how.of)
+    column = source.stored_columns().get(how.column or "") if source else None
+    if how.function in NEWEST and column is not None:
+        return KINDS[column.type]
+    return "boolean" if how.function == "exists" else "number"

@@ -126,7 +126,9 @@ def _delete_superseded(request: PublishRequest, source: SourceAudit, store: Stor
 def _with_labels(rows: pl.DataFrame, source: str, dataset: str, ports: Ports) -> pl.DataFrame:
     """With the label of each view whose rows are this source's: the profile then holds class balance."""
     zone = ports.catalog.dataset(dataset).partition.timezone
-    views = [view for view in ports.catalog.views_of(dataset) if view.entity_source == source and view.panel is None]
+    views = [
+        view for view in ports.catalog.views_of(dataset) if view.entity_source == source and not view.label_follows
+    ]
     labels = [view.label for view in views if view.label]
     return rows.with_columns(
         row_expression(parsed(label.expression), rows.schema, zone).alias(label.name) for label in labels

@@ -83,7 +83,10 @@ def test_a_table_with_a_key_is_named_by_it() -> None:
             {"features": {"branch_count": {"aggregate": "count", "by": "branch"}}},
             "a row of a table has no moment by which events are known; leave it out",
         ),
-        ({"label": {"bad": "count(loans) >= 1", "within": "30d"}}, "within is of rows per entity and period"),
+        (
+            {"label": {"bad": "count(loans) >= 1", "within": "30d"}},
+            "within is of the time after t, and a row of a table has no moment",
+        ),
         ({"rows": {"table": "branches"}}, "'branches' is a reference source"),
     ],
 )

@@ -296,7 +296,7 @@ def test_personal_data_never_become_a_feature() -> None:
         ({"rows": {"per": "planes"}}, "rows.per: 'planes' is a reference source"),
         ({"rows": {"per": "flights", "lag": "2h"}}, "rows.lag: unknown field"),
         ({"rows": {"every": "week"}}, "rows: needs `per`"),
-        ({"rows": "flights"}, "rows: must be fields, with `per` or `each` among them"),
+        ({"rows": "flights"}, "rows: must be fields, with `per` or `each` or `table` among them"),
         ({"rows": {"per": "flights", "lead": 2}}, "rows.lead: a duration needs its unit"),
         ({"entity": ["time_hour", "train"]}, "entity: 'train' is not a column of flights"),
         (

@@ -69,7 +69,7 @@ def compute_features(view: FeatureView, frames: Frames, days: Sequence[date], da
     table = rows.select(*view.key, "prediction_time").with_columns(
         _typed(columns[name], feature).alias(name) for name, feature in view.features.items()
     )
-    if view.label is not None and view.panel is None:
+    if view.label is not None and not view.label_follows:
         label = row_expression(parsed(view.label.expression), rows.schema, timezone)
         table = table.hstack(rows.select(label.alias(view.label.name)))
     return table.hstack(rows.select("day")).sort("day", *view.key)

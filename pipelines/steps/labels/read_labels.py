@@ -45,11 +45,11 @@ def read_labels(
 ) -> pl.DataFrame:
     """Key, ``day``, ``label_time`` and ``label`` (Float64) of the rows of these days (None: all).
 
-    ``expression``: the target, over the columns of a row, or over the label of a panel. Both are null where the label
-    is not known. Rows of a panel are those of its feature table.
+    ``expression``: the target, over the columns of a row, or over a label that follows. Both are null where the label
+    is not known. Rows whose label follows are those of the feature table.
     """
     versions = versions or {}
-    if view.panel is None:
+    if not view.label_follows:
         source = ValidatedTable(store, view, view.entity_source)
         columns = _columns_read(view, dataset, expression)
         rows = source.read(days, columns, versions.get(source.name))
@@ -110,7 +110,7 @@ def _of_source(
     """The aggregates of one source over the window of each row, and ``label_time``."""
     table, zone = store_paths.validated(dataset.dataset, source), ZoneInfo(dataset.partition.timezone)
     calls = [call for call in window.calls if call.source == source]
-    read = [*view.entity, *(call.column for call in calls if call.column)]
+    read = [*view.label_on, *(call.column for call in calls if call.column)]
     read += columns_of(parsed(label.where)) if label.where else []
     held = held_days(store, table)
     first, last = (value for value in (rows[TIME].min(), rows[TIME].max()))
@@ -127,7 +127,7 @@ def _of_source(
     aggregations = [Aggregation(call.name, call.function, call.column, within, where) for call in calls]  # type: ignore[arg-type]
     keys = HeldPartitions(dataset.partition_calendar, dataset.partition.due, held)
     ties = dataset.sources[source].stored_key
-    answers = future_window(rows, events, view.entity, aggregations, within, keys, ties=ties)
+    answers = future_window(rows, events, view.label_on, aggregations, within, keys, ties=ties)
     return answers.with_columns(
         pl.col(call.name).dt.total_microseconds().cast(pl.Float64) / 86_400e6
         for call in calls

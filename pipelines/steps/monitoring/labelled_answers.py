@@ -19,7 +19,11 @@ def read_labelled_answers(spec: ModelSpec, ports: Ports, first: date, last: date
     not arrived). ``day`` is that of the labelled row; of an answer without one, the day its prediction time says, which
     must be the row's own where the key does not hold the time of the event."""
     view = ports.catalog.view_of(spec.model)
-    table = store_paths.features(view.view) if view.panel else store_paths.validated(view.dataset, view.entity_source)
+    table = (
+        store_paths.features(view.view)
+        if view.label_follows
+        else store_paths.validated(view.dataset, view.entity_source)
+    )
     days = view.days(first, last)
     published = set(ports.store.days(table))
     absent = [day for day in days if day not in published]

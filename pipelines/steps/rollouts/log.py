@@ -89,26 +89,40 @@ def with_outcomes(frame: pl.DataFrame, ports: Ports, spec: ModelSpec, columns: S
     Raises ``Refused`` for a column that the outcomes do not have or that is not numeric.
     """
     view = ports.catalog.view_of(spec.model)
-    table = store_paths.features(view.view) if view.panel else store_paths.validated(view.dataset, view.entity_source)
+    table = store_paths.features(view.view)
     with_entity = frame.filter(pl.col("entity_id").is_not_null())
     named = {name: f"{OUTCOME_PREFIX}{name}" for name in columns}
     entities = ValidatedTable(ports.store, view, view.entity_source)
-    days = _event_days(with_entity, ports.store.days(table) if view.panel else entities.days(), view)
+    days = _event_days(with_entity, ports.store.days(table) if view.label_follows else entities.days(), view)
     if not days:
         return frame.with_columns(pl.lit(None, pl.Float64).alias(name) for name in ("label", *named.values()))
-    if view.panel is not None:  # its rows have no outcome but the label: the declaration of others is refused
+    if view.label_follows:
         labels = read_labels(ports.store, view, ports.catalog.dataset(view.dataset), spec.target.expression, days)
-        return frame.join(labels.select(entity_id(view), "label"), on="entity_id", how="left", maintain_order="left")
-    read = entities.read(days, list(dict.fromkeys([*view.key, *spec.target.columns, *columns])))
+        labels = labels.select(entity_id(view), "label").unique("entity_id", keep="last")
+        frame = frame.join(labels, on="entity_id", how="left", maintain_order="left")
+    if view.label_follows and (view.panel is not None or not columns):
+        return frame  # a row of a panel has no outcome but the label: the declaration of others is refused
+    read = entities.read(days, list(dict.fromkeys([*view.key, *_target_columns(spec, view), *columns])))
     if faults := [f"{name} is {read[name].dtype}, not a number" for name in columns if not _is_number(read[name])]:
         raise Refused(f"{table} does not have these outcomes", faults)
     outcomes = read.select(
         entity_id(view),
-        row_labels(read, spec.target.expression, ports.catalog.dataset(view.dataset)),
+        *_own_label(read, spec, view, ports),
         *(pl.col(name).cast(pl.Float64).alias(alias) for name, alias in named.items()),
     )
     outcomes = with_former_ids(outcomes.unique("entity_id", keep="last"))
     return frame.join(outcomes, on="entity_id", how="left", maintain_order="left")
+
+
+def _target_columns(spec: ModelSpec, view: FeatureView) -> list[str]:
+    return [] if view.label_follows else spec.target.columns
+
+
+def _own_label(rows: pl.DataFrame, spec: ModelSpec, view: FeatureView, ports: Ports) -> list[pl.Series]:
+    """The label that is in the rows themselves, if it is."""
+    if view.label_follows:
+        return []
+    return [row_labels(rows, spec.target.expression, ports.catalog.dataset(view.dataset))]
 
 
 def _event_days(rows: pl.DataFrame, published: Sequence[date], view: FeatureView) -> list[date]:
