@@ -4,12 +4,10 @@ from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import PartitionedAssetTimetable
 
 from pipelines.ledger import markdown
-from pipelines.spec.partitions import FIRST_DATE, PartitionCalendar
 from practices._connections.installation import load_catalog
 from practices._operators.airflow_dag import specs_to_build, stage_dag
-from practices._operators.defaults import asset, partition_schedule
+from practices._operators.defaults import asset
 from practices._operators.form import day_field
-from practices._operators.monitored import MonitoringCheck
 from practices.drift_check import DriftCheck
 from practices.estimated_performance import EstimatedPerformance
 from practices.live_input_check import LiveInputCheck
@@ -33,41 +31,24 @@ Owner: **{owner}** · limits declared under `monitoring` in `include/models/{spe
 
 Starts for each day of `{spec.view}:features`, or by hand for one day, for example after late labels.
 """
-DOC_OF_A_TABLE = """
-### Monitor `{spec.model}`
-{description}
-
-Owner: **{owner}** · limits declared under `monitoring` in `include/models/{spec.model}.yaml`
-
-1. **check_live_inputs** compares what callers sent with constraints, the table's own rows and its own past; it *fails*
-   if callers send something else, and the log and the ledger have every reason. *Skipped* while requests are too few.
-   A table has no days that could be compared: performance and drift are not measured.
-2. **request_retraining** starts `{spec.model}__train` when a declared trigger detects, once per incident.
-3. **all_is_well** fails the run if the check failed.
-
-Starts each day, or by hand for one day.
-"""
-EACH_DAY = PartitionCalendar("day", FIRST_DATE)
 FORM = {"day": day_field("The day to monitor in a manual run. Empty: the run's partition key.", example="2013-03-01")}
 
-catalog = load_catalog()
-for spec in specs_to_build(catalog.models, "monitor"):
-    view = catalog.view(spec.view)
-    of_days = {"schedule": PartitionedAssetTimetable(assets=asset(spec.view, "features"))}
+for spec in specs_to_build(load_catalog().of_days(), "monitor"):
     with stage_dag(
         f"{spec.model}__monitor",
         spec.owner,
-        **(partition_schedule(EACH_DAY) if view.is_table else of_days),
+        schedule=PartitionedAssetTimetable(assets=asset(spec.view, "features")),
         params=FORM,
-        description=f"Check {'inputs' if view.is_table else 'performance, drift and inputs'} of the live version of "
-        f"{spec.model} for each day",
-        doc_md=markdown.fill(DOC_OF_A_TABLE if view.is_table else DOC, spec=spec),
+        description=f"Check performance, drift and inputs of the live version of {spec.model} for each day",
+        doc_md=markdown.fill(DOC, spec=spec),
         max_active_runs=4,
     ):
-        checks: list[MonitoringCheck] = [LiveInputCheck(task_id="check_live_inputs", model=spec.model)]
-        if not view.is_table:
-            checks.append(PerformanceCheck(task_id="check_performance", model=spec.model))
-            checks.append(DriftCheck(task_id="check_drift", model=spec.model))
+        performance = PerformanceCheck(task_id="check_performance", model=spec.model)
+        checks = [
+            performance,
+            DriftCheck(task_id="check_drift", model=spec.model),
+            LiveInputCheck(task_id="check_live_inputs", model=spec.model),
+        ]
         checks >> RetrainRequest(
             task_id="request_retraining",
             model=spec.model,
@@ -75,6 +56,5 @@ for spec in specs_to_build(catalog.models, "monitor"):
             trigger_rule="all_done",
             max_active_tis_per_dag=1,
         )
-        if not view.is_table:
-            checks >> EstimatedPerformance(task_id="estimate_performance", model=spec.model, trigger_rule="all_done")
+        checks >> EstimatedPerformance(task_id="estimate_performance", model=spec.model, trigger_rule="all_done")
         checks >> EmptyOperator(task_id="all_is_well", trigger_rule="none_failed_min_one_success")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date, timedelta
+from typing import Any
 
 from pipelines.messages.message import Message
 
@@ -98,8 +99,20 @@ class FeatureRecord(Message):
     refused: list[str] = []
 
 
+class FormerFeature(Message):
+    """The version of a feature before the newest, with the features that it reads."""
+
+    version: int
+    digest: str
+    features: dict[str, dict[str, Any]]
+    """Name to its whole definition, the feature's own included."""
+
+
 class FeatureDefinitions(Message):
     """Features as last built: name to (version, definition digest). Removed features stay listed."""
 
     view: str
     features: dict[str, tuple[int, str]] = {}
+    declared: dict[str, dict[str, Any]] = {}
+    """Name to its whole definition; those that were built before 0.2.0 have none."""
+    former: dict[str, FormerFeature] = {}

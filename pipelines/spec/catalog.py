@@ -128,6 +128,14 @@ class Catalog:
     def dataset_of(self, model: str) -> DatasetSpec:
         return self.dataset(self.view_of(model).dataset)
 
+    def of_tables(self) -> dict[str, ModelSpec]:
+        """The models of tables without dates."""
+        return {name: spec for name, spec in self.models.items() if self.views[spec.view].is_table}
+
+    def of_days(self) -> dict[str, ModelSpec]:
+        """The other models, whose rows are of days or periods."""
+        return {name: spec for name, spec in self.models.items() if not self.views[spec.view].is_table}
+
     def views_of(self, dataset: str) -> list[FeatureView]:
         return [view for view in self.views.values() if view.dataset == dataset]
 

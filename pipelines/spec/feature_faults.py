@@ -8,6 +8,7 @@ from typing import Literal
 
 from pipelines.spec.aggregate import Aggregate
 from pipelines.spec.features import (
+    EVENT,
     MOMENT,
     Constraints,
     DirectColumn,
@@ -52,6 +53,12 @@ def name_faults(
             "have the source rename the column"
         )
     return faults
+
+
+def ambiguous(name: str, source: str) -> str:
+    """What is wrong with a name that is a moment of the row and a column of its source."""
+    time = "the time of the row's event" if name == EVENT else "the moment of the row"
+    return f"{name!r} is {time} and a column of {source}, too; have the source rename the column"
 
 
 def limit_faults(

@@ -16,7 +16,7 @@ from pipelines.spec.aggregate import Aggregate, aggregate_faults, aggregate_kind
 from pipelines.spec.column import ColumnSpec
 from pipelines.spec.dataset import DatasetSpec
 from pipelines.spec.durations import written_duration
-from pipelines.spec.feature_faults import limit_faults
+from pipelines.spec.feature_faults import ambiguous, limit_faults
 from pipelines.spec.feature_forms import ExpressionForm, FeatureForm, OwnForm
 from pipelines.spec.features import (
     EVENT,
@@ -192,7 +192,7 @@ class FeatureMeanings:
 
     def _calendar_faults(self, how: CalendarPart) -> list[tuple[str, str]]:
         if how.of in (EVENT, MOMENT) and how.of in self._own:
-            return [("of", self._ambiguous(how.of))]
+            return [("of", ambiguous(how.of, self._rows.source))]
         if how.of in (EVENT, MOMENT) and isinstance(self._rows, PerTable):
             return [("of", f"a row of a table has no moment; write a date or timestamp of {self._rows.source}")]
         if how.of == EVENT and isinstance(self._rows, PerPeriod):
@@ -226,11 +226,6 @@ class FeatureMeanings:
                     ("on", f"{name!r} is {declared.type}, and {key!r} of {how.source} {kind}; they never match")
                 )
         return faults
-
-    def _ambiguous(self, name: str) -> str:
-        time = "the time of the row's event" if name == EVENT else "the moment of the row"
-        source = self._rows.source
-        return f"{name!r} is {time} and a column of {source}, too; have the source rename the column"
 
     def _group_faults(self, by: Sequence[str]) -> list[tuple[str, str]]:
         """A row of a period has the columns of its entity alone, by which events can be its own."""
@@ -353,7 +348,7 @@ class FeatureMeanings:
                     return  # its own fault is told already
                 kinds[read] = "text" if self._features[read].type == "categorical" else "number"
             elif read == MOMENT and read in self._own:
-                self._fault(place, self._ambiguous(read))
+                self._fault(place, ambiguous(read, self._rows.source))
                 return
             elif read in self._own:
                 kinds[read] = KINDS[self._own[read].type]

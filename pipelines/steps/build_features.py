@@ -23,6 +23,7 @@ from pipelines.ports import Ports, Store
 from pipelines.spec.features import Feature, FeatureView
 from pipelines.spec.partitions import partition_name
 from pipelines.steps.features.compute import compute_features
+from pipelines.steps.features.former_versions import former_values, former_versions, next_definitions, with_former
 from pipelines.steps.features.inputs import ViewInputs
 from pipelines.steps.features.limits import SourceAge, other_values, source_ages
 from pipelines.steps.features.staleness import table_versions
@@ -49,13 +50,13 @@ def run(request: FeaturesRequest, ports: Ports) -> FeaturesResult:
     dataset = ports.catalog.dataset(view.dataset)
     store, table = ports.store, store_paths.features(view.view)
     entities = ValidatedTable(store, view, view.entity_source)
-    _check_definitions(store, view)
+    former = former_versions(view, _check_definitions(store, view), dataset)
     present = set(entities.days())
     days = request.days or [request.day]
     if request.day not in present and not entities.has_been_audited(request.day):
         partition = partition_name(view.partition_key(request.day))
         raise Refused(f"{entities.name} has no {partition}; ingest and validate it first")
-    inputs = ViewInputs(store, view, dataset)
+    inputs = ViewInputs(store, with_former(view, former), dataset)
     if not request.days:
         recorded = {date.fromisoformat(key) for key in store.partition_records(table)}
         if view.panel is None:
@@ -67,7 +68,8 @@ def run(request: FeaturesRequest, ports: Ports) -> FeaturesResult:
     pending, versions = days, inputs.versions()
     for _ in range(MAX_REBUILDS):
         for day, frames in inputs.frames(pending):
-            built[day] = compute_features(view, frames, [day], dataset).drop("day")
+            rows = compute_features(view, frames, [day], dataset).drop("day")
+            built[day] = rows.with_columns(former_values(view, former, frames, day, dataset))
             ages[day] = source_ages(view, built[day]["prediction_time"], frames, dataset)
         newest = inputs.versions()
         pending, versions = inputs.days_changed_since(versions, built), newest
@@ -90,23 +92,22 @@ def run(request: FeaturesRequest, ports: Ports) -> FeaturesResult:
                 staged=_stage(store, store_paths.staged_features(view.view, day, digest), rows),
                 inputs=table_versions(view, versions),
                 partitions={name: [*map(view.partition_key, read)] for name, read in inputs.partitions(day).items()},
-                definition_digests=view.definition_digests(),
+                definition_digests=view.definition_digests() | {each.column: each.digest for each in former},
             )
         )
     return FeaturesResult(view=view.view, table=table, partitions=partitions)
 
 
-def _check_definitions(store: Store, view: FeatureView) -> None:
-    path = store_paths.definitions(view.view)
-    known: dict[str, tuple[int, str]] = {}
+def _check_definitions(store: Store, view: FeatureView) -> FeatureDefinitions:
+    path, known = store_paths.definitions(view.view), FeatureDefinitions(view=view.view)
     if store.exists(path):
-        known = FeatureDefinitions.model_validate_json(store.get(path)).features
-    if faults := view.definition_faults(known):
+        known = FeatureDefinitions.model_validate_json(store.get(path))
+    if faults := view.definition_faults(known.features):
         raise Refused(f"features of {view.view} changed without a new version; nothing was built", faults)
-    versions = {name: feature.version for name, feature in view.features.items()}
-    named = known | {name: (versions[name], digest) for name, digest in view.definition_digests().items()}
+    named = next_definitions(view, known)
     if named != known:
-        store.put(path, FeatureDefinitions(view=view.view, features=named).model_dump_json(by_alias=True).encode())
+        store.put(path, named.model_dump_json(by_alias=True).encode())
+    return named
 
 
 def _stage(store: Store, path: str, rows: pl.DataFrame) -> str:

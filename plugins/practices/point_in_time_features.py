@@ -22,12 +22,12 @@ from pipelines.ports import Ports
 from pipelines.rules.point_in_time_features import judge_features
 from pipelines.rules.quarantine import publication_faults
 from pipelines.spec.features import FeatureView
-from pipelines.spec.partitions import FIRST_DATE, named_partition
+from pipelines.spec.partitions import named_partition
 from pipelines.verdict import Verdict
 from practices._connections import installation
-from practices._operators import run_context, step_runner
+from practices._operators import step_runner
 from practices._operators.defaults import asset
-from practices._operators.partition import add_partition_key, partition_of, record_partition
+from practices._operators.partition import add_partition_key, day_of_rows, record_partition
 from practices._operators.record_verdict import append_verdict, log_verdict
 from practices._operators.step import StepPractice
 
@@ -49,10 +49,9 @@ class PointInTimeFeatures(StepPractice):
     Stale are days of which a validated table was replaced since they were built, also by ``airworthy restore``.
     A day whose newest audit on the ledger did not pass is refused, whatever the state of the task before this one.
     A definition that changed without a new version is refused before anything is built. A partition that violates a
-    constraint (range, share of nulls) is not published, and a former content of it is removed: nothing trains on it.
-    The verdict of each partition is on the ledger. The task fails if that of its own day is refused. Of a panel it
-    builds the period that is due with the day, and again those that read it; it is skipped where there is neither.
-    Returns the ``PublishFeaturesResult``.
+    constraint is not published, and a former content of it is removed: nothing trains on it. The verdict of each is on
+    the ledger. The task fails if that of its own day is refused. Of a panel it builds the period that is due with the
+    day, and again those that read it; it is skipped where there is neither. Returns the ``PublishFeaturesResult``.
     """
 
     template_fields = ("view", "day")
@@ -65,7 +64,7 @@ class PointInTimeFeatures(StepPractice):
     def execute(self, context: Context) -> dict[str, Any]:
         ports = installation.open_ports()
         view = ports.catalog.view(self.view)
-        day = self._day(view, context, ports)
+        day = day_of_rows(view, ports.catalog.dataset(view.dataset), self.day, context)
         self._check_published(view.dataset, view.partition_key(day), ports)
         builds, due = self._build_until_inputs_rest(day, view, ports), view.due_with(day)
         if not any(build.judged for build in builds):
@@ -74,13 +73,6 @@ class PointInTimeFeatures(StepPractice):
         for key in sorted({*due, *(other for build in builds for other in build.published.appeared)}):
             add_partition_key(context, asset(self.view, "features"), view.partition_key(key))
         return builds[-1].published.model_dump(mode="json", by_alias=True)
-
-    def _day(self, view: FeatureView, context: Context, ports: Ports) -> date:
-        """That of a mapped task, of the form, or of the run's partition, which of a table is all there is."""
-        if view.is_table:
-            partition_of(None, ports.catalog.dataset(view.dataset), context)
-            return FIRST_DATE
-        return run_context.parse_day(self.day, "day") if self.day else run_context.day(context)
 
     def _record(self, builds: Sequence[Build], day: date, due: Sequence[date], context: Context, ports: Ports) -> None:
         """The verdicts of the partitions that were built; ``Refused`` unless those that were due pass."""
@@ -92,8 +84,8 @@ class PointInTimeFeatures(StepPractice):
         for own in due:
             built, verdict = judged[own]
             key = ports.catalog.view(self.view).partition_key(own)
-            subject, version = f"the features {self.view} of {key}", builds[-1].published.version
-            facts = {"table_version": version, "rows_digest": built.digest}
+            facts = {"table_version": builds[-1].published.version, "rows_digest": built.digest}
+            subject = f"the features {self.view} of {key}"
             record_partition(verdict, key, context, subject=subject, name=self.view, **facts)
 
     def _build_until_inputs_rest(self, day: date, view: FeatureView, ports: Ports) -> list[Build]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date
 
 from pipelines.messages.features import BuiltPartition, FeaturesRequest, PublishFeaturesRequest, PublishFeaturesResult
@@ -24,8 +25,9 @@ class Built:
         self.published: PublishFeaturesResult | None = None
 
 
-def build_view(ports: Ports, view: str, day: date) -> Built:
-    spec, request, built = ports.catalog.view(view), FeaturesRequest(view=view, day=day), Built()
+def build_view(ports: Ports, view: str, day: date, days: Sequence[date] = ()) -> Built:
+    """``days``: exactly these at first, in place of ``day`` and those that read it."""
+    spec, request, built = ports.catalog.view(view), FeaturesRequest(view=view, day=day, days=[*days]), Built()
     for attempt in range(MAX_REBUILDS):
         result = build_features.run(request, ports)
         verdicts = {partition.day: judge_features(partition, spec) for partition in result.partitions}

@@ -26,7 +26,17 @@ from pipelines.steps.evaluation.forward_chaining import (
 )
 from pipelines.steps.evaluation.metrics import Array
 from pipelines.steps.evaluation.paired_gain import Blocks, PairedAnswers, day_blocks, entity_blocks
-from pipelines.steps.evaluation.rows import SnapshotFacts, add_columns, event_days, later_rows, snapshot_ends, time_span
+from pipelines.steps.evaluation.rows import (
+    FormerVersionMissing,
+    SnapshotFacts,
+    add_columns,
+    event_days,
+    former_columns,
+    later_rows,
+    snapshot_ends,
+    time_span,
+    with_meanings,
+)
 from pipelines.tables.entity_id import entity_id
 from pipelines.verdict import significant
 
@@ -74,6 +84,9 @@ class Contest:
             info = self.ports.registry.get(self.spec.model, version)
             until, end = snapshot_ends(info, self.ports)
             held_out = self._held_out(info, until)
+        except FormerVersionMissing as refusal:
+            note = f"{role} {version} does not answer itself: {_reason(refusal)}"
+            held_out = Compared(self.test.clear(), None, trained_until=until, notes=[note])
         except Refused as refusal:
             note = f"{role} {version} was not compared: {_reason(refusal)}"
             return Compared(self.test.clear(), None, trained_until=until, notes=[note])
@@ -89,7 +102,8 @@ class Contest:
             return replace(held_out, notes=notes)
         if again.answers is None or again.answers.units <= units:
             return replace(held_out, notes=[*held_out.notes, f"{few}, and training again gives no more"])
-        return replace(again, notes=[f"{few}; {note}" for note in again.notes], held_out=held_out)
+        why = [] if held_out.answers is not None else held_out.notes
+        return replace(again, notes=[*why, *(f"{few}; {note}" for note in again.notes)], held_out=held_out)
 
     def _held_out(self, info: VersionInfo, until: datetime | None) -> Compared:
         rows = later_rows(self.test, self.facts.trained_until, until)
@@ -102,12 +116,19 @@ class Contest:
         if rows.height < self.test.height:
             count = f"compared on {rows.height} of {self.test.height} test rows"
             notes.append(f"{count}: those later than the training of both")
-        answers = self._answers(rows, rows.get_column("_candidate").to_numpy(), self.predict(info, rows))
+        answers = self._answers(
+            rows, rows.get_column("_candidate").to_numpy(), self.predict(info, self._as_read_by(info, rows))
+        )
         return Compared(rows, answers, trained_until=until, notes=notes)
 
     def _answers(self, rows: pl.DataFrame, candidate: Array, other: Array) -> PairedAnswers:
         target = rows.get_column("target").cast(pl.Float64).to_numpy()
         return PairedAnswers(target, candidate, other, self.blocks(rows))
+
+    def _as_read_by(self, info: VersionInfo, rows: pl.DataFrame) -> pl.DataFrame:
+        """The rows with each feature as the other version was trained on it, whatever the declaration says now."""
+        columns = former_columns(self.candidate, info, self.ports)
+        return with_meanings(rows, columns, self.spec.model, self.ports)
 
     def blocks(self, rows: pl.DataFrame) -> Blocks:
         """The day or the entity of each row."""
@@ -133,19 +154,26 @@ class Contest:
         view = self.ports.catalog.view_of(self.spec.model)
         frame = add_columns(frame, [*ours.features, *theirs.features], self.spec.model, self.ports)
         frame = frame.with_columns(entity_id(view)).sort("prediction_time", maintain_order=True)
+        try:
+            theirs_frame, answers_itself = self._as_read_by(info, frame), True
+        except FormerVersionMissing:  # the recipe is compared, on the values that there are
+            theirs_frame, answers_itself = frame, False
         unit = self.spec.evaluation.comparison.unit
         days = self.days(frame)
         has_time = self.spec.training.split.strategy == "time_ordered" or days.n_unique() >= 2 * MINIMUM_UNITS
         if unit != "day" and not has_time:
-            return replace(self._cross_fit(frame, unit, info, ours, theirs), trained_until=until)
+            compared = self._cross_fit(frame, theirs_frame, unit, info, (ours, theirs))
+            return replace(compared, trained_until=until)
         stretches = later_stretches(days, frame["prediction_time"], by_day=unit == "day")
         newest = time_span(self.facts.test)[1]
         lag = max(newest - end, timedelta(0)) if newest and end else timedelta(0)
-        return self._chain(frame, stretches, info, (until, lag), (ours, theirs))
+        return self._chain(
+            (frame, theirs_frame), stretches, info, (until if answers_itself else None, lag), (ours, theirs)
+        )
 
     def _chain(
         self,
-        frame: pl.DataFrame,
+        frames: tuple[pl.DataFrame, pl.DataFrame],
         stretches: Sequence[Stretch],
         info: VersionInfo,
         age: tuple[datetime | None, timedelta],
@@ -155,8 +183,9 @@ class Contest:
 
         Where so old rows are too few, or the candidate has a shorter history than the other version's recipe needs,
         the version itself answers, if it was trained before. ``age``: the end of its training, and how much older its
-        snapshot is.
+        snapshot is. ``frames``: the rows as the candidate and as the other version read them.
         """
+        frame, theirs_frame = frames
         (until, lag), (ours, theirs) = age, recipes
         lacks_rows = has_shorter_history(ours.training, theirs.training)
         candidate, other, itself = [], [], 0
@@ -170,14 +199,14 @@ class Contest:
             if info.version == self.candidate.version:
                 other.append(self._chained[number])
                 continue
-            known = known_rows(frame, stretch.start - lag, theirs.training)
+            known = known_rows(theirs_frame, stretch.start - lag, theirs.training)
             too_few = lacks_rows or known.height < theirs.training.minimum_rows
             if too_few and until is not None and until < stretch.start:
                 itself += 1
-                other.append(self.predict(info, rows))
+                other.append(self.predict(info, theirs_frame[stretch.places]))
             else:
                 what = f"version {info.version} on {stretch.start - lag:%Y-%m-%d}"
-                other.append(train_again(theirs, known, what)(rows))
+                other.append(train_again(theirs, known, what)(theirs_frame[stretch.places]))
         rows = frame[np.concatenate([stretch.places for stretch in stretches])]
         answers = self._answers(rows, np.concatenate(candidate), np.concatenate(other))
         older = (
@@ -192,18 +221,28 @@ class Contest:
         )
         return Compared(rows, answers, "forward_chaining", until, [note])
 
-    def _cross_fit(self, frame: pl.DataFrame, unit: str, info: VersionInfo, ours: Recipe, theirs: Recipe) -> Compared:
+    def _cross_fit(
+        self,
+        frame: pl.DataFrame,
+        theirs_frame: pl.DataFrame,
+        unit: str,
+        info: VersionInfo,
+        recipes: tuple[Recipe, Recipe],
+    ) -> Compared:
+        ours, theirs = recipes
         entities = self._units(frame, unit)
         candidate, other = np.empty(frame.height), np.empty(frame.height)
         parts = entity_parts(entities)
         if len(parts) < CROSS_FITTED_PARTS:
             raise Refused(f"cross-fitting needs {CROSS_FITTED_PARTS} parts of entities; {unit} gives {len(parts)}")
         for number, places in enumerate(parts):
-            others = frame[np.setdiff1d(np.arange(frame.height), places)]
+            rest = np.setdiff1d(np.arange(frame.height), places)
             if number not in self._chained:
-                self._chained[number] = train_again(ours, others, f"version {self.candidate.version}")(frame[places])
+                fitted = train_again(ours, frame[rest], f"version {self.candidate.version}")
+                self._chained[number] = fitted(frame[places])
             candidate[places] = self._chained[number]
-            other[places] = train_again(theirs, others, f"version {info.version}")(frame[places])
+            fitted = train_again(theirs, theirs_frame[rest], f"version {info.version}")
+            other[places] = fitted(theirs_frame[places])
         note = f"compared by cross-fitting: each fifth by {unit} answered by models trained on the other four"
         return Compared(frame, self._answers(frame, candidate, other), "cross_fitting", notes=[note])
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -10,7 +10,11 @@ import polars as pl
 
 from pipelines import store_paths
 from pipelines.errors import Refused
+from pipelines.messages.features import FeatureRecord
+from pipelines.messages.training import SnapshotResult
 from pipelines.ports import Ports, VersionInfo
+from pipelines.steps.features.former_versions import former_column
+from pipelines.steps.features.staleness import feature_records
 from pipelines.steps.snapshot.files import SAMPLE_ROWS, open_files
 from pipelines.steps.snapshot.split import PARTS
 from pipelines.steps.take_snapshot import read_snapshot
@@ -111,6 +115,55 @@ def later_rows(frame: pl.DataFrame, *moments: datetime | None) -> pl.DataFrame:
 def event_days(rows: pl.DataFrame, model: str, ports: Ports) -> pl.Series:
     """The local day of each row's event, or of a panel the first date of its period."""
     return row_days(ports.catalog.view_of(model), ports.catalog.dataset_of(model), rows["prediction_time"])
+
+
+class FormerVersionMissing(Refused):
+    """A version was trained on another meaning of a feature, which the feature table does not hold."""
+
+
+def former_columns(info: VersionInfo, other: VersionInfo, ports: Ports) -> dict[str, str]:
+    """Feature to the column of its former version, for those that ``other`` was trained on with another meaning.
+
+    The meanings are those of the snapshots; one that names none is taken for the same.
+    """
+    ours, theirs = (_definitions(version, ports) for version in (info, other))
+    return {
+        name: former_column(name, version)
+        for name, (version, _) in theirs.items()
+        if name in ours and ours[name][0] != version  # a version has one meaning, under whatever digest
+    }
+
+
+def with_meanings(frame: pl.DataFrame, columns: Mapping[str, str], model: str, ports: Ports) -> pl.DataFrame:
+    """The rows with the values of former versions in the columns of their features.
+
+    ``FormerVersionMissing`` where a day was not built with them: its column is null then, which is no value of the
+    feature.
+    """
+    if not columns or frame.is_empty():
+        return frame
+    table = store_paths.features(ports.catalog.view_of(model).view)
+    days = set(event_days(frame, model, ports).to_list())
+    records = feature_records(ports.store, table)
+    missing = sorted({name for name in columns.values() for day in days if name not in _built(records.get(day))})
+    if missing:
+        raise FormerVersionMissing(
+            f"it was trained on {', '.join(missing)}, which {table} does not hold of all compared rows"
+        )
+    joined = add_columns(frame, [*columns.values()], model, ports)
+    return joined.with_columns(pl.col(column).alias(name) for name, column in columns.items()).drop(columns.values())
+
+
+def _built(record: FeatureRecord | None) -> Mapping[str, str]:
+    return {} if record is None else record.definition_digests
+
+
+def _definitions(info: VersionInfo, ports: Ports) -> dict[str, tuple[int, str]]:
+    """Feature to the version and digest of the definition that a version was trained on; empty if nothing says so."""
+    path = store_paths.snapshot(info.model, snapshot_digest(info), "snapshot.json")
+    if not ports.store.exists(path):
+        return {}
+    return SnapshotResult.model_validate_json(ports.store.get(path)).definitions
 
 
 def add_columns(frame: pl.DataFrame, columns: Sequence[str], model: str, ports: Ports) -> pl.DataFrame:

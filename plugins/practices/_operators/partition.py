@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Any
 
 from airflow.sdk import Asset, Context
 
 from pipelines.spec.dataset import DatasetSpec
-from pipelines.spec.partitions import Partition, named_partition
+from pipelines.spec.features import FeatureView
+from pipelines.spec.partitions import FIRST_DATE, Partition, named_partition
 from pipelines.verdict import Verdict
 from practices._connections import installation
 from practices._operators import run_context
@@ -32,6 +34,14 @@ def partition_of(key: str | None, spec: DatasetSpec, context: Context) -> Partit
     """
     calendar = spec.partition_calendar
     return calendar.require(key or run_context.partition_key(context, calendar), spec.dataset)
+
+
+def day_of_rows(view: FeatureView, spec: DatasetSpec, day: str | None, context: Context) -> date:
+    """The day of rows that a mapped task, the run's form or its partition names; of a table there is one."""
+    if view.is_table:
+        partition_of(None, spec, context)
+        return FIRST_DATE
+    return run_context.parse_day(day, "day") if day else run_context.day(context)
 
 
 def record_partition(verdict: Verdict, key: str, context: Context, *, subject: str, name: str, **details: Any) -> None:
