@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -42,10 +43,10 @@ def view_fields(name: str = "flight_delay") -> dict[str, Any]:
     return fields
 
 
-def feature_view(fields: Mapping[str, Any] | str, dataset: DatasetSpec) -> FeatureView:
+def feature_view(fields: Mapping[str, Any] | str, dataset: DatasetSpec, functions: Path | None = None) -> FeatureView:
     """The view that is declared, on this dataset. Raises ``Refused`` with every fault that its dataset shows."""
     declared = load(fields) if isinstance(fields, str) else yaml.safe_load(yaml.safe_dump(dict(fields)))
-    view, faults = resolved(ViewDeclaration.model_validate(declared), dataset)
+    view, faults = resolved(ViewDeclaration.model_validate(declared), dataset, functions)
     if view is None:
         raise Refused(f"the view has {len(faults)} fault(s)", faults)
     return view

@@ -10,7 +10,7 @@ from pipelines import store_paths
 from pipelines.errors import Refused
 from pipelines.ports import Store
 
-DECLARATION_SUFFIXES = (".yaml", ".yml", ".sql")
+DECLARATION_SUFFIXES = (".yaml", ".yml", ".sql", ".py")
 
 
 def store_declarations(store: Store, include: Path) -> str:

@@ -22,6 +22,7 @@ from pipelines.spec.model import ModelSpec
 from pipelines.spec.model_declaration import ModelDeclaration, resolved_model
 from pipelines.spec.model_schema_1 import model_schema_1_faults
 from pipelines.spec.plain_yaml import load, with_lines
+from pipelines.spec.python_function import FOLDER as FUNCTIONS
 from pipelines.spec.suite import DeclaredSuite
 from pipelines.spec.view import ViewDeclaration, resolved
 from pipelines.spec.view_schema_1 import view_schema_1_faults
@@ -101,7 +102,7 @@ class Catalog:
         views: dict[str, FeatureView] = {}
         for name, declared_view in declared_views.items():
             file = f"{FOLDERS['views']}/{name}.yaml"
-            view, faults = _resolved_view(declared_view, datasets)
+            view, faults = _resolved_view(declared_view, datasets, include / FUNCTIONS)
             if not _refuse(include / file, faults, refused) and view is not None:
                 views[name], questions[file] = view, declared_view.questions(view)
         models: dict[str, ModelSpec] = {}
@@ -154,7 +155,7 @@ class Catalog:
 
 
 def _resolved_view(
-    declared: ViewDeclaration, datasets: Mapping[str, DatasetSpec]
+    declared: ViewDeclaration, datasets: Mapping[str, DatasetSpec], functions: Path
 ) -> tuple[FeatureView | None, list[str]]:
     """Of a view that names no dataset it is the only one that has the source of its rows."""
     source, place = declared.rows.source, f"rows.{declared.place}"
@@ -165,7 +166,7 @@ def _resolved_view(
         return None, [f"{place}: no dataset has a source {source!r}, or it was refused"]
     if named[0] not in datasets:
         return None, [f"dataset: {named[0]!r} is not declared, or was refused"]
-    return resolved(declared, datasets[named[0]])
+    return resolved(declared, datasets[named[0]], functions)
 
 
 def _resolved_model(

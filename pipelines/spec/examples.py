@@ -42,6 +42,7 @@ EXAMPLES: Mapping[str, Mapping[str, str]] = {
     "PerTable": {"table": "loans"},
     "PerPeriod": {"each": "orders.customer_id", "every": "week", "active_within": "365d"},
     "Performance": {"metric": "roc_auc", "max_drop": "0.05"},
+    "PythonForm": {"python": "baskets:shape"},
     "Rate": {"per_minute": "600", "burst": "100"},
     "RetrainPrice": {"training": "20", "metric_unit_a_day": "1000"},
     "SageMaker": {

@@ -6,7 +6,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
-from pipelines.spec.aggregate import Aggregate
+from pipelines.spec.aggregate import Aggregate, aggregate_faults
+from pipelines.spec.dataset import DatasetSpec
 from pipelines.spec.features import (
     EVENT,
     MOMENT,
@@ -19,6 +20,7 @@ from pipelines.spec.features import (
 )
 from pipelines.spec.label import Label
 from pipelines.spec.panel import PERIOD
+from pipelines.spec.python_function import PythonFunction
 
 VAGUE_NAME_PATTERN = re.compile(r"^(f|x|v|col|feat|feature|var|variable|tmp|temp|test|data|value|field|input)_?\d*$")
 SNAKE_CASE = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
@@ -29,6 +31,18 @@ RESERVED_COLUMNS = (
     "prediction_time", "day", PERIOD, "label_time", "target", "label", "part", "prediction", "entity_id"
 )  # fmt: skip
 """Columns that the feature table, a snapshot, its profile and a join with the prediction log have of their own."""
+
+
+def function_faults(how: PythonFunction, own: str, dataset: DatasetSpec) -> list[str]:
+    """Columns that are missing or personal, and events that cannot be known. ``own``: the source of the rows."""
+    theirs = dataset.sources[how.of].stored_columns()
+    faults = [f"columns: {name!r} is not in {how.of}" for name in how.columns if name not in theirs]
+    faults += [
+        f"columns: {name!r} of {how.of} is personal data; no feature may use it"
+        for name in how.columns
+        if name in theirs and theirs[name].pii
+    ]
+    return faults + aggregate_faults(how.events, "numeric", own, dataset)
 
 
 def name_faults(
@@ -87,7 +101,7 @@ def _name_texts(name: str, how: Transformation | None) -> list[str]:
         return [f"feature name {name!r} is not lower_snake_case"]
     if VAGUE_NAME_PATTERN.match(name):
         return [f"feature name {name!r} is too vague; name entity, measure and window, as in city_delay_mean_24h"]
-    if not isinstance(how, Aggregate) or how.window is None:
+    if not isinstance(how, Aggregate | PythonFunction) or how.window is None:
         return []
     suffix, seconds = WINDOW_SUFFIX.search(name), how.window.total_seconds()
     if suffix is None:

@@ -146,7 +146,21 @@ class ExpressionForm(FeatureForm):
         return expression
 
 
-DeclaredForm = OwnForm | CalendarForm | LookupForm | LatestForm | AggregateForm | ExpressionForm
+class PythonForm(FeatureForm):
+    """A function of the owner: ``{python: "baskets:shape", of: orders, window: 30d}`` is ``shape(rows, pairs)`` of
+    ``include/python/baskets.py``. It returns ``row_id`` and ``value``, each row once."""
+
+    python: str
+    of: Identifier | None = None
+    """The source of the events; none: the row's own."""
+    by: Names | None = None
+    """Columns that the event shares with the row; ``[]``: all events. None: the entity's."""
+    columns: list[str] | None = Field(default=None, min_length=1)
+    """What it receives of an event; none: all but personal data. An event is seen once all of them are known."""
+    window: Duration | None = None
+
+
+DeclaredForm = OwnForm | CalendarForm | LookupForm | LatestForm | AggregateForm | ExpressionForm | PythonForm
 FEATURE_FORMS: dict[str, type[FeatureForm]] = {
     "own": OwnForm,
     "calendar": CalendarForm,
@@ -154,6 +168,7 @@ FEATURE_FORMS: dict[str, type[FeatureForm]] = {
     "latest": LatestForm,
     "aggregate": AggregateForm,
     "expression": ExpressionForm,
+    "python": PythonForm,
 }
 """The field that tells a form from the others to its class."""
 _read_fields = one_of(

@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
 from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
 from typing import Literal
 
 from pipelines.spec.aggregate import Aggregate, aggregate_faults, aggregate_kind
 from pipelines.spec.column import ColumnSpec
 from pipelines.spec.dataset import DatasetSpec
-from pipelines.spec.durations import written_duration
-from pipelines.spec.feature_faults import ambiguous, limit_faults
+from pipelines.spec.feature_faults import ambiguous, function_faults, limit_faults
 from pipelines.spec.feature_forms import ExpressionForm, FeatureForm, OwnForm
 from pipelines.spec.features import (
     EVENT,
@@ -30,9 +29,10 @@ from pipelines.spec.features import (
     Transformation,
 )
 from pipelines.spec.form_reader import FormReader
-from pipelines.spec.known_time import KnownTime
+from pipelines.spec.known_time import is_known_by, written_moment
 from pipelines.spec.label import Label
 from pipelines.spec.panel import PerPeriod
+from pipelines.spec.python_function import PythonFunction
 from pipelines.spec.row_expression import KINDS, PARTS_OF_A_TIME, Kind, columns_of, kind_of, parsed
 from pipelines.spec.view_rows import PerEvent, PerTable
 
@@ -50,22 +50,16 @@ CATEGORIES = ("string", "integer", "boolean")
 """Types of columns whose values can be categories."""
 
 
-def is_known_by(known: KnownTime, lead: timedelta) -> bool:
-    """Whether what is known then is known at ``t``, ``lead`` before the event, for every row."""
-    if known.anchor == "event":
-        return not known.minutes and known.offset <= -lead
-    return known.anchor == "partition_start" and not lead and known.offset <= timedelta()
-
-
-def written_moment(lead: timedelta) -> str:
-    return f"t is {written_duration(lead)} before the event" if lead else "t is the time of the event"
-
-
 class FeatureMeanings:
     """Collects the features of one view. ``places``: each feature's name to the name under which it is declared."""
 
     def __init__(
-        self, rows: PerEvent | PerPeriod | PerTable, entity: Sequence[str], label: Label | None, dataset: DatasetSpec
+        self,
+        rows: PerEvent | PerPeriod | PerTable,
+        entity: Sequence[str],
+        label: Label | None,
+        dataset: DatasetSpec,
+        functions: Path | None,
     ) -> None:
         self._rows, self._entity, self._label, self._dataset = rows, list(entity), label, dataset
         self._source = dataset.sources[rows.source]
@@ -76,7 +70,7 @@ class FeatureMeanings:
         self._expressions: dict[str, ExpressionForm] = {}
         self._faults: list[str] = []
         self._all_own: FeatureForm | None = None
-        self._reader = FormReader(rows, self._entity, dataset, self._fault)
+        self._reader = FormReader(rows, self._entity, dataset, self._fault, functions)
         self.places: dict[str, str] = {}
 
     def add(self, place: str, form: FeatureForm) -> None:
@@ -148,14 +142,14 @@ class FeatureMeanings:
             return times.get(how.of, [how.of])
         if isinstance(how, Lookup):
             return how.own_columns()
-        if isinstance(how, LatestObservation | Aggregate):
+        if isinstance(how, LatestObservation | Aggregate | PythonFunction):
             return how.by
         read = [name for name in how.names() if name in self._own and name not in self._features]
         return list(dict.fromkeys([*read, *(name for lookup in how.lookups.values() for name in lookup.own_columns())]))
 
     def _transformation_faults(self, how: Transformation, kind: str | None) -> list[tuple[str, str]]:
         """Field and fault of columns that are missing, personal, or of a wrong type."""
-        if isinstance(self._rows, PerTable) and isinstance(how, LatestObservation | Aggregate):
+        if isinstance(self._rows, PerTable) and isinstance(how, LatestObservation | Aggregate | PythonFunction):
             return [("", "a row of a table has no moment by which events are known; leave it out")]
         if isinstance(how, DirectColumn):
             return self._value_faults("", self._rows.source, self._own, how.column, kind)
@@ -167,11 +161,14 @@ class FeatureMeanings:
             return faults + self._value_faults("lookup", how.source, theirs, how.column, kind)
         if isinstance(how, LatestObservation):
             return self._latest_faults(how, kind)
-        assert isinstance(how, Aggregate)
+        assert isinstance(how, Aggregate | PythonFunction)
         if faults := self._group_faults(how.by):
             return faults
-        kind = kind or aggregate_kind(how, self._dataset)
-        listed = aggregate_faults(how, kind, self._rows.source, self._dataset)
+        if isinstance(how, PythonFunction):
+            listed = function_faults(how, self._rows.source, self._dataset)
+        else:
+            kind = kind or aggregate_kind(how, self._dataset)
+            listed = aggregate_faults(how, kind, self._rows.source, self._dataset)
         return [(field, text) for field, _, text in (fault.partition(": ") for fault in listed)]
 
     def _value_faults(
@@ -282,7 +279,7 @@ class FeatureMeanings:
         named += [f"{lookup.source}.{lookup.column}" for whole in lookups for lookup in whole.whole()]
         if isinstance(how, LatestObservation):
             named += [f"{how.source}.{column}" for column in how.aggregate.columns_read()]
-        if isinstance(how, Aggregate):
+        if isinstance(how, Aggregate | PythonFunction):
             named += [f"{how.of}.{column}" for column in how.columns_read()]
         return list(dict.fromkeys(named))
 
@@ -292,7 +289,7 @@ class FeatureMeanings:
         if isinstance(self._rows, PerPeriod):
             moment = self._rows.meaning(self._dataset.partition.due)
         view = hashlib.sha256(moment.encode()).hexdigest()
-        if isinstance(how, LatestObservation | Aggregate):
+        if isinstance(how, LatestObservation | Aggregate | PythonFunction):
             events = how.aggregate if isinstance(how, LatestObservation) else how
             time = self._dataset.sources[events.of].row_time
             known = [self._dataset.known_time(events.of, column).digest for column in events.columns_read()]

@@ -18,6 +18,7 @@ from pipelines.spec.event_time import EventTime
 from pipelines.spec.label import Label
 from pipelines.spec.panel import PERIOD, Panel
 from pipelines.spec.partitions import ONCE
+from pipelines.spec.python_function import PythonFunction
 from pipelines.spec.row_expression import columns_of, parsed
 
 EVENT, MOMENT = "event", "t"
@@ -101,7 +102,8 @@ class RowExpression(DeclarationBlock):
 
 
 Transformation = Annotated[
-    DirectColumn | CalendarPart | Lookup | LatestObservation | Aggregate | RowExpression, Field(discriminator="type")
+    DirectColumn | CalendarPart | Lookup | LatestObservation | Aggregate | RowExpression | PythonFunction,
+    Field(discriminator="type"),
 ]
 
 
@@ -277,6 +279,15 @@ class FeatureView(DeclarationBlock):
             elif isinstance(how, Aggregate):
                 aggregates[name] = how
         return aggregates
+
+    def events_read(self) -> dict[str, Aggregate | PythonFunction]:
+        """The features that read events, by a window or all that were known."""
+        functions = {
+            name: how
+            for name, feature in self.features.items()
+            if isinstance(how := feature.transformation, PythonFunction)
+        }
+        return {**self.aggregates(), **functions}
 
     def expressions_in_order(self) -> list[str]:
         """The features that are expressions, each after those that it reads. Raises ``CycleError``."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from pydantic import ValidationError
 
@@ -17,9 +18,11 @@ from pipelines.spec.feature_forms import (
     LatestForm,
     LookupForm,
     OwnForm,
+    PythonForm,
 )
 from pipelines.spec.features import EVENT, MOMENT, CalendarPart, DirectColumn, LatestObservation, Lookup, Transformation
 from pipelines.spec.panel import PerPeriod
+from pipelines.spec.python_function import PythonFunction, read_source
 from pipelines.spec.view_rows import PerEvent, PerTable
 
 Fault = Callable[[str, str, str], None]
@@ -30,10 +33,16 @@ class FormReader:
     """Reads the forms of one view."""
 
     def __init__(
-        self, rows: PerEvent | PerPeriod | PerTable, entity: Sequence[str], dataset: DatasetSpec, fault: Fault
+        self,
+        rows: PerEvent | PerPeriod | PerTable,
+        entity: Sequence[str],
+        dataset: DatasetSpec,
+        fault: Fault,
+        functions: Path | None,
     ) -> None:
         self._source, self._entity, self._dataset, self._fault = rows.source, list(entity), dataset, fault
         self._own = dataset.sources[rows.source].stored_columns()
+        self._functions = functions
         self._are_events = isinstance(rows, PerEvent)
 
     def read(self, place: str, form: FeatureForm) -> list[tuple[str, Transformation | ExpressionForm]]:
@@ -59,10 +68,33 @@ class FormReader:
             ]
         if isinstance(form, AggregateForm):
             return list(self._aggregates(place, names, form))
+        if isinstance(form, PythonForm):
+            function = self._function(place, names, form)
+            return [] if function is None else [(names[0], function)]
         assert isinstance(form, ExpressionForm)
         if len(names) > 1:
             self._fault(place, "several names have one expression; name one", "")
         return [(names[0], form)]
+
+    def _function(self, place: str, names: list[str], form: PythonForm) -> PythonFunction | None:
+        """None, with a fault, where the function or its source is not there."""
+        source = form.of or self._source
+        if len(names) > 1:
+            self._fault(place, "several names have one function; name one", "python")
+        if source not in self._dataset.sources:
+            self._fault(place, f"{source!r} is not a source of {self._dataset.dataset}", "of")
+            return None
+        if form.by is None and source == self._source and self._are_events:
+            self._fault(place, "is missing: what an event shares with the row; `[]` takes all events", "by")
+        try:
+            text = read_source(form.python, self._functions)
+        except ValueError as error:
+            self._fault(place, f"{error}", "python")
+            return None
+        theirs = self._dataset.sources[source].stored_columns()
+        columns = form.columns or [name for name, column in theirs.items() if not column.pii]
+        by = self._entity if form.by is None else form.by
+        return PythonFunction(function=form.python, source=text, of=source, columns=columns, by=by, window=form.window)
 
     def _check_one_column(self, place: str, field: str, column: str, names: list[str]) -> None:
         if column and len(names) > 1:

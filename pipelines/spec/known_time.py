@@ -88,6 +88,17 @@ class KnownTime:
         return {"after": " + ".join([*self.minutes, *constant])}
 
 
+def is_known_by(known: KnownTime, lead: timedelta) -> bool:
+    """Whether what is known then is known at ``t``, ``lead`` before the event, for every row."""
+    if known.anchor == "event":
+        return not known.minutes and known.offset <= -lead
+    return known.anchor == "partition_start" and not lead and known.offset <= timedelta()
+
+
+def written_moment(lead: timedelta) -> str:
+    return f"t is {written_duration(lead)} before the event" if lead else "t is the time of the event"
+
+
 def _after(value: Any) -> KnownTime:
     """A sum of columns of minutes, durations and, beside a column, numbers of minutes."""
     if not isinstance(value, str):

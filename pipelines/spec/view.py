@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
@@ -13,9 +14,10 @@ from pipelines.spec.examples import example_of
 from pipelines.spec.fault_text import FieldFaults
 from pipelines.spec.feature_faults import name_faults
 from pipelines.spec.feature_forms import DeclaredFeature, Names
-from pipelines.spec.feature_meaning import FeatureMeanings, is_known_by, written_moment
+from pipelines.spec.feature_meaning import FeatureMeanings
 from pipelines.spec.features import FeatureView
 from pipelines.spec.former_digests import former_digests
+from pipelines.spec.known_time import is_known_by, written_moment
 from pipelines.spec.label import DeclaredLabel
 from pipelines.spec.panel import PERIOD, Panel, PerPeriod
 from pipelines.spec.partitions import PartitionCalendar
@@ -72,8 +74,13 @@ class ViewDeclaration(DeclarationBlock):
         return questions
 
 
-def resolved(declared: ViewDeclaration, dataset: DatasetSpec) -> tuple[FeatureView | None, list[str]]:
-    """The view with the type and meaning of each feature, or every fault as ``place: what to do``."""
+def resolved(
+    declared: ViewDeclaration, dataset: DatasetSpec, functions: Path | None = None
+) -> tuple[FeatureView | None, list[str]]:
+    """The view with the type and meaning of each feature, or every fault as ``place: what to do``.
+
+    ``functions``: the folder of Python functions.
+    """
     name = declared.rows.source
     place = f"rows.{declared.place}"
     if name not in dataset.sources:
@@ -95,7 +102,7 @@ def resolved(declared: ViewDeclaration, dataset: DatasetSpec) -> tuple[FeatureVi
         faults += [f"rows.{fault}" for fault in declared.rows.moment_faults(dataset.partition.due)]
     if every not in ("day", "once"):
         faults.append(f"rows: the partitions of {dataset.dataset} are not days but {every}, and views are built by day")
-    meanings = FeatureMeanings(declared.rows, entity, declared.label, dataset)
+    meanings = FeatureMeanings(declared.rows, entity, declared.label, dataset, functions)
     for place, form in declared.features.items():
         meanings.add(place, form)
     features, more = meanings.finish()
@@ -129,7 +136,7 @@ def _panel(declared: ViewDeclaration, view: FeatureView, dataset: DatasetSpec) -
     if not isinstance(rows, PerPeriod):
         return None
     read = {(rows.source, column) for column in view.entity}
-    read |= {(how.of, column) for how in view.aggregates().values() for column in how.columns_read()}
+    read |= {(how.of, column) for how in view.events_read().values() for column in how.columns_read()}
     looked_up = [lookup for feature in view.features.values() for lookup in feature.lookups()]
     read |= {(lookup.source, lookup.column) for lookup in looked_up}
     waits = all(dataset.known_time(source, column).anchor == "partition_end" for source, column in read)

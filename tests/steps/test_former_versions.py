@@ -27,6 +27,13 @@ from tests.steps.built_features import build_view
 DAY, START, DAYS = timedelta(days=1), date(2024, 1, 1), 20
 RIDES, OLD = 30, 8
 TABLE = "features/ride"
+FUNCTION = """
+import polars as pl
+
+def reach(rows, pairs):
+    best = pairs.group_by("row_id").agg(value=pl.col("first_map").{}())
+    return rows.select("row_id").join(best, on="row_id", how="left")
+"""
 DATASET: dict[str, Any] = {
     "schema": 2,
     "dataset": "city",
@@ -154,6 +161,23 @@ def test_a_table_of_an_installation_takes_up_the_former_version_and_all_its_days
     assert table.height == 3 * RIDES
     assert (table["length"] + table["length@1"]).to_list() == pytest.approx([10.0] * 3 * RIDES)
     assert stale_days(ports.store, view, dataset) == {}
+
+
+def test_a_function_keeps_its_former_meaning_though_its_file_says_another(tmp_path: Path) -> None:
+    module = tmp_path / "include" / "python" / "maps.py"
+    module.parent.mkdir(parents=True)
+    module.write_text(FUNCTION.format("max"))
+    reach = {"python": "maps:reach", "columns": ["first_map"], "by": [], "window": "24h"}
+    ports = FakePorts.make(tmp_path, catalog=catalog(tmp_path, {"reach_24h": reach}), store=MemoryStore())
+    arrive(ports, range(2))
+    before = ports.store.read(TABLE)["reach_24h"]
+    module.write_text(FUNCTION.format("min"))
+    ports.catalog = catalog(tmp_path, {"reach_24h": {**reach, "version": 2}})
+    arrive(ports, range(2, 3))
+    table = ports.store.read(TABLE)
+    assert table["reach_24h@1"].head(2 * RIDES).equals(before)
+    assert table["reach_24h"].null_count() < table.height
+    assert table.drop_nulls("reach_24h").select((pl.col("reach_24h") <= pl.col("reach_24h@1")).all()).item()
 
 
 def test_a_champion_is_scored_with_the_meaning_that_it_was_trained_on(life: dict[str, Any]) -> None:

@@ -25,6 +25,7 @@ from pipelines.spec.row_expression import parsed
 from pipelines.steps.features.aggregate_features import aggregate_features
 from pipelines.steps.features.aggregates.compute import ROW
 from pipelines.steps.features.lookups import LookedUp
+from pipelines.steps.features.python_features import python_features
 from pipelines.steps.features.row_expression import calendar_part, row_expression
 from pipelines.steps.panel.rows import panel_rows
 from pipelines.tables.column_types import UTC_TIMESTAMP
@@ -65,6 +66,7 @@ def compute_features(view: FeatureView, frames: Frames, days: Sequence[date], da
         if isinstance(how := feature.transformation, Lookup)
     }
     columns |= aggregate_features(view, rows, frames, dataset)
+    columns |= python_features(view, rows, frames, dataset)
     columns |= _expression_features(view, rows, columns, looked_up, timezone)
     table = rows.select(*view.key, "prediction_time").with_columns(
         _typed(columns[name], feature).alias(name) for name, feature in view.features.items()

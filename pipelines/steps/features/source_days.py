@@ -20,7 +20,7 @@ def first_day_read(view: FeatureView, source: str, day: date, timezone: str) -> 
     what became known in it happened at most ``max_delay`` before. No later day than ``day`` is ever read: what is known
     by ``t`` happened before the event itself.
     """
-    aggregates = [how for how in view.aggregates().values() if how.of == source]
+    aggregates = [how for how in view.events_read().values() if how.of == source]
     if not aggregates and source != view.entity_source:
         return None
     if any(how.window is None for how in aggregates):
@@ -44,7 +44,7 @@ def _freshness(view: FeatureView, source: str) -> timedelta:
 def sources_of(view: FeatureView) -> list[str]:
     """Every source that the view reads, the rows' own first."""
     looked_up = [lookup.source for feature in view.features.values() for lookup in feature.lookups()]
-    aggregated = [how.of for how in view.aggregates().values()]
+    aggregated = [how.of for how in view.events_read().values()]
     return list(dict.fromkeys([view.entity_source, *looked_up, *aggregated]))
 
 
