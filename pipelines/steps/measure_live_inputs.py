@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import date
 
 import polars as pl
 
 from pipelines import store_paths
+from pipelines.errors import Refused
 from pipelines.logs.personal_data import mask_message
 from pipelines.messages.live_inputs import InputMeasure, LiveInputsResult
 from pipelines.messages.monitoring import ColumnFinding, DriftMeasure, MonitorRequest
 from pipelines.ports import Ports
-from pipelines.spec.features import Feature
+from pipelines.spec.features import Feature, FeatureView
 from pipelines.spec.model import ModelSpec
 from pipelines.steps.drift.compare import compare
 from pipelines.steps.drift.daily_statistics import find_column
 from pipelines.steps.drift.distances import kl_divergence, wasserstein
 from pipelines.steps.drift.findings import READ_DAYS, find_moved_columns
 from pipelines.steps.drift.shifts import HISTORY_DAYS
+from pipelines.steps.evaluation.rows import trained_definitions
+from pipelines.steps.features.former_versions import former_column
 from pipelines.steps.features.limits import other_values
 from pipelines.steps.monitoring.caller_rows import CORRELATION_ID, read_caller_rows
 from pipelines.steps.monitoring.live_inputs_page import write_page
@@ -66,7 +70,7 @@ def run(request: MonitorRequest, ports: Ports) -> LiveInputsResult:
     if reference is None:
         notes.append(missing_profile(request.model, request.version))
     measures = _measure(of_days, features, reference, drift.minimum_rows)
-    measures = _with_skew(measures, of_days, judged, view.view, ports, notes)
+    measures = _with_skew(measures, of_days, judged, request, ports, notes)
     measures, recent, former = _with_recent(measures, rows, kinds, spec)
     result = LiveInputsResult(
         model=request.model,
@@ -204,12 +208,16 @@ def _with_skew(
     measures: list[InputMeasure],
     rows: pl.DataFrame,
     days: Sequence[date],
-    view_name: str,
+    request: MonitorRequest,
     ports: Ports,
     notes: list[str],
 ) -> list[InputMeasure]:
-    """The measures with the share of rows whose value is not the offline one of the same entity."""
-    view, table = ports.catalog.view(view_name), store_paths.features(view_name)
+    """The measures with the share of rows whose value is not the offline one of the same entity.
+
+    Offline values are those of the meaning that the live version was trained on, whatever the declaration says now.
+    """
+    view = ports.catalog.view_of(request.model)
+    table = store_paths.features(view.view)
     present = set(ports.store.days(table))
     if view.is_table:
         days = sorted(present)
@@ -219,14 +227,34 @@ def _with_skew(
     names = [measure.name for measure in measures]
     if not built or rows.is_empty():
         return measures
-    columns = list(dict.fromkeys([*view.key, *names]))
+    held = ports.store.read(table, days=built[:1]).columns
+    stored = {name: column for name, column in _trained_columns(view, names, request, ports).items() if column in held}
+    if missing := [name for name in names if name not in stored]:
+        former = (
+            f"of {', '.join(missing)} {table} does not hold the meaning that version {request.version} was trained on"
+        )
+        notes.append(f"{former}: no skew is measured of them")
+    columns = list(dict.fromkeys([*view.key, *stored.values()]))
     offline = ports.store.read(table, days=built, columns=columns).select(
-        entity_id(view), "day", *(pl.col(name).alias(f"__{name}") for name in names)
+        entity_id(view), "day", *(pl.col(column).alias(f"__{name}") for name, column in stored.items())
     )
     same = ["entity_id"] if names_its_time(view) else ["entity_id", "day"]
     offline = offline.unique(same, keep="none").select(*same, pl.col("^__.*$"))
     matched = rows.join(offline, on=same, how="inner", maintain_order="left")
-    return [_skew_of(measure, matched) for measure in measures]
+    return [_skew_of(measure, matched) if measure.name in stored else measure for measure in measures]
+
+
+def _trained_columns(view: FeatureView, names: Sequence[str], request: MonitorRequest, ports: Ports) -> dict[str, str]:
+    """Feature to the column of the version that the live version was trained on, as far as that is recorded."""
+    trained: dict[str, tuple[int, str]] = {}
+    if request.version is not None:
+        with suppress(Refused):
+            trained = trained_definitions(ports.registry.get(request.model, request.version), ports)
+    versions = {name: trained.get(name, (view.features[name].version, ""))[0] for name in names}
+    return {
+        name: name if version == view.features[name].version else former_column(name, version)
+        for name, version in versions.items()
+    }
 
 
 def _skew_of(measure: InputMeasure, matched: pl.DataFrame) -> InputMeasure:

@@ -15,6 +15,7 @@ from pipelines import store_paths
 from pipelines.errors import Refused
 from pipelines.messages.live_inputs import InputMeasure, LiveInputsResult
 from pipelines.messages.monitoring import MonitorRequest
+from pipelines.messages.training import SnapshotResult
 from pipelines.rules.live_input_check import judge_live_inputs
 from pipelines.spec.catalog import Catalog
 from pipelines.steps import measure_live_inputs
@@ -172,6 +173,35 @@ def test_an_example_of_a_report_names_the_request_by_its_correlation_id_without_
     assert "correlation id job 7 of " in page
     assert "jo.doe" not in page
     assert "<b>" not in page.split("job 7 of")[1][:60]
+
+
+@pytest.mark.parametrize(("has_former", "matched"), [(True, ROWS), (False, 0)])
+def test_skew_is_from_the_meaning_that_the_live_version_was_trained_on(has_former: bool, matched: int) -> None:
+    """The declaration's second version is in Celsius already; callers of the live version still send Fahrenheit."""
+    store = watched(days=3)
+    for number in range(3):
+        former = [pl.col("temp").alias("temp@1")] if has_former else []
+        offline(store, number, rows_of(number).with_columns(*former, temp=CELSIUS))
+    record = SnapshotResult(
+        model=MODEL,
+        as_of=datetime(2013, 2, 1, tzinfo=UTC),
+        digest="abc",
+        uri="memory:abc",
+        rows=3000,
+        parts={},
+        features=["temp"],
+        definitions={"temp": (1, "digest of Fahrenheit"), "distance": (1, "digest")},
+        table_versions={},
+    )
+    store.put(store_paths.snapshot(MODEL, "abc", "snapshot.json"), record.model_dump_json(by_alias=True).encode())
+    declared = limited()
+    features = declared.views[MODEL].features
+    features["temp"] = features["temp"].model_copy(update={"version": 2})
+    result = measure_live_inputs.run(REQUEST, ports(declared, store=store))
+    assert (of(result, "temp").matched_rows, of(result, "temp").differing_share) == (matched, 0.0 if matched else None)
+    assert of(result, "distance").differing_share == 0.0
+    note = "does not hold the meaning that version 3 was trained on: no skew is measured of them"
+    assert any(note in text for text in result.notes) is not has_former
 
 
 def test_a_caller_that_sends_celsius_without_ids_is_found_on_the_second_day_by_its_own_past() -> None:

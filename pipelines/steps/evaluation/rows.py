@@ -126,7 +126,7 @@ def former_columns(info: VersionInfo, other: VersionInfo, ports: Ports) -> dict[
 
     The meanings are those of the snapshots; one that names none is taken for the same.
     """
-    ours, theirs = (_definitions(version, ports) for version in (info, other))
+    ours, theirs = (trained_definitions(version, ports) for version in (info, other))
     return {
         name: former_column(name, version)
         for name, (version, _) in theirs.items()
@@ -158,7 +158,7 @@ def _built(record: FeatureRecord | None) -> Mapping[str, str]:
     return {} if record is None else record.definition_digests
 
 
-def _definitions(info: VersionInfo, ports: Ports) -> dict[str, tuple[int, str]]:
+def trained_definitions(info: VersionInfo, ports: Ports) -> dict[str, tuple[int, str]]:
     """Feature to the version and digest of the definition that a version was trained on; empty if nothing says so."""
     path = store_paths.snapshot(info.model, snapshot_digest(info), "snapshot.json")
     if not ports.store.exists(path):
