@@ -20,6 +20,7 @@ from pipelines.serving.models.predictor import known_categories, load
 from pipelines.settings import REPOSITORY
 from pipelines.spec.catalog import Catalog
 from pipelines.spec.deployment import PARITY_LIMIT
+from pipelines.spec.features import Constraints
 from pipelines.steps import build_bundle
 from pipelines.steps.bundling.parity import compare
 from pipelines.steps.bundling.reference_rows import reference_rows
@@ -166,6 +167,16 @@ def test_the_manifest_has_the_ranges_and_categories_that_are_declared(tmp_path: 
     known = known_categories(load(fetched(ports, "flight_delay", version, tmp_path / "bundle"), result.sha256))
     assert known["origin"] == {"EWR", "JFK", "LGA", None}
     assert known["carrier"] == {"AA", "B6", "DL", "UA", None}, "where the contract lists none, those of the training"
+
+
+def test_the_categories_that_the_view_allows_are_those_of_the_manifest(tmp_path: Path) -> None:
+    ports = FakePorts.make(tmp_path, catalog=Catalog.read(REPOSITORY / "include"))
+    features = ports.catalog.view("flight_delay").features
+    features["carrier"] = features["carrier"].model_copy(update={"constraints": Constraints(allowed=["AA", "UA"])})
+    version = register(ports, tmp_path / "model")
+    built(ports, version)
+    manifest = served.read_manifest(ports.store.get(store_paths.bundle("flight_delay", version, "bundle.json")))
+    assert {feature.name: feature.allowed for feature in manifest.features}["carrier"] == ["AA", "UA"]
 
 
 @pytest.mark.parametrize("height", [1, 7, 999, 1500, 5000])
