@@ -24,6 +24,7 @@ ORDER = (
     "refit",
     "airflow",
     "pods",
+    "checks",
     "serving",
 )
 """Stems of the modules ``bench_<stem>.py``, the quickest first."""
