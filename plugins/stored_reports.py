@@ -35,6 +35,8 @@ DAG_OF_KIND = {
     "rollouts": "{}__deploy",
 }
 """Who may see this DAG may see the file."""
+END_RULE = "rollout_rollback"
+"""Rule of the task that ends every deploy run; it passes whatever became of the version."""
 MEDIA_TYPES = {"html": "text/html; charset=utf-8", "png": "image/png", "json": "application/json"}
 REPORT_POLICY = (
     "sandbox allow-scripts allow-popups; default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval'; "
@@ -115,6 +117,7 @@ def folder_heading(path: str, ports: Ports) -> tuple[str, list[str]]:
     assert folder is not None, "dag_of has matched it"
     kind, model, name = folder["kind"], folder["subject"], folder["rest"].rstrip("/")
     lines = [line for line in ports.ledger.entries(model) if "outcome" in line.details]
+    lines = [line for line in lines if line.details.get("rule") != END_RULE]
     if kind == "rollouts":
         lines = [line for line in lines if line.details.get("rollout_id") == name]
     else:
@@ -135,7 +138,8 @@ def pictures_page(heading: str, verdicts: list[str], names: list[str]) -> bytes:
         else f"<p><a href='{escape(name)}'>{escape(name)}</a></p>"
         for name in sorted(names, key=lambda name: (not name.endswith(".png"), name))
     ]
-    title = escape(": ".join([heading, *verdicts[-1:]]))
+    ended = [verdict for verdict in verdicts if not verdict.endswith(": PASS")] or verdicts
+    title = escape(": ".join([heading, *ended[-1:]]))
     head = f"<head><meta charset='utf-8'><title>{title}</title><style>{STYLE}</style></head>"
     told = "".join(f"<li>{escape(verdict)}</li>" for verdict in verdicts)
     body = f"<h1>{escape(heading)}</h1><ul>{told}</ul>{''.join(shown)}"

@@ -81,14 +81,21 @@ def test_a_folder_is_headed_by_its_version_and_the_verdicts_on_it_and_by_no_numb
     harness.store.put(picture, b"\x89PNG")
     assert f"<title>{MODEL}/1b4e28ba-2fa1</title>" in pages.get(f"/store/{folder}/").text
     assert f"<title>{MODEL}</title>" in pages.get(f"/store/rollouts/{MODEL}/").text
-    for outcome, rule, rollout in (("unknown", "load_test", "1b4e28ba-2fa1"), ("pass", "canary_step", "another")):
+    for outcome, rule, rollout in (
+        ("unknown", "load_test", "1b4e28ba-2fa1"),
+        ("pass", "candidate_preparation", "1b4e28ba-2fa1"),
+        ("pass", "rollout_rollback", "1b4e28ba-2fa1"),
+        ("pass", "canary_step", "another"),
+    ):
         recorded(harness, "rollout", "5", rollout_id=rollout, rule=rule, outcome=outcome)
     recorded(harness, "gate", "5", rule="slice_gate", gate="slice_gate", outcome="fail")
     recorded(harness, "gate", "6", rule="slice_gate", gate="slice_gate", outcome="pass")
     shown = pages.get(f"/store/{folder}/").text
     assert f"<title>{MODEL} version 5, rollout 1b4e28ba-2fa1: load test: UNKNOWN</title>" in shown
     assert "<li>load test: UNKNOWN</li>" in shown
+    assert "<li>candidate preparation: PASS</li>" in shown
     assert "canary" not in shown
+    assert "rollout rollback" not in shown
     title = f"<title>{MODEL} version 5, evaluation: slice gate: FAIL</title>"
     assert title in pages.get(f"/store/{picture.rpartition('/')[0]}/").text
 
