@@ -22,7 +22,7 @@ FORM = {
         "The number of the incident that you take. Empty: none.", title="Incident", minimum=1, maximum=999_999_999
     ),
     "why": text_field(
-        "What you do about it; needed where an incident is named.", title="Why", example="Asking the weather service"
+        "What you do about it; needed where an incident is named.", title="Why", example="asking the weather service"
     ),
 }
 DAG_ID = "airworthy__incidents"

@@ -31,8 +31,8 @@ FORM = {
         maxLength=2000,
         pattern=r"\S",
         title="Reason",
-        description="Why the version is rolled back, at least 10 characters.",
-        examples=["Predictions for one carrier are far off since the release"],
+        description="Why the version is rolled back, at least 10 characters. For example: answers for one carrier are"
+        " far off since the release.",
     ),
     "version": version_field(
         "Roll back only this version. Empty: the candidate of an active rollout, else the live version.", example="4"

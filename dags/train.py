@@ -27,7 +27,7 @@ Starts on schedule, on a retrain request, by hand (*Trigger*, with a form) and i
 """
 FORM = {
     "hypothesis": text_field(
-        "What this training is expected to show.", title="Hypothesis", example="Two more weeks tell spring from winter"
+        "What this training is expected to show.", title="Hypothesis", example="two more weeks tell spring from winter"
     ),
     "as_of": day_field(
         "Train on the data known at the end of this day. Empty: now, or the date of the scheduled run.",

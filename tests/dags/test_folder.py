@@ -93,6 +93,19 @@ def test_a_field_may_be_left_empty_unless_its_own_default_is_refused(folder: dic
     assert obligatory == {("rollback", "reason")}
 
 
+def test_a_text_is_written_freely_and_not_chosen_from_examples(folder: dict[str, Any]) -> None:
+    """Airflow's form makes a list to choose from of a field with examples."""
+    texts = {
+        (name.rpartition("__")[2], field): form
+        for name, dag in folder["dags"].items()
+        for field, form in dag["params"].items()
+        if form["schema"].get("maxLength", 0) > 1000
+    }
+    assert set(texts) == {("rollback", "reason"), ("train", "hypothesis"), ("incidents", "why")}
+    assert [where for where, form in texts.items() if "examples" in form["schema"]] == []
+    assert all("For example:" in form["description"] for form in texts.values())
+
+
 @pytest.mark.parametrize(
     ("stage", "given", "holds"),
     [

@@ -50,9 +50,12 @@ def count_field(description: str, *, title: str, maximum: int, minimum: int = 0)
 
 
 def text_field(description: str, *, title: str, example: str) -> Param:
-    """An optional text. A type without ``null`` would make it obligatory: Airflow sends an empty field as null."""
-    types = ["null", "string"]
-    return Param("", type=types, maxLength=2000, title=title, description=description, examples=[example])
+    """An optional text. A type without ``null`` would make it obligatory: Airflow sends an empty field as null.
+
+    The example is part of the description: with ``examples`` the form would offer them as options to choose from.
+    """
+    types, text = ["null", "string"], f"{description} For example: {example}."
+    return Param("", type=types, maxLength=2000, title=title, description=text)
 
 
 def dry_run_field(description: str) -> Param:
