@@ -79,16 +79,12 @@ def _too_few_days(metric: str, days: tuple[int, int] | None) -> str:
 
 def _losses(comparison: DayComparison, max_drop: float) -> tuple[list[str], list[str]]:
     """The reasons of a detection, and the names of what detected it."""
-    failures, alarms = [], []
-    if (
-        comparison.cusum is not None
-        and comparison.cusum_limit is not None
-        and comparison.cusum > comparison.cusum_limit
-    ):
+    failures, alarms, limit = [], [], comparison.cusum_limit
+    if comparison.cusum is not None and limit is not None and comparison.cusum > limit:
         since = f" since {comparison.cusum_since}" if comparison.cusum_since else ""
         failures.append(
             f"{comparison.metric} has been worse than on the {comparison.certificate_days} days of the certificate"
-            f"{since}: sum of losses {comparison.cusum:.1f} > {comparison.cusum_limit:.1f}"
+            f"{since}: sum of losses {comparison.cusum:.1f} > {limit:.1f}"
         )
         alarms.append("cusum")
     smallest_drop = -comparison.difference - comparison.limit_half_width
