@@ -62,7 +62,8 @@ class Installation:
 
     @cached_property
     def ports(self) -> RealPorts:
-        return open_ports(Settings.from_environment({"AIRWORTHY_HOME": str(self.settings.home)}))
+        places = {"AIRWORTHY_HOME": str(self.settings.home), "AIRWORTHY_INCLUDE": str(self.settings.include)}
+        return open_ports(Settings.from_environment(places))
 
     @cached_property
     def airflow(self) -> AirflowApi:
