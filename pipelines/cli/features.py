@@ -10,6 +10,7 @@ from typing import Any
 from pipelines.cli.terminal_text import print_line
 from pipelines.errors import unknown_name
 from pipelines.ports import Ports
+from pipelines.spec.features import FeatureView, RowExpression
 
 
 def add_parser(subparsers: Any) -> None:
@@ -49,12 +50,18 @@ def feature_facts(ports: Ports, view: str | None = None) -> list[dict[str, Any]]
                     "version": declared.version,
                     "type": declared.type,
                     "description": declared.description,
-                    "sources": list(declared.source_columns),
+                    "sources": list(declared.source_columns) or _features_read(spec, feature),
                     "definition": digests[feature],
                     "models": users,
                 }
             )
     return facts
+
+
+def _features_read(view: FeatureView, name: str) -> list[str]:
+    """The features from which one that reads no column of a source is computed."""
+    how = view.features[name].transformation
+    return [other for other in how.names() if other in view.features] if isinstance(how, RowExpression) else []
 
 
 def feature_lines(facts: list[dict[str, Any]]) -> Iterator[str]:

@@ -39,6 +39,16 @@ def test_a_feature_is_listed_with_version_description_owner_sources_and_models(
     assert lines[lines.index("  temp@1 (numeric)") + 2].endswith("; used by no model")
 
 
+def test_a_feature_that_is_computed_from_others_names_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    call(FakePorts.make(tmp_path), "customer_week")
+    lines = capsys.readouterr().out.splitlines()
+    read = "customer_purchase_sum_amount_30d, customer_purchase_sum_amount_90d"
+    assert (
+        lines[lines.index("  customer_amount_30d_over_90d@1 (numeric)") + 2].strip()
+        == f"from {read}; used by buys_again"
+    )
+
+
 def test_a_program_reads_an_object_per_feature(ports: FakePorts, capsys: pytest.CaptureFixture[str]) -> None:
     call(ports, VIEW.view, "--json")
     listed = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
