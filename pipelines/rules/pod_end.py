@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from pipelines.errors import EXIT_REFUSED, EXIT_UNAVAILABLE
+from pipelines.messages.node_message import is_transient
 from pipelines.spec.runner import StageRunner
 
 Kind = Literal["done", "refused", "unavailable"]
@@ -23,11 +24,6 @@ CONFIG_REASONS = {
     "CreateContainerConfigError", "CreateContainerError", "RunContainerError", "ContainerCannotRun", "StartError",
     "InvalidImageName", "ErrImageNeverPull",
 }  # fmt: skip
-TRANSIENT_HINTS = (
-    "timed out", "i/o timeout", "deadline exceeded", "failed to sync", "connection refused", "connection reset",
-    "too many requests", "failed to reserve", "transport is closing",
-)  # fmt: skip
-"""Messages of a node that could not reach the API server or its container runtime in time; it tries again by itself."""
 PULL_REASONS = {"ErrImagePull", "ImagePullBackOff"}
 MISSING_IMAGE_HINTS = ("not found", "notfound", "unauthorized", "denied", "manifest unknown", "invalid reference")
 UNSATISFIABLE_HINTS = ("node selector", "node affinity", "node(s) had taint", "untolerated taint")
@@ -70,11 +66,6 @@ class PodEnd:
     kind: Kind
     subject: str
     reasons: list[str] = field(default_factory=list)
-
-
-def is_transient(message: str | None) -> bool:
-    """Whether a container that the node could not start may start at the node's next attempt."""
-    return any(hint in (message or "").lower() for hint in TRANSIENT_HINTS)
 
 
 def judge_pod(facts: PodFacts | None, name: str, runner: StageRunner, now: datetime) -> PodEnd | None:

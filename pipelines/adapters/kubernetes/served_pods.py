@@ -13,8 +13,8 @@ import httpx
 from pipelines.adapters.kubernetes.api import Document, KubernetesApi
 from pipelines.adapters.kubernetes.pod_readings import PodCounts, parse_metrics
 from pipelines.errors import EXIT_REFUSED, AirworthyError, Conflict, Refused, Unavailable
+from pipelines.messages.node_message import is_transient
 from pipelines.rollout.transitions import Route, Served
-from pipelines.rules.pod_end import is_transient
 
 FATAL_WAITING_REASONS = {"InvalidImageName", "ErrImageNeverPull", "CreateContainerConfigError", "CreateContainerError"}
 ROUTED_SECONDS, POLL_SECONDS = 10.0, 0.2
