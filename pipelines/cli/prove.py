@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.cli import arguments
 from pipelines.cli.names import check_model
+from pipelines.cli.terminal_text import print_line
 from pipelines.errors import Refused
 from pipelines.ports import Ports
 
@@ -50,17 +51,20 @@ def run(options: argparse.Namespace, ports: Ports) -> int:
     head = f'{{"model":"{options.model}","seed":{options.seed},"days":{options.days},"every":{options.every}}}'
     outcomes = _read(file, head)
     ground = read_ground(options.model, ports)
-    fleet = Fleet(ground, ports, lambda number: ground.rows_of(number, 0), lambda: print("a version is trained"))
+    fleet = Fleet(
+        ground, ports, lambda number: ground.rows_of(number, 0), lambda: print_line("a version is trained", flush=True)
+    )
     proof = Proof(ground, fleet, options.seed, options.days, options.every)
     with file.open("a") as stored:
         for outcome in prove(proof, range(len(outcomes), options.streams)):
             outcomes.append(outcome)
             stored.write(outcome.model_dump_json() + "\n")
             stored.flush()
-            print(f"{len(outcomes)} of {options.streams}: {_outcome_text(outcome)}", flush=True)
+            print_line(f"{len(outcomes)} of {options.streams}: {_outcome_text(outcome)}", flush=True)
     (folder / REPORT_FILE).write_text(report_text(options.model, options.seed, options.days, outcomes))
     goals = list(goal_lines(outcomes))
-    print("\n".join([*goals, f"the tables are in {folder / REPORT_FILE}"]))
+    for line in [*goals, f"the tables are in {folder / REPORT_FILE}"]:
+        print_line(line)
     return 1 if any(goal.startswith("MISSED") for goal in goals) else 0
 
 

@@ -79,8 +79,8 @@ def summary(ports: Ports, model: str | None = None) -> dict[str, Any]:
     ``models``: name to ``versions`` (newest first, each with its
     ``status`` and since when, by whom and why it has it), ``gates``, ``live``, ``rollout`` (the newest one, if
     any), ``next_rollback``, ``disagreements`` (of ledger and registry with the target), ``outdated_tags``,
-    ``incidents``, ``worth`` (``ModelWorth``), ``monitoring`` (last verdict per check on the live version), ``history``
-    (on other versions),
+    ``incidents``, ``worth`` (``ModelWorth``; None where ledger or incidents did not answer), ``monitoring`` (last verdict
+    per check on the live version), ``history`` (on other versions),
     ``broken`` and ``drifted`` (column to number of days, of the live version) and ``retrain_requests``.
     ``refused``: declarations left out, with why. ``unreachable``: what did not answer; its part is then empty.
     """
@@ -106,6 +106,7 @@ def summary(ports: Ports, model: str | None = None) -> dict[str, Any]:
     entries = ask("ledger", lambda: ports.ledger.entries(), default=no_entries)
     no_incidents: list[Incident] = []
     incidents = ask("incidents", ports.incidents.read, default=no_incidents)
+    is_recorded = not {"ledger", "incidents"} & set(unreachable)
     models: dict[str, dict[str, Any]] = {}
     undeclared = {} if model else _undeclared_live(entries, ports)
     for name in [model] if model else [*ports.catalog.models, *undeclared]:
@@ -130,7 +131,7 @@ def summary(ports: Ports, model: str | None = None) -> dict[str, Any]:
             "disagreements": standing.disagreements,
             "outdated_tags": standing.outdated_tags,
             "incidents": incident_facts(name, incidents),
-            "worth": worth_facts(name, spec, own, incidents, ports.clock()),
+            "worth": worth_facts(name, spec, own, incidents, ports.clock()) if is_recorded else None,
             **_ledger_status(spec, own),
             **monitoring_facts(own, standing.live),
         }

@@ -45,7 +45,8 @@ def render_model(name: str, summary: dict[str, Any], now: datetime | None = None
     for version in model["versions"]:
         yield from _version_lines(version, model)
     yield from _model_lines(name, model, now)
-    yield from worth_lines(model["worth"])
+    if model["worth"] is not None:
+        yield from worth_lines(model["worth"])
     yield from _fault_lines(summary)
 
 

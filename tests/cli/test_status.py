@@ -323,6 +323,8 @@ def test_a_ledger_that_does_not_answer_is_no_disagreement(ports: Any) -> None:
     model = told["models"]["flight_delay"]
     assert set(told["unreachable"]) == {"ledger"}
     assert (model["disagreements"], model["outdated_tags"], model["live"]["version"]) == ([], [], "2")
+    assert model["worth"] is None, "a ledger that does not answer is not one without releases"
+    assert "releases a month" not in page_of_model(ports)
 
 
 def test_what_does_not_answer_is_named_and_the_rest_is_told(ports: Any) -> None:
