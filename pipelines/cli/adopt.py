@@ -18,7 +18,7 @@ from zoneinfo import ZoneInfo
 
 from pipelines.cli.hanging_lines import hanging_lines
 from pipelines.cli.progress import open_console
-from pipelines.cli.terminal_text import visible
+from pipelines.cli.terminal_text import print_text, visible
 from pipelines.errors import Refused
 from pipelines.ports import Ports
 from pipelines.spec.catalog import FOLDERS, Catalog
@@ -81,7 +81,7 @@ def run(options: argparse.Namespace, ports: Ports) -> int:
         print(json.dumps(_facts(draft, include)))
     else:
         for line in _lines(draft, tables, paths, include):
-            print(line)
+            print_text(line)
     return 0
 
 

@@ -79,8 +79,8 @@ def summary(ports: Ports, model: str | None = None) -> dict[str, Any]:
     ``models``: name to ``versions`` (newest first, each with its
     ``status`` and since when, by whom and why it has it), ``gates``, ``live``, ``rollout`` (the newest one, if
     any), ``next_rollback``, ``disagreements`` (of ledger and registry with the target), ``outdated_tags``,
-    ``incidents``, ``worth`` (``ModelWorth``; None where ledger or incidents did not answer), ``monitoring`` (last verdict
-    per check on the live version), ``history`` (on other versions),
+    ``incidents``, ``worth`` (``ModelWorth``; None where ledger or incidents did not answer), ``monitoring`` (last
+    verdict per check on the live version), ``history`` (on other versions),
     ``broken`` and ``drifted`` (column to number of days, of the live version) and ``retrain_requests``.
     ``refused``: declarations left out, with why. ``unreachable``: what did not answer; its part is then empty.
     """

@@ -17,9 +17,9 @@ MODELS = "there are arrival_delay_minutes, buys_again, flight_delay"
 DAYS = ("--from", "2013-01-05", "--to", "2013-01-05")
 WITHOUT_NAMES = {
     *("up", "stop", "airflow", "gateway", "demo", "completion", "reader"),
-    *("alert-rules", "exporter", "watch"),
+    *("alert-rules", "exporter", "watch", "adopt"),
 }
-"""Commands that take none, or (reader) one that there is not yet."""
+"""Commands that take none, or (reader, adopt) one that there is not yet."""
 CASES = [
     (
         ("check", "nosuch"),
@@ -48,6 +48,7 @@ CASES = [
         ("incidents", "--model", "nosuch"),
         "there is no model nosuch; there are arrival_delay_minutes, buys_again, flight_delay",
     ),
+    (("prove", "nosuch"), f"there is no model nosuch; {MODELS}"),
     (("traffic", "nosuch", "--from", "2013-01-05"), f"there is no model nosuch; {MODELS}"),
     (("replay", *DAYS, "--model", "nosuch"), f"there is no model nosuch; {MODELS}"),
     (("land", *DAYS, "--dataset", "nosuch"), "there is no dataset nosuch; there are flights, shop"),
