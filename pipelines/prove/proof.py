@@ -26,7 +26,8 @@ WARM_UP = READ_DAYS - WEEK
 FOLLOWED = 90
 """Days after its onset on which harm is looked for."""
 HARM_DAYS = 14
-MOST_DRAWS = 40
+MOST_DRAWS, DRAWS_OF_A_KIND = 60, 10
+"""Of a kind that costs nothing in so many draws the next one is planted."""
 DRIFT, PERFORMANCE = "drift_fault", "performance"
 
 
@@ -114,11 +115,11 @@ class Proof:
         return Outcome(number=number, found_after=found, by=by, **facts)
 
     def _drawn_harm(self, number: int) -> tuple[Stream, float]:
-        """The first draw of the stream's kind that costs enough to be called harm."""
+        """The first draw that costs enough to be called harm, of the stream's kind if it can."""
         kinds, spec = possible_kinds(self.ground, HARMFUL), self.ground.spec
-        kind = kinds[number % len(kinds)]
         rng = np.random.default_rng([self.seed, number, 9])
         for attempt in range(MOST_DRAWS):
+            kind = kinds[(number + attempt // DRAWS_OF_A_KIND) % len(kinds)]
             onset = self.begins + int(rng.integers(0, max(self.ground.length - self.begins - HARM_DAYS, 1)))
             stream = draw_stream(self.ground, (self.seed, number * MOST_DRAWS + attempt + 10**6), kind, onset)
             good, bad = (self._metric(stream, planted=planted) for planted in (False, True))
@@ -126,7 +127,7 @@ class Proof:
                 loss = (bad - good) if spec.monitoring.performance.metric in LOWER_IS_BETTER else good - bad
                 if loss >= spec.evaluation.comparison.allowed_loss(good) / 2:
                     return stream, loss
-        raise Refused(f"none of {MOST_DRAWS} draws of {kind} costs this model anything")
+        raise Refused(f"none of {MOST_DRAWS} draws costs this model enough to be called harm")
 
     def _metric(self, stream: Stream, *, planted: bool) -> float | None:
         spec = self.ground.spec
