@@ -29,6 +29,8 @@ COMMAND_GROUPS = {
     "models and data": {
         "adopt": "pipelines.cli.adopt",
         "check": "pipelines.cli.check",
+        "try": "pipelines.cli.try_model",
+        "ask": "pipelines.cli.ask",
         "deliver": "pipelines.cli.deliver",
         "verify": "pipelines.cli.verify",
         "lineage": "pipelines.cli.lineage",

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-
 from pipelines import store_paths
 from pipelines.errors import Refused
 from pipelines.messages.validation import AuditResult, SourceAudit, ValidateRequest
@@ -14,9 +12,9 @@ from pipelines.spec.partitions import partition_name
 from pipelines.spec.suite import DeclaredSuite
 from pipelines.steps.auditing.lineage import delivery_of
 from pipelines.steps.auditing.report import render_report
+from pipelines.steps.auditing.staged_rows import stage_rows
 from pipelines.steps.auditing.suite import read_suite
-from pipelines.steps.auditing.validation import SuiteFindings, split_by_suite
-from pipelines.tables.parquet_bytes import parquet_bytes
+from pipelines.steps.auditing.validation import split_by_suite
 from pipelines.tables.partition import partition_column, with_partition
 from pipelines.tables.quarantined_rows import describe_rows
 
@@ -55,7 +53,13 @@ def run(request: ValidateRequest, ports: Ports) -> AuditResult:
                 failures=findings.failures,
                 raw_version=version or 0,
                 sha256=delivery.sha256 if delivery else {},
-                staged=_stage(ports, f"{folder}/{name}", version or 0, landed, findings),
+                staged=stage_rows(
+                    ports.store,
+                    f"{folder}/{name}",
+                    version or 0,
+                    landed,
+                    {"accepted": findings.accepted, "quarantined": findings.quarantined},
+                ),
             )
         )
         if findings.result is not None:
@@ -85,14 +89,3 @@ def _partitions_due(spec: DatasetSpec, key: str, ports: Ports) -> dict[str, str]
     if missing:
         raise Refused(f"{spec.dataset} {partition_name(key)} cannot be audited; ingest it first", missing)
     return due
-
-
-def _stage(ports: Ports, prefix: str, version: int, landed: str, findings: SuiteFindings) -> dict[str, str]:
-    """Part (accepted, quarantined) to the path of its rows, which names the version of the raw table and their digest:
-    no other audit replaces them, and what a newer one supersedes can be told."""
-    paths = {}
-    for part, rows in (("accepted", findings.accepted), ("quarantined", findings.quarantined)):
-        content = parquet_bytes(with_partition(rows, landed))
-        paths[part] = f"{prefix}.{part}.{version}.{hashlib.sha256(content).hexdigest()}.parquet"
-        ports.store.put(paths[part], content)
-    return paths

@@ -102,7 +102,9 @@ class MemoryStore(FakeAdapter):
         rows = conform(table, key, frame, newest.schema if history else None).drop(partition_column(key))
         schema = dict(rows.schema)
         own = partition_column(key)
-        existing = {on: conform(table, on, part, schema).drop(own) for on, part in newest.parts.items()}
+        existing = newest.parts
+        if [*schema.items()] != [*newest.schema.items()]:
+            existing = {on: conform(table, on, part, schema).drop(own) for on, part in existing.items()}
         parts = {on: part for on, part in {**existing, key: rows}.items() if part.height}
         records = newest.records | {key: PartitionRecord(version=len(history) + 1, record=record)}
         self._tables[table] = [*history, TableVersion(schema, parts, {key}, records)]

@@ -111,6 +111,18 @@ def test_a_table_that_is_joined_by_its_key_is_a_reference_whose_columns_are_look
     assert catalog.model("amount").problem == "regression"
 
 
+def test_a_table_without_dates_has_a_view_of_its_rows_without_what_gives_the_label_away(tmp_path: Path) -> None:
+    rows = [f"{n % 7}.5,{('a', 'b')[n % 2]},{('x', 'yes')[n % 2]},{('no', 'yes')[n % 2]}" for n in range(80)]
+    (tmp_path / "loans.csv").write_text("size,group,paid,bad\n" + "\n".join(rows) + "\n")
+    adopt(tmp_path, str(tmp_path / "loans.csv"), "--predict", "bad")
+    catalog = drafted(tmp_path)
+    view = catalog.view("loans_rows")
+    assert view.is_table
+    assert view.label is not None
+    assert (view.label.expression, list(view.features)) == ("bad = 'yes'", ["size"])
+    assert catalog.model("bad").training.split.strategy == "stratified"
+
+
 def test_without_a_question_the_dataset_alone_is_drafted_and_the_question_asked_for(folder: Path, capsys: Any) -> None:
     adopt(folder, str(folder / "orders.csv"), "--name", "sales")
     catalog = drafted(folder)

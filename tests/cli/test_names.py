@@ -49,6 +49,8 @@ CASES = [
         "there is no model nosuch; there are arrival_delay_minutes, buys_again, flight_delay",
     ),
     (("prove", "nosuch"), f"there is no model nosuch; {MODELS}"),
+    (("try", "nosuch"), f"there is no model nosuch; {MODELS}"),
+    (("ask", "nosuch", "rows.json"), f"there is no model nosuch; {MODELS}"),
     (("traffic", "nosuch", "--from", "2013-01-05"), f"there is no model nosuch; {MODELS}"),
     (("replay", *DAYS, "--model", "nosuch"), f"there is no model nosuch; {MODELS}"),
     (("land", *DAYS, "--dataset", "nosuch"), "there is no dataset nosuch; there are flights, shop"),

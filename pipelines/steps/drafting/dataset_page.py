@@ -58,7 +58,7 @@ def _write_source(
     for text in table.form.questions:
         page.ask(text, 4)
     page.write(f"files: {flow(table.files())}", 4)
-    if days is None:
+    if days is None and not is_main:
         page.remark("no column says when its rows happened: each file is a whole copy", 4)
         page.write("cadence: reference", 4)
         page.write("known: partition_start", 4)
@@ -79,7 +79,7 @@ def _write_source(
                 f"{(days[-1] - days[0]).days + 1 - len(days):,} days between the first and the last have no row", 4
             )
             page.write("empty: allowed", 4)
-    if outcome is not None:
+    if outcome is not None and days is not None:
         _write_known_times(page, table, outcome, lead)
     elif days is not None and not is_main:
         page.ask("how long after its event is a row known? without `known` it is when its day is due", 4)

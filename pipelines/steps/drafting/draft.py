@@ -44,7 +44,7 @@ def draft(
     page = dataset_page(name, tables, main, outcome, lead, today)
     texts, questions = {f"datasets/{name}.yaml": page.text}, _placed(f"datasets/{name}.yaml", page)
     view = model = None
-    why_not = _why_no_view(main, question)
+    why_not = _why_no_view(main, tables, question)
     if question is not None and why_not is None:
         view = (
             identifier(f"{main.source}_{question.every}")
@@ -89,13 +89,15 @@ def _what_to_ask(main: TableGuess) -> str:
     return f"what is to be predicted? add --predict with a column or a condition, as in --predict {example}"
 
 
-def _why_no_view(main: TableGuess, question: FutureQuestion | str | None) -> str | None:
+def _why_no_view(main: TableGuess, tables: Sequence[TableGuess], question: FutureQuestion | str | None) -> str | None:
     """Why no view of the rows can be declared; None: one can."""
     if question is None:
         return None
-    if main.event_time is None:
+    if main.event_time is None and not isinstance(question, str):
         return f"no column of {main.file} says when its rows happened; add one, or name it with --event-time"
-    if isinstance(question, str) and not main.key:
+    if main.event_time is None and len(tables) > 1:
+        return f"no column of {main.file} says when its rows happened; draft it without the other files"
+    if main.event_time is not None and isinstance(question, str) and not main.key:
         return (
             f"no columns tell the rows of {main.file} apart, so that an answer would be of no one row; have the source "
             "deliver an id, or name what tells them apart with --key"
@@ -115,7 +117,7 @@ def _model_page(
     page.ask("what is predicted, and for whom? write `description: …`; and who answers for it? write `owner: …`")
     page.write(f"view: {view}")
     page.write(f"target: {label}")
-    if isinstance(question, FutureQuestion):
+    if isinstance(question, FutureQuestion) or main.event_time is None:
         return page
     if main.rows < 2 * ROWS_ASKED_FOR:
         page.remark(f"there are {main.rows:,} rows; {ROWS_ASKED_FOR:,} are asked for where nothing is declared")

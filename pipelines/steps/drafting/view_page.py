@@ -35,9 +35,13 @@ def row_page(
     dataset: str, view: str, tables: Sequence[TableGuess], main: TableGuess, outcome: Outcome, lead: timedelta
 ) -> DeclarationPage:
     page = _view_head(dataset, view)
-    page.write(f"entity: {flow([main.stored(name) for name in main.key])}")
-    page.ask("how long before its event is a row asked about? `lead` says so")
-    page.write(f"rows: {{per: {main.source}, lead: {written_duration(lead)}}}")
+    if main.key:
+        page.write(f"entity: {flow([main.stored(name) for name in main.key])}")
+    if main.event_time is None:
+        page.write(f"rows: {{table: {main.source}}}")
+    else:
+        page.ask("how long before its event is a row asked about? `lead` says so")
+        page.write(f"rows: {{per: {main.source}, lead: {written_duration(lead)}}}")
     for text in outcome.questions:
         page.ask(text)
     page.write(f"label: {flow({outcome.name: outcome.expression})}")
@@ -49,6 +53,10 @@ def row_page(
         if name not in late and name not in main.key and column.type in TYPES and not column.is_personal
     ]  # fmt: skip
     plain = all(_is_feature_name(main.stored(name)) and main.stored(name) != outcome.name for name in own)
+    if main.event_time is None:
+        for name, reasons in outcome.suspects.items():
+            page.ask(f"is {name} known when the question is put? {'; '.join(reasons)}; if it is, add it here", 2)
+        plain = plain and not outcome.suspects
     if own and plain:
         page.remark("all columns that are known by then, but the label's, the key's and personal data", 2)
         page.write('"*": own', 2)
@@ -59,7 +67,8 @@ def row_page(
                 page.write(f"{flow(stored)}: own", 2)
             else:
                 page.write(f"{_new_name(stored, taken)}: {flow({'own': stored})}", 2)
-    assert main.event_time is not None
+    if main.event_time is None:
+        return page
     parts = ["weekday", "month"] if main.columns[main.event_time].type == "date" else ["hour", "weekday"]
     names = [_new_name(f"event_{part}", taken) for part in parts]
     page.write(f"{', '.join(names)}: {{calendar: {flow(parts)}}}", 2)

@@ -1,0 +1,379 @@
+"""Takes files through the steps and rules that Airflow runs, from landing to the gates, in a store in memory.
+
+Nothing of the installation is written: store, registry and ledger are those of the trial alone.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipelines import store_paths
+from pipelines.errors import Refused
+from pipelines.messages.evaluation import EvaluateResult, Interval
+from pipelines.messages.features import FeaturesRequest, PublishFeaturesRequest
+from pipelines.messages.ingestion import IngestRequest
+from pipelines.messages.training import SnapshotRequest, SnapshotResult, TrainRequest
+from pipelines.messages.validation import AuditResult, PublishRequest, SourceAudit
+from pipelines.ports import Ports
+from pipelines.rules.contract_check import judge_contract
+from pipelines.rules.leaks import leak_reasons
+from pipelines.rules.minimum_metrics_gate import judge_minimum_metrics
+from pipelines.rules.point_in_time_features import judge_features
+from pipelines.rules.quarantine import judge_audit
+from pipelines.rules.training_snapshot import judge_snapshot
+from pipelines.spec.catalog import Catalog
+from pipelines.spec.dataset import DatasetSpec
+from pipelines.spec.features import FeatureView
+from pipelines.spec.model import ModelSpec
+from pipelines.spec.partitions import FIRST_DATE
+from pipelines.spec.source import OWN_REASONS_COLUMN
+from pipelines.tables.quarantined_rows import REASONS_COLUMN
+from pipelines.verdict import Verdict, counted
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from pipelines.steps.training.plan import TrainingResult
+    from pipelines.testing.ports import FakePorts
+
+RUN_KEY = "try"
+Landing = Mapping[str, Mapping[str, tuple[bytes, int]]]
+"""Partition to the files of its delivery, name to content and number of rows."""
+
+
+@dataclass
+class SourceTrial:
+    """``partitions``: those that were delivered. ``reasons``: rows in quarantine by why."""
+
+    partitions: int = 0
+    accepted: int = 0
+    quarantined: int = 0
+    reasons: dict[str, int] = field(default_factory=dict)
+
+    def add(self, audit: SourceAudit, *, accepted: bool) -> None:
+        self.accepted += audit.accepted if accepted else 0
+        self.quarantined += audit.quarantined
+        for reason, rows in audit.reasons.items():
+            self.reasons[reason] = self.reasons.get(reason, 0) + rows
+
+
+@dataclass
+class Trial:
+    """What a trial has shown, as far as it came. ``refused``: stage to why."""
+
+    sources: dict[str, SourceTrial] = field(default_factory=dict)
+    refused: list[tuple[str, str]] = field(default_factory=list)
+    null_shares: dict[str, float] = field(default_factory=dict)
+    snapshot: SnapshotResult | None = None
+    label_mean: float | None = None
+    metrics: dict[str, float | None] = field(default_factory=dict)
+    baseline: dict[str, float | None] = field(default_factory=dict)
+    interval: Interval | None = None
+    """Of the gain over the baseline."""
+    rounds: int | None = None
+    leaks: dict[str, list[str]] = field(default_factory=dict)
+    findings: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def facts(self) -> dict[str, Any]:
+        """As JSON takes them."""
+        return {
+            "sources": {name: vars(source) for name, source in self.sources.items()},
+            "refused": [{"stage": stage, "reason": reason} for stage, reason in self.refused],
+            "null_shares": self.null_shares,
+            "snapshot": None if self.snapshot is None else self.snapshot.model_dump(mode="json", by_alias=True),
+            "metrics": self.metrics,
+            "baseline": self.baseline,
+            "interval": None if self.interval is None else self.interval.model_dump(mode="json", by_alias=True),
+            "rounds": self.rounds,
+            "leaks": self.leaks,
+            "notes": self.notes,
+        }
+
+    def refuse(self, stage: str, verdict: Verdict, about: str = "") -> None:
+        self.refused += [(stage, f"{about}{reason}") for reason in verdict.reasons]
+
+
+@contextmanager
+def scratch_ports(ports: Ports, model: str, changes: Mapping[str, Any]) -> Iterator[FakePorts]:
+    """Ports of a temporary home with the installation's declarations; ``changes``: dotted field of the model to value.
+
+    Raises ``Refused`` with every fault of the changed model.
+    """
+    from pipelines.testing.memory_store import MemoryStore
+    from pipelines.testing.ports import FakePorts
+
+    with tempfile.TemporaryDirectory(prefix="airworthy-try-") as folder:
+        home, include = Path(folder), ports.settings.include
+        catalog = ports.catalog
+        if changes:
+            include = home / "include"
+            shutil.copytree(ports.settings.include, include)
+            _change_model(include / "models" / f"{model}.yaml", changes)
+            catalog = Catalog.read(include)
+        settings = ports.settings.model_copy(update={"home": home, "include": include, "store": str(home / "store")})
+        yield FakePorts(settings=settings, catalog=catalog, clock=ports.clock, store=MemoryStore(ports.clock))
+
+
+def _change_model(path: Path, changes: Mapping[str, Any]) -> None:
+    import yaml
+
+    from pipelines.spec.plain_yaml import load
+
+    fields = load(path.read_text(encoding="utf-8"))
+    for place, value in changes.items():
+        *blocks, name = place.split(".")
+        block = fields
+        for part in blocks:
+            block = block.setdefault(part, {})
+            if not isinstance(block, dict):
+                raise Refused(f"--set {place}: {part} has no fields; name one that has")
+        block[name] = value
+    path.write_text(yaml.safe_dump(fields, sort_keys=False, allow_unicode=True), encoding="utf-8")
+
+
+def run_trial(
+    model: str,
+    landings: Mapping[str, Landing],
+    ports: FakePorts,
+    *,
+    as_of: datetime,
+    begin: Callable[[str], None] = lambda _: None,
+) -> Trial:
+    """Land, ingest, validate, build, freeze, train and judge, until a stage has nothing left to go on with.
+
+    ``landings``: of each source. ``begin``: told each stage.
+    """
+    from pipelines.steps.ingestion.written_delivery import write_delivery
+
+    spec, view = ports.catalog.model(model), ports.catalog.view_of(model)
+    dataset = ports.catalog.dataset(view.dataset)
+    trial = Trial()
+    for source, parts in landings.items():
+        for key, files in parts.items():
+            write_delivery(dataset, source, key, files, ports.store)
+        trial.sources[source] = SourceTrial(partitions=len(parts))
+    begin("data")
+    days = _ingest(dataset, landings, trial, ports)
+    if not days:
+        return trial
+    begin("features")
+    _build(view, days, trial, ports)
+    if not ports.store.partitions(store_paths.features(view.view)):
+        return trial
+    begin("training")
+    _train(spec, as_of, trial, ports)
+    return trial
+
+
+def _ingest(dataset: DatasetSpec, landings: Mapping[str, Landing], trial: Trial, ports: FakePorts) -> list[str]:
+    """The partitions that were published, ascending."""
+    from pipelines.steps import ingest_partition, publish_partition
+
+    dated = [name for name, source in dataset.sources.items() if source.cadence == "partition"]
+    every = {key for name in dated for key in landings.get(name, {})}
+    keys = sorted({key for key in every if all(key in landings.get(name, {}) for name in dated)} or {"all"})
+    if partial := sorted(every - {*keys}):
+        trial.notes.append(f"{counted(len(partial), 'partition')}, {partial[0]} to {partial[-1]}, not of every source")
+    held = []
+    for key in keys:
+        verdict = judge_contract(ingest_partition.run(IngestRequest(dataset=dataset.dataset, partition=key), ports))
+        trial.refuse(f"contract {key}", verdict)
+        held += [key] if verdict.passed else []
+    published = []
+    for key, audit in _audits(dataset, held, trial, ports):
+        verdict = judge_audit(audit, dataset.max_quarantined_share)
+        trial.refuse(f"quarantine {key}", verdict)
+        for source in audit.sources:
+            trial.sources[source.source].add(source, accepted=verdict.passed)
+        publish_partition.run(PublishRequest(audit=audit, accept=verdict.passed), ports)
+        published += [key] if verdict.passed else []
+    return published
+
+
+@dataclass(frozen=True)
+class JudgedRows:
+    """Part (accepted, quarantined) to its rows: of each partition of a source, and those of one without rows."""
+
+    of_partition: Mapping[str, Mapping[str, pl.DataFrame]]
+    none: Mapping[str, pl.DataFrame]
+
+
+def _audits(
+    dataset: DatasetSpec, keys: Sequence[str], trial: Trial, ports: FakePorts
+) -> Iterator[tuple[str, AuditResult]]:
+    """The audit of each partition; a copy of a reference is audited with the first."""
+    judged: dict[str, JudgedRows] = {}
+    for name, source in dataset.sources.items():
+        table = store_paths.raw(dataset.dataset, name)
+        if ports.store.version(table) is not None:
+            judged[name] = _judge_rows(ports.store.read(table), source.suite, name, trial, ports)
+    copies = {name: min(judged[name].of_partition, default="") for name in dataset.reference() if name in judged}
+    for number, key in enumerate(keys):
+        folder = store_paths.staged(dataset.dataset, key)
+        sources = [
+            _audit(dataset.dataset, name, copies.get(name, key), rows, folder, ports)
+            for name, rows in judged.items()
+            if number == 0 or name not in copies
+        ]
+        yield key, AuditResult(dataset=dataset.dataset, partition=key, sources=sources, staged=folder)
+
+
+def _audit(dataset: str, name: str, landed: str, judged: JudgedRows, folder: str, ports: FakePorts) -> SourceAudit:
+    from pipelines.steps.auditing.staged_rows import stage_rows
+
+    rows = judged.of_partition.get(landed, judged.none)
+    version = ports.store.version(store_paths.raw(dataset, name)) or 0
+    reasons = rows["quarantined"][REASONS_COLUMN].explode().drop_nulls().value_counts()
+    return SourceAudit(
+        source=name,
+        landed=landed,
+        received=rows["accepted"].height + rows["quarantined"].height,
+        accepted=rows["accepted"].height,
+        quarantined=rows["quarantined"].height,
+        reasons=dict(reasons.iter_rows()),
+        raw_version=version,
+        staged=stage_rows(ports.store, f"{folder}/{name}", version, landed, rows),
+    )
+
+
+def _judge_rows(rows: pl.DataFrame, suite: str | None, name: str, trial: Trial, ports: FakePorts) -> JudgedRows:
+    """All raw rows of a source by its suite at once: it judges each row by itself. The last column is the partition."""
+    import polars as pl
+
+    own = rows.columns[-1]
+    if suite is None:
+        no_rows = rows.clear().rename({REASONS_COLUMN: OWN_REASONS_COLUMN}, strict=False)
+        no_rows = no_rows.with_columns(pl.lit(None, pl.List(pl.String)).alias(REASONS_COLUMN))
+        parts = {"accepted": rows, "quarantined": no_rows}
+    else:
+        from pipelines.steps.auditing.suite import read_suite
+        from pipelines.steps.auditing.validation import split_by_suite
+
+        findings = split_by_suite(rows, read_suite(ports.settings.include / "expectations" / f"{suite}.yaml"))
+        trial.refused += [("expectations", f"{name}: {failure}") for failure in findings.failures]
+        parts = {"accepted": findings.accepted, "quarantined": findings.quarantined}
+    keyed = {
+        part: {str(key): frame.drop(own) for (key,), frame in table.partition_by(own, as_dict=True).items()}
+        for part, table in parts.items()
+    }
+    none = {part: table.clear().drop(own) for part, table in parts.items()}
+    keys = map(str, rows[own].unique())
+    return JudgedRows({key: {part: keyed[part].get(key, none[part]) for part in parts} for key in keys}, none)
+
+
+def _build(view: FeatureView, keys: Sequence[str], trial: Trial, ports: FakePorts) -> None:
+    """Features of all days at once; a day that breaks a constraint is left out, as it would be."""
+    from pipelines.steps import build_features, publish_features
+
+    panel = view.panel
+    held = [FIRST_DATE] if view.is_table else [date.fromisoformat(key) for key in keys]
+    present = held if view.is_table else ports.store.days(store_paths.validated(view.dataset, view.entity_source))
+    if panel is None:
+        days = [day for day in held if day in present]
+    else:
+        days = [day for day in view.days(held[0], held[-1]) if panel.last_day(day) <= held[-1]]
+    if not days or not present:
+        trial.refused.append(("features", f"no row of {view.view} can be built of {len(held)} day(s)"))
+        return
+    built = build_features.run(FeaturesRequest(view=view.view, day=present[0], days=days), ports)
+    refused: dict[date, list[str]] = {}
+    rows: dict[str, int] = {}
+    nulls: dict[str, int] = {}
+    for partition in built.partitions:
+        verdict = judge_features(partition, view)
+        if not verdict.passed:
+            refused[partition.day] = list(verdict.reasons)
+            trial.refuse(f"features {partition.day}", verdict)
+        for facts in partition.features:
+            rows[facts.name] = rows.get(facts.name, 0) + facts.rows
+            nulls[facts.name] = nulls.get(facts.name, 0) + facts.nulls
+    trial.null_shares = {name: nulls[name] / count for name, count in rows.items() if count}
+    publish_features.run(PublishFeaturesRequest(view=view.view, partitions=built.partitions, refused=refused), ports)
+
+
+def _train(spec: ModelSpec, as_of: datetime, trial: Trial, ports: FakePorts) -> None:
+    """Freeze the rows whose label is known, fit the judged model, and measure it on its test part."""
+    import polars as pl
+
+    from pipelines.steps import take_snapshot
+    from pipelines.steps.training.plan import execute_plan, plan_training
+    from pipelines.steps.training.snapshot import open_snapshot
+
+    result = take_snapshot.run(SnapshotRequest(model=spec.model, as_of=as_of), ports)
+    trial.snapshot = result
+    verdict = judge_snapshot(result, spec)
+    trial.refuse("snapshot", verdict)
+    frame = take_snapshot.read_snapshot(ports.store, spec.model, result.digest)
+    trial.label_mean = float(frame["target"].cast(pl.Float64).mean() or 0.0) if frame.height else None  # type: ignore[arg-type]
+    _look_for_leaks(spec, frame, result.features, trial, is_table=ports.catalog.view_of(spec.model).is_table)
+    request = TrainRequest(model=spec.model, snapshot=result.digest, run_key=RUN_KEY)
+    try:
+        plan = plan_training(request, result.features, ports)
+        training = plan.training.model_copy(update={"search": None, "cross_validation": None})
+        if plan.training.search or plan.training.cross_validation:
+            trial.notes.append("search and cross-validation were left out")
+        plan = plan.model_copy(update={"training": training, "refit": False, "device": "cpu", "workers": 1})
+        trained = execute_plan(plan, open_snapshot(ports.store, spec.model, result.digest))
+    except Refused as error:
+        trial.refused += [("training", reason) for reason in [str(error.subject), *error.reasons]]
+        return
+    trial.rounds = trained.fitted.rounds
+    _measure(spec, frame, trained, trial, ports)
+
+
+def _look_for_leaks(
+    spec: ModelSpec, frame: pl.DataFrame, features: Sequence[str], trial: Trial, *, is_table: bool
+) -> None:
+    from pipelines.steps.leakage.measure import leak_facts
+
+    facts = leak_facts(
+        frame.select(features),
+        frame["target"],
+        is_condition=spec.problem == "classification",
+        moments=None if is_table else frame["prediction_time"],
+    )
+    trial.leaks = {fact.name: reasons for fact in facts if (reasons := leak_reasons(fact))}
+
+
+def _measure(spec: ModelSpec, frame: pl.DataFrame, trained: TrainingResult, trial: Trial, ports: FakePorts) -> None:
+    """Metrics of the test part, those of answering with the mean label of the training rows, and the gain between."""
+    import numpy as np
+    import polars as pl
+
+    from pipelines.steps.evaluation.metrics import measure
+    from pipelines.steps.evaluation.paired_gain import PairedAnswers, day_blocks, entity_blocks, paired_gain
+    from pipelines.steps.evaluation.rows import event_days
+    from pipelines.tables.encoding import encode
+
+    test = frame.filter(part="test").filter(pl.col("target").is_not_null())
+    target = test["target"].cast(pl.Float64).to_numpy()
+    known = frame.filter(part="train")["target"].cast(pl.Float64).mean()
+    baseline = np.full(test.height, known if isinstance(known, float) else 0.0)
+    answers = trained.fitted.predict(encode(test, trained.features))
+    threshold, comparison = spec.evaluation.threshold, spec.evaluation.comparison
+    trial.metrics = measure(spec.problem, target, answers, threshold)
+    trial.baseline = measure(spec.problem, target, baseline, threshold)
+    if comparison.unit == "day":
+        blocks = day_blocks(event_days(test, spec.model, ports))
+    elif comparison.unit in test.columns:
+        blocks = entity_blocks(test[comparison.unit])
+    else:  # of a table without dates each row
+        blocks = entity_blocks(pl.Series(range(test.height)))
+    if test.height:
+        paired = PairedAnswers(target, answers, baseline, blocks)
+        trial.interval = paired_gain(spec.problem, comparison, paired, threshold=threshold)
+    assert trial.snapshot is not None
+    result = EvaluateResult(
+        model=spec.model, version=RUN_KEY, snapshot=trial.snapshot.digest, rows=test.height, metrics=trial.metrics
+    )
+    verdict = judge_minimum_metrics(result, spec)
+    trial.findings += verdict.findings
+    trial.refuse("gate", verdict)
