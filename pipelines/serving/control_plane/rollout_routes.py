@@ -117,6 +117,8 @@ def parse(body: bytes, kind: type[Body]) -> Body:
         return msgspec.json.decode(body, type=kind)
     except (msgspec.DecodeError, msgspec.ValidationError) as error:
         raise Refused("the request body is not valid", [str(error)]) from error
+    except RecursionError:
+        raise Refused("the request body is not valid", ["it is nested too deeply"]) from None
 
 
 def signed_reason(rollback: RollbackBody) -> str:
