@@ -127,6 +127,7 @@ def test_a_line_that_lacks_its_details_breaks_nothing(kind: str) -> None:
         ("churn__deploy/manual__1/canary/2", "churn__deploy/manual__1"),
         ("churn__deploy/manual__1", None),
         ("churn/manual__1/canary", None),
+        ("seal/2/3", None),
         (None, None),
     ],
 )

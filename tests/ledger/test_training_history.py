@@ -23,7 +23,8 @@ def read(**of_candidate: Any) -> TrainingHistory:
         trained = {"outcome": "pass", "snapshot": f"s{version}", "declared": {"seed": 1}}
         ledger.append("training", "m", version, trained | (of_candidate if version == "2" else {}), actor="t")
     facts = {"champion": "1", "gain": 0.01, "standard_error": 0.004}
-    ledger.append("gate", "m", "2", {"gate": "champion_comparison_gate", "facts": facts}, actor="t")
+    for kind in ("gate", "note"):
+        ledger.append(kind, "m", "2", {"gate": "champion_comparison_gate", "facts": facts}, actor="t")
     for rows in (700, 800):
         built = {"check": "point_in_time_features", "facts": {"day": "2013-03-30", "rows": rows}}
         ledger.append("data_verdict", "view", None, built, actor="t")

@@ -121,6 +121,8 @@ def test_an_event_that_an_older_target_does_not_count_decides_nothing_where_it_i
     assert (slow.faults, slow.worse_log_e, slow.candidate_units) == ((), None, 5000)
     required = make_analysis_plan({"metrics": [RATE, optional | {"required": True}]}, measured={"bad", "slow"})
     assert len(compute_evidence(required, STAGES).faults) == 4
+    counted = make_analysis_plan({"metrics": [RATE, WORSE | {"name": "worse", "required": False}]}, measured={"bad"})
+    assert compute_evidence(counted, STAGES).metrics[1].worse_log_e is not None
 
 
 def test_a_guardrail_is_weighed_against_its_fail_ratio_and_its_margin() -> None:

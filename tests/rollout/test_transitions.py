@@ -217,6 +217,13 @@ def test_putting_back_rolls_a_rollout_back_and_else_restores_the_previous_versio
         assert (after.live, after.previous, record_of(after).phase) == (V3, None, phase)
 
 
+def test_a_planned_rollback_names_the_version_that_would_answer_next() -> None:
+    planned = transitions.planned_rollback(Route(V1, V3))
+    assert planned is not None
+    assert (planned.takes, planned.to) == (V1.version, V3.version)
+    assert transitions.planned_rollback(Route(V1)) is None
+
+
 @pytest.mark.parametrize("route", [None, Route(V1)])
 def test_without_a_previous_version_nothing_can_be_put_back(route: Route | None) -> None:
     assert "m has no previous version to restore" in reasons(lambda: transitions.restore("m", route, "errors"))

@@ -85,6 +85,12 @@ def test_a_limit_fires_where_it_is_reached_and_says_nothing_where_its_number_is_
     assert {one.severity for one in made} <= {"critical"}
 
 
+def test_a_limit_without_a_severity_has_that_of_its_kind() -> None:
+    limit = rule(when="performance", below=0.7)
+    [made] = limit_findings("performance", {"value": 0.1}, [limit], finding())
+    assert made.severity == "critical"
+
+
 def test_a_rule_without_a_limit_or_of_another_kind_measures_nothing() -> None:
     rules = [rule(when="performance", severity="info"), rule(when="drift", at=0.1)]
     assert limit_findings("performance", {"value": 0.1}, rules, finding()) == []

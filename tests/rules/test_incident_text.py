@@ -38,6 +38,11 @@ def test_since_says_how_often_it_was_seen_and_came_back() -> None:
     assert since(again) == "2026-11-02 07:00 UTC, seen 3 times, last 2026-11-02 08:00 UTC; it came back 1 times"
 
 
+def test_what_the_system_did_is_told_or_that_it_did_nothing() -> None:
+    assert "Done already: version 2 answers" in full_text(opened(done="version 2 answers"), POLICY, "")
+    assert "Done already: nothing was changed" in full_text(opened(done=""), POLICY, "")
+
+
 def test_who_took_it_is_told_and_nobody_else_is_asked_to() -> None:
     taken = opened(status="acknowledged", acknowledged_by="ada", acknowledged_because="asking")
     text = full_text(taken, POLICY, "")

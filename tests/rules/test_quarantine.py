@@ -69,6 +69,17 @@ def test_the_three_most_common_reasons_are_named_and_of_equals_the_first_by_name
     assert judge(source)[1][0].endswith("0.1000 > 0.0500: b (5 rows); a (2 rows); c (2 rows)")
 
 
+def test_what_was_accepted_and_quarantined_is_told_on_success_too() -> None:
+    verdict = judge_audit(
+        AuditResult(dataset="flights", partition=f"{DAY}", sources=[audited(100, 99, 1), audited(9, 9, 0)], staged="s"),
+        0.05,
+    )
+    assert verdict.findings == (
+        "weather: 99 rows accepted, 1 quarantined: wind_speed above 120 (1 row)",
+        "weather: 9 rows accepted, 0 quarantined",
+    )
+
+
 def recorded(outcome: str, key: str = f"{DAY}", check: str = RULE, reasons: tuple[str, ...] = ()) -> dict[str, object]:
     return {"check": check, "day": key, "outcome": outcome, "reasons": list(reasons)}
 

@@ -369,6 +369,7 @@ def test_a_loss_that_stays_is_followed_up_every_two_weeks_and_after_three_traini
         before = [request for request in requests if request.day < on(number)]
         verdict = judged(history("F" * (number + 1), "performance"), before, SHIPPED, on(number))
         assert bool(verdict.facts["unmended"]) is told
+        assert not (told and verdict.facts["alarm"])
     assert verdict.passed
 
 
@@ -407,3 +408,22 @@ def test_without_a_price_nothing_is_weighed_and_without_a_measured_slope_drift_i
     assert judged(history("F"), [], spec, on(0), trained=TRAINED).outcome is Outcome.FAIL
     dear = declared(price=PRICE | {"training": 1000.0}, triggers=["data_drift"])
     assert judged(history("F"), [], dear, on(0), gains=AGEING, trained=TRAINED).passed
+
+
+@pytest.mark.parametrize(("age", "holds"), [(15, 1), (16, 0)])
+def test_what_drift_is_worth_grows_with_the_age_of_the_newest_training(age: int, holds: int) -> None:
+    """0.0002 a day, over an interval of 32 days at 100 a day: 16 days are worth 10.24, 15 are worth 9.6."""
+    spec = declared(price=PRICE, triggers=["data_drift"], consecutive_detections=1)
+    trained = [TrainedRows(day=on(0) - timedelta(days=age), rows=1000)]
+    assert len(judged(history("F"), [], spec, on(0), gains=AGEING, trained=trained).facts["holds"]) == holds  # type: ignore[arg-type]
+
+
+def test_trainings_after_an_alarm_are_followed_up_only_while_performance_is_a_trigger() -> None:
+    loss, later = requested(on(0), alarm=True), history("P" * 15, "performance")
+    assert judged(later, loss, SHIPPED, on(14)).outcome is Outcome.FAIL
+    assert judged(later, loss, declared(triggers=["data_drift"]), on(14)).outcome is not Outcome.FAIL
+
+
+def test_alarms_alone_may_be_so_many_that_a_person_is_told() -> None:
+    alarms = requested(*(on(-number) for number in (10, 20, 30)), alarm=True)
+    assert judged(history("F", "performance"), alarms, SHIPPED, on(0)).facts["unmended"]

@@ -75,6 +75,8 @@ def test_a_slice_of_another_metric_is_not_judged(spec: Any, result: Any, slice_m
 
 def test_a_column_without_any_slice_has_none_of_any_size(spec: Any, result: Any, slice_metric: Any) -> None:
     sizes = [slice_metric("origin", "JFK", 0.0, 7), slice_metric("origin", "LGA", 0.0, 9)]
+    large = [slice_metric("origin", "EWR", 0.0), slice_metric("carrier", "UA", 0.0)]
+    assert judge_slices(result(slices=[*sizes, *large]), spec()).facts["too_small_to_judge"] == 2
     assert judge_slices(result(slices=sizes), spec()).reasons == (
         "origin: no slice has 300 rows (the largest has 9)",
         "carrier: no slice has 300 rows (the largest has 0)",
