@@ -53,7 +53,8 @@ def test_a_training_with_gpus_queues_in_their_pool_with_all_its_workers(dags: di
 
 def test_as_many_trainings_of_a_model_run_at_once_as_it_declares(dags: dict[str, Any]) -> None:
     active = {name: dag["max_active_runs"] for name, dag in dags.items() if name.endswith("__train")}
-    assert active == {"flight_delay__train": 3, "arrival_delay_minutes__train": 1}
+    assert active.pop("flight_delay__train") == 3
+    assert active == dict.fromkeys(active, 1) != {}
 
 
 def test_pods_are_reaped_where_a_stage_runs_in_pods_and_nowhere_else(
