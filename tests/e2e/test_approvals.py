@@ -116,7 +116,8 @@ def approval_stack(tmp_path_factory: pytest.TempPathFactory, migrated: Settings)
     made.take_database(migrated)
     made.up()
     try:
-        made.until(lambda: len(made.airflow.dags()) == 2, "parsing")
+        deployed = {f"{model}__deploy" for model in (PATIENT, HASTY)}
+        made.until(lambda: deployed <= {dag["dag_id"] for dag in made.airflow.dags()}, "parsing")
         for model in (PATIENT, HASTY):
             made.airflow.unpause(f"{model}__deploy")
         made.deploy(HASTY, "admin", "unanswered")
