@@ -96,6 +96,9 @@ test-kubernetes: $(READY)  ## Run the tests that need a cluster, on the one of K
 	@case "$$KUBECONFIG" in */var/kind.kubeconfig) export AIRWORTHY_TEST_ADDRESS=$$(cat var/kind.address);; esac; \
 	  $(BIN)/python -m pytest -m kubernetes --durations=5
 
+test-calendars: $(READY)  ## Run the tests of weeks, months, half hours and tables without dates under a real scheduler
+	@AIRWORTHY_TEST_CALENDARS=1 $(BIN)/python -m pytest tests/e2e/test_calendars.py
+
 kind: $(READY)  ## Start a cluster for these tests in a container, with kind and docker
 	@command -v kind >/dev/null && docker info >/dev/null 2>&1 || { echo "kind or a docker engine is missing; any cluster whose node is this machine will do"; exit 1; }
 	@mkdir -p var

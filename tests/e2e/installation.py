@@ -112,3 +112,13 @@ def answered(done: Callable[[], bool]) -> bool:
     with suppress(Unavailable, httpx.TransportError):
         return done()
     return False
+
+
+def ended(installation: Installation, dag_id: str, run_id: str) -> dict[str, str]:
+    """The states of a run's tasks, once it has ended."""
+
+    def state() -> str:
+        return next(str(run["state"]) for run in installation.airflow.runs(dag_id) if run["dag_run_id"] == run_id)
+
+    installation.until(lambda: state() in ("success", "failed"), f"the end of {run_id}")
+    return {task["task_id"]: task["state"] for task in installation.airflow.tasks(dag_id, run_id)}
