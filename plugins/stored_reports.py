@@ -141,8 +141,8 @@ def pictures_page(heading: str, verdicts: list[str], names: list[str]) -> bytes:
     ended = [verdict for verdict in verdicts if not verdict.endswith(": PASS")] or verdicts
     title = escape(": ".join([heading, *ended[-1:]]))
     head = f"<head><meta charset='utf-8'><title>{title}</title><style>{STYLE}</style></head>"
-    told = "".join(f"<li>{escape(verdict)}</li>" for verdict in verdicts)
-    body = f"<h1>{escape(heading)}</h1><ul>{told}</ul>{''.join(shown)}"
+    verdict_items = "".join(f"<li>{escape(verdict)}</li>" for verdict in verdicts)
+    body = f"<h1>{escape(heading)}</h1><ul>{verdict_items}</ul>{''.join(shown)}"
     return f"<!doctype html><html lang='en'>{head}<body>{body}</body></html>".encode()
 
 

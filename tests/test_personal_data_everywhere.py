@@ -223,12 +223,12 @@ def train(ports: Ports) -> None:
 
 def texts_found(home: Path) -> dict[str, list[str]]:
     """Each file below the home, to those of the two that its content has, whatever its compression."""
-    found = {}
+    texts = {}
     for path in sorted(home.rglob("*")):
         if path.is_file():
             whole = b"\n".join(contents(path))
-            found[path.relative_to(home).as_posix()] = [text for text in (PERSON, OTHER) if text.encode() in whole]
-    return found
+            texts[path.relative_to(home).as_posix()] = [text for text in (PERSON, OTHER) if text.encode() in whole]
+    return texts
 
 
 def contents(path: Path) -> Iterator[bytes]:

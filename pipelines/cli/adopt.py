@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import json
 import re
-import sys
 import tempfile
 from collections.abc import Sequence
 from datetime import timedelta
@@ -17,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from pipelines.cli.hanging_lines import hanging_lines
-from pipelines.cli.progress import open_console
+from pipelines.cli.named_file import read_named_file
+from pipelines.cli.progress import TEXT_WIDTH, open_console
 from pipelines.cli.terminal_text import print_text, visible
 from pipelines.errors import Refused
 from pipelines.ports import Ports
@@ -128,15 +128,11 @@ def _tables(
             outcomes = [question]
     tables: list[TableGuess] = []
     for source, path in sources:
-        try:
-            content = path.read_bytes()
-        except OSError as error:
-            raise Refused(f"{path} cannot be read: {error.strerror}") from error
         first = not tables
         tables.append(
             guess_table(
                 path.name,
-                content,
+                read_named_file(path),
                 timezone=options.timezone,
                 source=source,
                 names=_listed(options.columns) if first else (),
@@ -191,7 +187,7 @@ def _facts(draft: Draft, include: Path) -> dict[str, Any]:
 
 
 def _lines(draft: Draft, tables: Sequence[TableGuess], paths: Sequence[Path], include: Path) -> list[str]:
-    width = open_console().width if sys.stdout.isatty() else 80
+    width = open_console(TEXT_WIDTH).width
     lines = []
     for table in tables:
         key = f"key {', '.join(table.key)}" if table.key else "no key"

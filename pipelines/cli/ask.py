@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.cli.hanging_lines import hanging_lines
-from pipelines.cli.progress import open_console
+from pipelines.cli.progress import TEXT_WIDTH, open_console
 from pipelines.cli.terminal_text import print_text
 from pipelines.errors import EXIT_REFUSED, Refused
 from pipelines.ports import Ports
@@ -50,7 +50,7 @@ def run(options: argparse.Namespace, ports: Ports) -> int:
     if options.json:
         print(json.dumps({"model": options.model, "version": version, "answers": answers, "faults": faults}))
     else:
-        width = open_console().width if sys.stdout.isatty() else 80
+        width = open_console(TEXT_WIDTH).width
         for line in _lines(rows, faults, answers, version, spec.problem, width):
             print_text(line)
     return EXIT_REFUSED if any(faults) else 0

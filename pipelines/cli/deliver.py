@@ -12,6 +12,7 @@ from typing import Any
 
 from pipelines.cli.dataset_page import span_text
 from pipelines.cli.dataset_status import delivered_partitions
+from pipelines.cli.named_file import read_named_file
 from pipelines.cli.names import dataset_of, source_of
 from pipelines.cli.terminal_text import print_line
 from pipelines.errors import Refused
@@ -58,7 +59,7 @@ def run(options: argparse.Namespace, ports: Ports) -> int:
             raise Refused(
                 f"no file was named for {partition}; write `deliver {spec.dataset} {options.source} {partition} FILE`"
             )
-        contents = {Path(path).name: _read(Path(path)) for path in paths}
+        contents = {Path(path).name: read_named_file(Path(path)) for path in paths}
         manifest = write_delivery(spec, options.source, partition, _counted(contents, source), ports.store)
         counts = {partition: manifest.rows}
     print_line(f"landed {len(counts)} partition(s) of {options.source} with {sum(counts.values()):,} rows")
@@ -79,7 +80,7 @@ def split_and_deliver(spec: DatasetSpec, name: str, path: Path, store: Store) ->
     source = spec.sources[name]
     landed_name = _landed_name(path.name, source)
     faults = _name_faults([landed_name], source)
-    parts, split_faults = split_file(path.name, _read(path), source, spec.partition_calendar)
+    parts, split_faults = split_file(path.name, read_named_file(path), source, spec.partition_calendar)
     if faults or split_faults:
         raise Refused(f"{path} cannot be split; nothing was landed", [*faults, *split_faults])
     return {
@@ -123,10 +124,3 @@ def _name_faults(names: Any, source: SourceSpec) -> list[str]:
         for name in names
         if not source.files.has(name)
     ]
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise Refused(f"{path} cannot be read: {error.strerror}") from error

@@ -11,15 +11,16 @@ from rich.console import Console
 from pipelines.errors import Unavailable
 
 LOG_SECONDS = 10.0
-LOG_WIDTH = 140
+LOG_WIDTH, TEXT_WIDTH = 140, 80
+"""Of a log of no declared width: with tables, and with sentences alone."""
 POLL_SECONDS = 0.5
 
 
-def open_console() -> Console:
+def open_console(log_width: int = LOG_WIDTH) -> Console:
     """As wide as ``COLUMNS`` says or else the terminal is; a log of no declared width has room for its tables."""
     console = Console()
     has_width = console.is_terminal or os.environ.get("COLUMNS", "").isdigit()
-    return console if has_width else Console(width=LOG_WIDTH)
+    return console if has_width else Console(width=log_width)
 
 
 class Progress:

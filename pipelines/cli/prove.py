@@ -83,5 +83,5 @@ def _read(file: Path, head: str) -> list[Outcome]:
 def _outcome_text(outcome: Outcome) -> str:
     if not outcome.is_harmful:
         return f"{outcome.what}: {outcome.pages} pages, {outcome.warnings} warnings"
-    found = "not found" if outcome.found_after is None else f"found on day {outcome.found_after} by {outcome.by}"
-    return f"{outcome.what} (costs {outcome.loss:.3f}): {found}"
+    delay = "not found" if outcome.found_after is None else f"found on day {outcome.found_after} by {outcome.by}"
+    return f"{outcome.what} (costs {outcome.loss:.3f}): {delay}"

@@ -9,6 +9,7 @@ from pathlib import Path
 import polars as pl
 
 from pipelines import store_paths
+from pipelines.cli.named_file import read_named_file
 from pipelines.errors import Refused, unknown_name
 from pipelines.ports import Store
 from pipelines.rules.complete_delivery import complete_partitions
@@ -36,10 +37,7 @@ def named_sample(spec: DatasetSpec, source: str | None, path: Path) -> tuple[str
     names = [source] if source is not None else names if len(names) == 1 else []
     if not names:
         raise Refused(f"{path.name} may be of any of {', '.join(spec.sources)}; say which with --source")
-    try:
-        return names[0], {path.name: path.read_bytes()}
-    except OSError as error:
-        raise Refused(f"{path} cannot be read: {error.strerror}") from error
+    return names[0], {path.name: read_named_file(path)}
 
 
 def newest_samples(spec: DatasetSpec, source: str | None, store: Store, now: datetime) -> dict[str, dict[str, bytes]]:

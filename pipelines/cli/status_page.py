@@ -136,8 +136,8 @@ def _model_lines(
         )
     yield from _rollback_lines(model)
     if rollout := model["rollout"]:
-        told = {version["reason"] for version in _taken_back(model)}
-        yield f"  rollout {markup(rollout['rollout_id'])}: {_rollout_text(rollout, told)}"
+        rollback_reasons = {version["reason"] for version in _taken_back(model)}
+        yield f"  rollout {markup(rollout['rollout_id'])}: {_rollout_text(rollout, rollback_reasons)}"
     for incident in model["incidents"]:
         taken = f", taken by {incident['acknowledged_by']}" if incident["acknowledged_by"] else ""
         text = f"{incident['number']} ({incident['severity']}{taken}): {incident['what']}"

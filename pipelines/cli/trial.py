@@ -348,9 +348,9 @@ def _measure(spec: ModelSpec, frame: pl.DataFrame, trained: TrainingResult, tria
     import numpy as np
     import polars as pl
 
+    from pipelines.steps.evaluation.comparison_units import unit_blocks
     from pipelines.steps.evaluation.metrics import measure
-    from pipelines.steps.evaluation.paired_gain import PairedAnswers, day_blocks, entity_blocks, paired_gain
-    from pipelines.steps.evaluation.rows import event_days
+    from pipelines.steps.evaluation.paired_gain import PairedAnswers, paired_gain
     from pipelines.tables.encoding import encode
 
     test = frame.filter(part="test").filter(pl.col("target").is_not_null())
@@ -361,14 +361,8 @@ def _measure(spec: ModelSpec, frame: pl.DataFrame, trained: TrainingResult, tria
     threshold, comparison = spec.evaluation.threshold, spec.evaluation.comparison
     trial.metrics = measure(spec.problem, target, answers, threshold)
     trial.baseline = measure(spec.problem, target, baseline, threshold)
-    if comparison.unit == "day":
-        blocks = day_blocks(event_days(test, spec.model, ports))
-    elif comparison.unit in test.columns:
-        blocks = entity_blocks(test[comparison.unit])
-    else:  # of a table without dates each row
-        blocks = entity_blocks(pl.Series(range(test.height)))
     if test.height:
-        paired = PairedAnswers(target, answers, baseline, blocks)
+        paired = PairedAnswers(target, answers, baseline, unit_blocks(test, spec, ports))
         trial.interval = paired_gain(spec.problem, comparison, paired, threshold=threshold)
     assert trial.snapshot is not None
     result = EvaluateResult(

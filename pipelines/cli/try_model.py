@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,7 +14,8 @@ from typing import Any
 
 from pipelines import store_paths
 from pipelines.cli.arguments import last_moment
-from pipelines.cli.progress import open_console
+from pipelines.cli.named_file import read_named_file
+from pipelines.cli.progress import TEXT_WIDTH, open_console
 from pipelines.cli.terminal_text import print_text
 from pipelines.cli.trial import Landing, run_trial, scratch_ports
 from pipelines.cli.trial_page import trial_lines
@@ -58,7 +58,7 @@ def run(options: argparse.Namespace, ports: Ports) -> int:
         if options.json:
             print(json.dumps(trial.facts()))
         else:
-            width = open_console().width if sys.stdout.isatty() else 80
+            width = open_console(TEXT_WIDTH).width
             for line in trial_lines(trial, spec, view, width):
                 print_text(line)
     return EXIT_REFUSED if trial.refused else 0
@@ -81,7 +81,7 @@ def _landings_of_files(dataset: DatasetSpec, names: list[str]) -> dict[str, Land
     faults = []
     for text in names:
         name, path = _named(dataset, text)
-        file, content = path.name, _read(path)
+        file, content = path.name, read_named_file(path)
         declared = dataset.sources[name]
         landed_as = file if declared.files.has(file) else declared.files.name.replace("*", "try")
         if declared.cadence == "reference" or dataset.partition.every == "once" or declared.row_time is None:
@@ -119,13 +119,6 @@ def _named(dataset: DatasetSpec, text: str) -> tuple[str, Path]:
         sources = ", ".join(dataset.sources)
         raise Refused(f"{text} may be of any of {sources}; say of which, as in {next(iter(dataset.sources))}={text}")
     return possible[0], Path(text)
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise Refused(f"{path} cannot be read: {error.strerror}") from error
 
 
 def _landed(dataset: DatasetSpec, store: Store) -> dict[str, Landing]:

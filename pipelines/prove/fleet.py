@@ -29,10 +29,7 @@ class Version:
     """A trained version. ``trained``: the virtual day at whose beginning its labels were known."""
 
     trained: int
-    rows: int
     predict: Callable[[pl.DataFrame], Array]
-    judged: Callable[[pl.DataFrame], Array]
-    """The model of the certificate, which has not learnt its test days."""
     reference: TrainingProfile
 
     @property
@@ -48,21 +45,19 @@ class Fleet:
     ports: Ports
     rows_of: RowsOf
     on_training: Callable[[], None] = lambda: None
-    _made: dict[tuple[int, int | None], Version] = field(default_factory=dict)
+    _versions: dict[int, Version] = field(default_factory=dict)
 
-    def version(self, trained: int, recent_days: int | None = None) -> Version:
-        """The version of the rows before a day, all that the calendar has or those of the newest days alone."""
-        key = (trained, recent_days)
-        if key not in self._made:
-            self._made[key] = self._train(trained, recent_days)
+    def version(self, trained: int) -> Version:
+        """The version of the rows before a day, as far back as the calendar goes before it repeats."""
+        if trained not in self._versions:
+            self._versions[trained] = self._train(trained)
             self.on_training()
-        return self._made[key]
+        return self._versions[trained]
 
-    def _train(self, trained: int, recent_days: int | None) -> Version:
+    def _train(self, trained: int) -> Version:
         ground, spec = self.ground, self.ground.spec
-        reached = min(recent_days or ground.length, ground.length)
         moment = datetime.combine(ground.day(trained), time(), UTC)
-        rows = pl.concat([self.rows_of(number) for number in range(max(trained - reached, 0), trained)])
+        rows = pl.concat([self.rows_of(number) for number in range(max(trained - ground.length, 0), trained)])
         rows = rows.filter((pl.col("label_time") < moment) & (pl.col("prediction_time") < moment))
         rows = rows.sort("prediction_time", maintain_order=True)
         request = TrainRequest(model=spec.model, snapshot="0" * 64, run_key=f"prove/{trained}")
@@ -83,11 +78,12 @@ class Fleet:
         snapshot = Snapshot(record, frame)
         result = execute_plan(plan, snapshot)
 
-        def judged(asked: pl.DataFrame) -> Array:
-            return np.asarray(result.fitted.predict(encode(asked, result.features)), dtype=np.float64)
+        def judged(rows: pl.DataFrame) -> Array:
+            """The model of the certificate, which has not learnt its test days."""
+            return np.asarray(result.fitted.predict(encode(rows, result.features)), dtype=np.float64)
 
-        def predict(asked: pl.DataFrame) -> Array:
-            return np.asarray(result.deployed.predict(encode(asked, result.deployed_features)), dtype=np.float64)
+        def predict(rows: pl.DataFrame) -> Array:
+            return np.asarray(result.deployed.predict(encode(rows, result.deployed_features)), dtype=np.float64)
 
         reference = measure_reference(ground.kinds, snapshot, self.ports, judged, plan.seed, refitted=plan.refit)
-        return Version(trained, rows.height, predict, judged, reference)
+        return Version(trained, predict, reference)

@@ -96,7 +96,7 @@ class Proof:
     def harmful(self, number: int) -> Outcome:
         """A stream in which harm is planted that costs half of the allowed loss or more; watched until it is found."""
         stream, loss = self._drawn_harm(number)
-        watch, found, by = Watch(self.ground), None, None
+        watch, found_after, by = Watch(self.ground), None, None
         before: set[str] = set()
         for day in range(stream.onset - WARM_UP, stream.onset + FOLLOWED):
             version = self.live(day)
@@ -109,10 +109,10 @@ class Proof:
                 continue
             columns = [name for name in checked.broken if name in stream.columns and name not in before]
             if columns or checked.is_worse:
-                found, by = day - stream.onset + 1, DRIFT if columns else PERFORMANCE
+                found_after, by = day - stream.onset + 1, DRIFT if columns else PERFORMANCE
                 break
         facts = {"kind": stream.kind, "what": stream.name, "is_harmful": True, "loss": loss}
-        return Outcome(number=number, found_after=found, by=by, **facts)
+        return Outcome(number=number, found_after=found_after, by=by, **facts)
 
     def _drawn_harm(self, number: int) -> tuple[Stream, float]:
         """The first draw that costs enough to be called harm, of the stream's kind if it can."""

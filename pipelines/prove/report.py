@@ -53,10 +53,10 @@ def goal_lines(outcomes: Sequence[Outcome]) -> Iterator[str]:
     harmless = [outcome for outcome in outcomes if not outcome.is_harmful]
     harmful = [outcome for outcome in outcomes if outcome.is_harmful]
     if harmless:
-        paged = sum(outcome.pages > 0 for outcome in harmless)
-        holds = paged <= MOST_PAGED * len(harmless)
-        yield f"{'holds' if holds else 'MISSED'}: {paged} of {len(harmless)} harmless years page, at most 5 %"
+        paged_years = sum(outcome.pages > 0 for outcome in harmless)
+        holds = paged_years <= MOST_PAGED * len(harmless)
+        yield f"{'holds' if holds else 'MISSED'}: {paged_years} of {len(harmless)} harmless years page, at most 5 %"
     if harmful:
-        found = sum(outcome.found_after is not None for outcome in harmful)
-        holds = found >= LEAST_FOUND * len(harmful)
-        yield f"{'holds' if holds else 'MISSED'}: {found} of {len(harmful)} harmful streams are found, at least 90 %"
+        detected = sum(outcome.found_after is not None for outcome in harmful)
+        holds = detected >= LEAST_FOUND * len(harmful)
+        yield f"{'holds' if holds else 'MISSED'}: {detected} of {len(harmful)} harmful streams are found, at least 90 %"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import polars as pl
@@ -16,33 +16,19 @@ from pipelines.prove.ground import WEEK, Ground
 from pipelines.spec.aggregate import Aggregate
 from pipelines.spec.features import LatestObservation, Lookup
 
-Kind = Literal[
-    "calm",
-    "more rows",
-    "fewer rows",
-    "other mix",
-    "unit change",
-    "stuck sensor",
-    "renamed category",
-    "missing source",
-    "label shift",
-    "concept change",
+HarmlessKind = Literal["calm", "more rows", "fewer rows", "other mix"]
+HarmfulKind = Literal[
+    "unit change", "stuck sensor", "renamed category", "missing source", "label shift", "concept change"
 ]
-HARMLESS: tuple[Kind, ...] = ("calm", "more rows", "fewer rows", "other mix")
-HARMFUL: tuple[Kind, ...] = (
-    "unit change",
-    "stuck sensor",
-    "renamed category",
-    "missing source",
-    "label shift",
-    "concept change",
-)
+Kind = HarmlessKind | HarmfulKind
+HARMLESS: tuple[Kind, ...] = get_args(HarmlessKind)
+HARMFUL: tuple[Kind, ...] = get_args(HarmfulKind)
 SEASON_WEEKS = 2
 """A week is taken from at most so many weeks before or after."""
 STREAM_HALF = 1
 FACTORS = (0.01, 0.1, 0.3048, 1.609, 25.4, 60.0)
 """Of a unit change: centimetres and millimetres, feet, miles, inches, minutes."""
-LARGEST_SHARE_OF_CATEGORY = 0.02
+LEAST_SHARE_OF_CATEGORY = 0.02
 Plant = Callable[[pl.DataFrame, np.random.Generator], pl.DataFrame]
 
 
@@ -141,7 +127,7 @@ def _category(ground: Ground, categorical: list[str], rng: np.random.Generator) 
     """A column and one of its values that has at least 2 % of the rows."""
     name = str(rng.choice(categorical))
     counts = ground.rows[name].drop_nulls().value_counts(sort=True)
-    frequent = counts.filter(pl.col("count") >= LARGEST_SHARE_OF_CATEGORY * ground.rows.height)[name].to_list()
+    frequent = counts.filter(pl.col("count") >= LEAST_SHARE_OF_CATEGORY * ground.rows.height)[name].to_list()
     return name, str(rng.choice(sorted(frequent or counts[name].to_list()[:1])))
 
 

@@ -7,19 +7,18 @@ from datetime import date
 
 import polars as pl
 
-from pipelines.messages.monitoring import DayValue, DriftMeasure, DriftResult, PerformanceResult
+from pipelines.messages.monitoring import DayValue, DriftResult, PerformanceResult
 from pipelines.prove.fleet import Version
 from pipelines.prove.ground import Ground
 from pipelines.rules.drift_check import judge_drift
 from pipelines.rules.performance_check import judge_performance
-from pipelines.steps.drift.compare import compare
 from pipelines.steps.drift.findings import READ_DAYS, find_moved_columns
 from pipelines.steps.drift.shifts import HISTORY_DAYS
 from pipelines.steps.evaluation.metrics import measure
 from pipelines.steps.measure_performance import WATCHED_DAYS
 from pipelines.steps.monitoring.certificate_comparison import compare_days
 from pipelines.steps.monitoring.day_values import day_values
-from pipelines.tables.profile import TableProfile, merge_profiles, profile_features
+from pipelines.tables.profile import TableProfile, profile_features
 from pipelines.verdict import Verdict
 
 
@@ -56,10 +55,9 @@ class _Answered:
 
 @dataclass
 class Watch:
-    """What was seen of a stream so far. ``compares``: whether the window is held against training, too."""
+    """What was seen of a stream so far. The window is not held against training."""
 
     ground: Ground
-    compares: bool = False
     _profiles: list[tuple[date, TableProfile | None]] = field(default_factory=list)
     _answered: list[_Answered] = field(default_factory=list)
 
@@ -78,12 +76,6 @@ class Watch:
     def judge(self, number: int, version: Version) -> Checked:
         return Checked(number, self._drift(number, version), self._performance(number, version))
 
-    def value(self, number: int) -> float | None:
-        """The watched metric of a day's answers; None where they are too few."""
-        metric, day = self.ground.spec.monitoring.performance.metric, self.ground.day(number)
-        values = [value for each in self._answered if each.day == day for value in each.values]
-        return values[-1].metrics.get(metric) if values else None
-
     def _drift(self, number: int, version: Version) -> Verdict:
         spec, names, reference = self.ground.spec, list(self.ground.kinds), version.reference
         names = [name for name in names if name not in spec.monitoring.drift.exclude]
@@ -94,18 +86,11 @@ class Watch:
             window=[day for day, _ in window],
             version=str(version.trained),
             reference="",
-            features=self._compared(names, window, reference) if self.compares else [],
+            features=[],
             findings=find_moved_columns(self._profiles, names, reference, reference.influence),
             history_days=sum(profile is not None for _, profile in self._profiles[-HISTORY_DAYS - 2 : -2]),
         )
         return judge_drift(result, spec)
-
-    def _compared(
-        self, names: list[str], window: list[tuple[date, TableProfile | None]], reference: TableProfile
-    ) -> list[DriftMeasure]:
-        present = [profile for _, profile in window if profile is not None]
-        current = merge_profiles(present) if present else None
-        return [compare(name, reference, current, self.ground.spec.monitoring.drift.minimum_rows) for name in names]
 
     def _performance(self, number: int, version: Version) -> Verdict:
         spec, performance = self.ground.spec, self.ground.spec.monitoring.performance

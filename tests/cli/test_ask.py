@@ -46,10 +46,10 @@ def test_the_answer_and_the_version_are_told_for_each_row(ports: FakePorts, tmp_
 
 def test_faults_are_told_beside_the_answer(ports: FakePorts, tmp_path: Path, capsys: Any) -> None:
     assert ask(ports, "--json", written(tmp_path, GOOD | {"distance": -5, "colour": "red"})) == 65
-    told = json.loads(capsys.readouterr().out)
-    assert told["answers"] == [0.5]
-    assert told["faults"][0][1] == "distance -5 < 1"
-    assert told["faults"][0][0].startswith("'colour' is no feature of the model; it has carrier, ")
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["answers"] == [0.5]
+    assert printed["faults"][0][1] == "distance -5 < 1"
+    assert printed["faults"][0][0].startswith("'colour' is no feature of the model; it has carrier, ")
 
 
 def test_with_check_nobody_is_asked(ports: FakePorts, tmp_path: Path, capsys: Any) -> None:

@@ -116,8 +116,8 @@ def test_a_dataset_without_a_fault_is_told_with_the_dags_that_airflow_pauses(
     tmp_path: Path, include: Path, capsys: Any
 ) -> None:
     assert check(tmp_path, include, "flights") == 0
-    told = capsys.readouterr().out.splitlines()[-1]
-    assert told == "Airflow pauses new DAGs; unpause flights__ingest, flights__arrive, flights__validate"
+    last_line = capsys.readouterr().out.splitlines()[-1]
+    assert last_line == "Airflow pauses new DAGs; unpause flights__ingest, flights__arrive, flights__validate"
 
 
 def test_the_faults_are_objects_for_a_program(tmp_path: Path, include: Path, capsys: Any) -> None:

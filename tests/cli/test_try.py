@@ -135,12 +135,12 @@ def test_rows_in_quarantine_are_told_with_why_and_days_that_break_the_contract_a
     lines[45] = "44,2024-01-03T04:00:00Z,i1,many,,kept"
     (folder / "orders.csv").write_text("\n".join(lines) + "\n")
     status = attempt(opened(folder), "--json", "returned", str(folder / "orders.csv"), str(folder / "items.csv"))
-    told = facts(capsys)
+    figures = facts(capsys)
     assert status == 65
-    assert told["sources"]["orders"] == {
+    assert figures["sources"]["orders"] == {
         "partitions": 30, "accepted": 579, "quarantined": 1, "reasons": {"negative amount": 1}
     }  # fmt: skip
-    [refused] = told["refused"]
+    [refused] = figures["refused"]
     assert refused["stage"] == "contract 2024-01-03"
     assert "1 of 20 values not of type number, for example 'many'" in refused["reason"]
 
@@ -151,9 +151,9 @@ def test_a_day_with_too_many_rows_in_quarantine_is_left_out(folder: Path, capsys
         lines[number] = ",".join([*lines[number].split(",")[:3], "-1", "", "kept"])
     (folder / "orders.csv").write_text("\n".join(lines) + "\n")
     attempt(opened(folder), "--json", "returned", str(folder / "orders.csv"), str(folder / "items.csv"))
-    told = facts(capsys)
-    assert told["sources"]["orders"]["accepted"] == 580
-    assert [item["stage"] for item in told["refused"]] == ["quarantine 2024-01-02"]
+    figures = facts(capsys)
+    assert figures["sources"]["orders"]["accepted"] == 580
+    assert [item["stage"] for item in figures["refused"]] == ["quarantine 2024-01-02"]
 
 
 def test_a_gate_that_would_refuse_says_so_and_a_field_can_be_set_for_one_trial(folder: Path, capsys: Any) -> None:
@@ -181,9 +181,9 @@ def test_what_has_landed_is_tried_where_no_file_is_named(folder: Path, capsys: A
     write_delivery(spec, "orders", "2024-01-01", {"o.csv": (text.encode(), 20)}, ports.store)
     write_delivery(spec, "items", "2024-01-01", {"items.csv": (ITEMS.encode(), 5)}, ports.store)
     assert attempt(ports, "--json", "returned") == 65
-    told = facts(capsys)
-    assert told["sources"]["orders"]["accepted"] == 20
-    assert "rows 20 < 100; ingest more days or use a later date" in [item["reason"] for item in told["refused"]]
+    figures = facts(capsys)
+    assert figures["sources"]["orders"]["accepted"] == 20
+    assert "rows 20 < 100; ingest more days or use a later date" in [item["reason"] for item in figures["refused"]]
 
 
 def test_a_table_without_dates_is_tried_row_by_row(tmp_path: Path, capsys: Any) -> None:

@@ -92,7 +92,7 @@ def test_each_part_is_done_once_and_told_and_the_other_data_stay_paused(told: An
     assert "performance_check: pass" in first
     assert "a retraining is asked for: 4714 new rows" in first
     assert {name for name, paused in told.airflow.paused.items() if paused} == {"flights__ingest"}
-    asked = len(told.ports.endpoint.calls)
+    questions = len(told.ports.endpoint.calls)
     told.run()
     assert told.airflow.calls == done
-    assert len(told.ports.endpoint.calls) == asked
+    assert len(told.ports.endpoint.calls) == questions

@@ -51,8 +51,8 @@ def first_releases(tmp_path: Path, *, deploys: bool) -> tuple[FirstReleases, Run
     airflow, trained = Runs(ports, deploys=deploys), list[str]()
     people: Any = SimpleNamespace(train=lambda model, conf: trained.append(model), answer=lambda dag_id: 0)
     progress = Progress(Console(quiet=True))
-    made = FirstReleases([MODEL], date(2013, 1, 31), "delays persist", ports, airflow, people, progress)  # type: ignore[arg-type]
-    return made, airflow, trained
+    releases = FirstReleases([MODEL], date(2013, 1, 31), "delays persist", ports, airflow, people, progress)  # type: ignore[arg-type]
+    return releases, airflow, trained
 
 
 def refused_under_load(ports: Any, dag_id: str, run: str) -> None:

@@ -38,11 +38,11 @@ def test_a_rollout_that_was_refused_is_named_on_the_last_page_and_fails_the_demo
     monkeypatch.setattr(stack, "describe", lambda settings: "Airflow: http://127.0.0.1:1")
     options: Any = SimpleNamespace(first=date(2013, 1, 1), last=date(2013, 1, 31), live=1)
     unused: Any = None
-    made = Demonstration(options, ports, unused, unused, Progress(Console(width=80)))  # type: ignore[arg-type]
-    assert made.summarize() == 0
-    made.unshown = ["the deployment of version 2 of flight_delay did not end as expected: nobody asked the gateway"]
+    demo = Demonstration(options, ports, unused, unused, Progress(Console(width=80)))  # type: ignore[arg-type]
+    assert demo.summarize() == 0
+    demo.unshown = ["the deployment of version 2 of flight_delay did not end as expected: nobody asked the gateway"]
     capsys.readouterr()
-    assert made.summarize() == 1
+    assert demo.summarize() == 1
     shown = capsys.readouterr().out
     assert "nobody asked the gateway; `make demo` tries it again" in " ".join(shown.split())
     assert max(map(len, shown.splitlines())) <= 80

@@ -34,16 +34,16 @@ def installation(tmp_path_factory: pytest.TempPathFactory, migrated: Settings) -
     other.write_declarations(home / "include", datetime.now(UTC))
     no_model = {"AIRWORTHY_PRELOAD": "great_expectations"}
     settings = Settings.from_environment({"AIRWORTHY_HOME": str(home), "AIRWORTHY_INCLUDE": str(home / "include")})
-    made = Installation(settings, variables=no_model, parts=AIRFLOW)
-    made.take_database(migrated)
-    made.up()
+    stack = Installation(settings, variables=no_model, parts=AIRFLOW)
+    stack.take_database(migrated)
+    stack.up()
     try:
         datasets = ("air", "equipment", "patients", "meter", "readings")
         parsed = {f"{dataset}__arrive" for dataset in datasets}
-        made.until(lambda: parsed <= {dag["dag_id"] for dag in made.airflow.dags()}, "parsing")
-        yield made
+        stack.until(lambda: parsed <= {dag["dag_id"] for dag in stack.airflow.dags()}, "parsing")
+        yield stack
     finally:
-        made.down()
+        stack.down()
 
 
 def held(installation: Installation, table: str) -> list[str]:

@@ -248,8 +248,8 @@ def test_text_that_others_wrote_begins_no_line_of_a_message_about_an_incident(pa
     now = datetime(2013, 3, 1, tzinfo=UTC)
     times = dict.fromkeys(("first_seen", "opened", "last_seen"), now)
     texts = dict.fromkeys(("what", "affects", "done", "acknowledged_by", "acknowledged_because"), payload)
-    said = {"model": "m", "kind": "live_input_fault", "subject": payload, "status": "open", "severity": "critical"}
-    incident = Incident.model_validate({**said, **times, **texts, "number": 7, "numbers": {payload: payload}})
+    fields = {"model": "m", "kind": "live_input_fault", "subject": payload, "status": "open", "severity": "critical"}
+    incident = Incident.model_validate({**fields, **times, **texts, "number": 7, "numbers": {payload: payload}})
     lines = full_text(incident, AlertsSpec(), "https://airflow").splitlines()
     names = ["What", "Affects", "Since", "Done already", "To do", "Acknowledged", "Numbers", "Take it"]
     assert [line.partition(":")[0] for line in lines] == names

@@ -72,10 +72,10 @@ def _facts(span: Any, part: str) -> dict[str, Any]:
 
 @pytest.fixture
 def collector() -> Iterator[Collector]:
-    made = Collector()
-    yield made
-    made.server.shutdown()
-    made.server.server_close()
+    receiver = Collector()
+    yield receiver
+    receiver.server.shutdown()
+    receiver.server.server_close()
 
 
 def test_a_request_has_a_span_in_its_callers_trace_with_the_correlation_id_of_its_row(

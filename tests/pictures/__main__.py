@@ -108,19 +108,19 @@ def main(names: Sequence[str]) -> int:
         print("no browser is installed; on Debian: apt-get install chromium")
         return 1
     with tempfile.TemporaryDirectory() as profile, browser(program, Path(profile)) as page:
-        made = Pictures(open_ports(Settings.from_environment()), page)
+        pictures = Pictures(open_ports(Settings.from_environment()), page)
         tasks: dict[str, Callable[[], bool]] = {
-            "airflow-approval.png": made.approval,
-            "airflow-deploy.png": lambda: made.grid("airflow-deploy.png", "deploy"),
-            "airflow-monitor.png": lambda: made.grid("airflow-monitor.png", "monitor"),
-            "airflow-gates.png": made.gates,
-            "validation-report.png": made.report,
-            "roc.png": lambda: made.copied("roc.png", made.newest(f"reports/evaluation/{MODEL}/", "roc.png")),
-            "shadow.png": lambda: made.copied("shadow.png", made.newest(f"rollouts/{MODEL}/", "shadow.png")),
-            "rollout.png": made.rollout,
+            "airflow-approval.png": pictures.approval,
+            "airflow-deploy.png": lambda: pictures.grid("airflow-deploy.png", "deploy"),
+            "airflow-monitor.png": lambda: pictures.grid("airflow-monitor.png", "monitor"),
+            "airflow-gates.png": pictures.gates,
+            "validation-report.png": pictures.report,
+            "roc.png": lambda: pictures.copied("roc.png", pictures.newest(f"reports/evaluation/{MODEL}/", "roc.png")),
+            "shadow.png": lambda: pictures.copied("shadow.png", pictures.newest(f"rollouts/{MODEL}/", "shadow.png")),
+            "rollout.png": pictures.rollout,
         }
         missing = [name for name, take in tasks.items() if name in (names or tasks) and not take()]
-        made.close()
+        pictures.close()
     for name in missing:
         print(f"docs/images/{name} stays as it is: the stack has nothing to show there")
     return 0

@@ -100,8 +100,8 @@ def test_what_moved_or_differs_is_told_with_its_numbers_and_fails_nothing() -> N
 
 
 def test_a_difference_of_which_chance_has_no_share_is_one() -> None:
-    told = judge_live_inputs(result(measure(training=drift(0.0, 3.0))), SPEC).findings
-    assert "1 of 1 columns differ from the training rows (psi: temp 3.000, limit 0.25)" in told
+    findings = judge_live_inputs(result(measure(training=drift(0.0, 3.0))), SPEC).findings
+    assert "1 of 1 columns differ from the training rows (psi: temp 3.000, limit 0.25)" in findings
 
 
 @pytest.mark.parametrize(

@@ -59,9 +59,11 @@ def model(*, of: FeatureView | None = None, **changes: Any) -> ModelSpec:
 
 
 def test_all_columns_are_features_but_the_label_times_and_personal_data() -> None:
-    made = view(features={"*": "own", "region": {"lookup": "branches"}, "month": {"calendar": "month", "of": "opened"}})
-    assert set(made.features) == {"region", "month", "amount", "term", "branch"}
-    assert (made.key, made.event_time, made.is_table) == (["__row"], None, True)
+    table = view(
+        features={"*": "own", "region": {"lookup": "branches"}, "month": {"calendar": "month", "of": "opened"}}
+    )
+    assert set(table.features) == {"region", "month", "amount", "term", "branch"}
+    assert (table.key, table.event_time, table.is_table) == (["__row"], None, True)
 
 
 def test_a_table_with_a_key_is_named_by_it() -> None:

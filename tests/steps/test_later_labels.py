@@ -108,26 +108,26 @@ def world(folder: Path, last: date = END, view: Any = VIEW, model: Any = MODEL) 
     """All days up to ``last`` are held, and the rows of all of them are built."""
     known = catalog(folder, view, model)
     assert known.refused == {}
-    made = FakePorts.make(folder, catalog=known)
+    ports = FakePorts.make(folder, catalog=known)
     days = [START + number * DAY for number in range((last - START).days + 1)]
     for name, rows, column in (("orders", ORDERS, "at"), ("claims", CLAIMS, "claimed")):
         for day in days:
             of_day = rows.filter(pl.col(column).dt.date() == day)
             if of_day.height:
-                made.store.replace_partition(store_paths.validated("shop", name), day, of_day)
-            made.store.put(store_paths.profile(store_paths.validated("shop", name), day), b"{}")
-    declared, dataset = made.catalog.view("order_claim"), made.catalog.dataset("shop")
-    for day, frames in ViewInputs(made.store, declared, dataset).frames(days):
+                ports.store.replace_partition(store_paths.validated("shop", name), day, of_day)
+            ports.store.put(store_paths.profile(store_paths.validated("shop", name), day), b"{}")
+    declared, dataset = ports.catalog.view("order_claim"), ports.catalog.dataset("shop")
+    for day, frames in ViewInputs(ports.store, declared, dataset).frames(days):
         features = compute_features(declared, frames, [day], dataset)
         if features.height:
-            made.store.replace_partition(store_paths.features("order_claim"), day, features.drop("day"))
-    return made
+            ports.store.replace_partition(store_paths.features("order_claim"), day, features.drop("day"))
+    return ports
 
 
-def labels_of(made: FakePorts) -> dict[str, tuple[float | None, datetime | None]]:
-    spec = made.catalog.model("claim")
-    view, dataset = made.catalog.view("order_claim"), made.catalog.dataset("shop")
-    rows = read_labels(made.store, view, dataset, spec.target.expression, None)
+def labels_of(ports: FakePorts) -> dict[str, tuple[float | None, datetime | None]]:
+    spec = ports.catalog.model("claim")
+    view, dataset = ports.catalog.view("order_claim"), ports.catalog.dataset("shop")
+    rows = read_labels(ports.store, view, dataset, spec.target.expression, None)
     return {row["order_id"]: (row["label"], row["label_time"]) for row in rows.iter_rows(named=True)}
 
 
@@ -153,8 +153,8 @@ def test_a_label_is_what_another_source_says_of_the_key_in_the_time_after_t(
     tmp_path: Path, label: dict[str, Any], by_hand: Any
 ) -> None:
     name = next(iter(label))
-    made = world(tmp_path, view=VIEW | {"label": label | {"within": "5d"}}, model=MODEL | {"target": name})
-    labels = labels_of(made)
+    ports = world(tmp_path, view=VIEW | {"label": label | {"within": "5d"}}, model=MODEL | {"target": name})
+    labels = labels_of(ports)
     for order in ORDERS.iter_rows(named=True):
         value = by_hand(claims_of(order))
         assert labels[order["order_id"]][0] == (None if value in (None, []) else pytest.approx(value)), order
@@ -179,25 +179,25 @@ def test_a_label_is_null_until_all_days_of_its_window_are_held_and_known_when_th
 
 def test_a_snapshot_holds_known_labels_and_leaves_their_horizon_between_its_parts(tmp_path: Path) -> None:
     model = MODEL | {"training": {"minimum_rows": 20}}
-    made, as_of = world(tmp_path, model=model), datetime(2024, 3, 28, 6, tzinfo=UTC)
-    taken = take_snapshot(SnapshotRequest(model="claim", as_of=as_of), made)
-    frame = read_snapshot(made.store, "claim", taken.digest)
+    ports, as_of = world(tmp_path, model=model), datetime(2024, 3, 28, 6, tzinfo=UTC)
+    taken = take_snapshot(SnapshotRequest(model="claim", as_of=as_of), ports)
+    frame = read_snapshot(ports.store, "claim", taken.digest)
     assert set(taken.table_versions) == {"features/order_claim", "validated/shop.claims"}
     assert frame["label_time"].max() <= as_of  # type: ignore[operator]
     parts = {part: rows["prediction_time"] for (part,), rows in frame.group_by(["part"])}
     for earlier, later in (("train", "validation"), ("validation", "test")):
         assert parts[earlier].max() + WITHIN <= parts[later].min()  # type: ignore[operator]
-    assert made.catalog.view("order_claim").label_lag == 8
+    assert ports.catalog.view("order_claim").label_lag == 8
 
 
 def test_answers_of_a_rollout_get_the_later_label_and_the_columns_of_their_own_row(tmp_path: Path) -> None:
-    made = world(tmp_path)
-    orders = made.store.read("features/order_claim").select(
-        entity_id(made.catalog.view("order_claim")), "prediction_time", "amount"
+    ports = world(tmp_path)
+    orders = ports.store.read("features/order_claim").select(
+        entity_id(ports.catalog.view("order_claim")), "prediction_time", "amount"
     )
-    joined = with_outcomes(orders, made, made.catalog.model("claim"), ["amount"])
+    joined = with_outcomes(orders, ports, ports.catalog.model("claim"), ["amount"])
     assert joined["outcome_amount"].to_list() == joined["amount"].to_list()
-    labels = labels_of(made)
+    labels = labels_of(ports)
     assert joined["label"].to_list() == [labels[name][0] for name in joined["entity_id"]]
 
 
@@ -230,8 +230,8 @@ def test_the_customers_next_order_is_a_label_in_which_the_row_itself_does_not_co
         "entity": ["order_id", "customer"],
         "label": {"next_orders": "count(orders)", "within": "5d", "on": "customer"},
     }
-    made = world(tmp_path, view=view, model=MODEL | {"target": "next_orders"})
-    labels = labels_of(made)
+    ports = world(tmp_path, view=view, model=MODEL | {"target": "next_orders"})
+    labels = labels_of(ports)
     for order in ORDERS.iter_rows(named=True):
         after = ORDERS.filter((pl.col("customer") == order["customer"]) & (pl.col("at") > order["at"]))
         assert labels[order["order_id"]][0] == after.filter(pl.col("at") <= order["at"] + WITHIN).height

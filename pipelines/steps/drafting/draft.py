@@ -8,6 +8,7 @@ from datetime import date, timedelta
 
 from pipelines.errors import Refused
 from pipelines.spec.feature_faults import RESERVED_COLUMNS
+from pipelines.spec.model import Drift, Training
 from pipelines.steps.drafting.dataset_page import dataset_page
 from pipelines.steps.drafting.declaration_page import DeclarationPage
 from pipelines.steps.drafting.question import FutureQuestion
@@ -15,9 +16,9 @@ from pipelines.steps.drafting.row_outcome import row_outcome, without_keys
 from pipelines.steps.drafting.table_guess import TableGuess, identifier
 from pipelines.steps.drafting.view_page import panel_page, row_page
 
-ROWS_ASKED_FOR = 1_000
+ROWS_ASKED_FOR: int = Training.model_fields["minimum_rows"].default
 """Training rows that a model needs where it declares nothing."""
-ROWS_A_WEEK = 500
+ROWS_A_WEEK: int = Drift.model_fields["minimum_rows"].default
 """Rows that a weekly window of monitoring needs where it declares nothing."""
 
 

@@ -134,8 +134,8 @@ def _renamed(past: Sequence[TableProfile], day: TableProfile, name: str) -> str 
         return None
     if column.other or any(profile.other for profile in known):
         return None  # which values were seen is not known
-    seen = set[str]().union(*(profile.counts for profile in known))
-    new = {value: count / rows for value, count in column.counts.items() if value not in seen}
+    known_categories = set[str]().union(*(profile.counts for profile in known))
+    new = {value: count / rows for value, count in column.counts.items() if value not in known_categories}
     if sum(new.values()) <= SMALLEST_NEW_SHARE:
         return None
     counts = Counter[str]()

@@ -13,6 +13,7 @@ from pipelines.errors import Refused
 from pipelines.messages.evaluation import Method
 from pipelines.ports import Ports, VersionInfo
 from pipelines.spec.model import MINIMUM_UNITS, ModelSpec
+from pipelines.steps.evaluation.comparison_units import row_entities, unit_blocks
 from pipelines.steps.evaluation.forward_chaining import (
     CROSS_FITTED_PARTS,
     Recipe,
@@ -25,7 +26,7 @@ from pipelines.steps.evaluation.forward_chaining import (
     train_again,
 )
 from pipelines.steps.evaluation.metrics import Array
-from pipelines.steps.evaluation.paired_gain import Blocks, PairedAnswers, day_blocks, entity_blocks
+from pipelines.steps.evaluation.paired_gain import PairedAnswers
 from pipelines.steps.evaluation.rows import (
     FormerVersionMissing,
     SnapshotFacts,
@@ -123,25 +124,12 @@ class Contest:
 
     def _answers(self, rows: pl.DataFrame, candidate: Array, other: Array) -> PairedAnswers:
         target = rows.get_column("target").cast(pl.Float64).to_numpy()
-        return PairedAnswers(target, candidate, other, self.blocks(rows))
+        return PairedAnswers(target, candidate, other, unit_blocks(rows, self.spec, self.ports))
 
     def _as_read_by(self, info: VersionInfo, rows: pl.DataFrame) -> pl.DataFrame:
         """The rows with each feature as the other version was trained on it, whatever the declaration says now."""
         columns = former_columns(self.candidate, info, self.ports)
         return with_meanings(rows, columns, self.spec.model, self.ports)
-
-    def blocks(self, rows: pl.DataFrame) -> Blocks:
-        """The day or the entity of each row."""
-        unit = self.spec.evaluation.comparison.unit
-        if unit == "day":
-            return day_blocks(self.days(rows))
-        return entity_blocks(self._units(rows, unit))
-
-    def _units(self, rows: pl.DataFrame, unit: str) -> pl.Series:
-        """What each row's entity is, or its column of this name."""
-        if unit == "entity_id":
-            return rows.select(entity_id(self.ports.catalog.view_of(self.spec.model))).to_series()
-        return add_columns(rows, [unit], self.spec.model, self.ports)[unit]
 
     def days(self, rows: pl.DataFrame) -> pl.Series:
         """The local day of each row's event."""
@@ -230,7 +218,7 @@ class Contest:
         recipes: tuple[Recipe, Recipe],
     ) -> Compared:
         ours, theirs = recipes
-        entities = self._units(frame, unit)
+        entities = row_entities(frame, self.spec, self.ports)
         candidate, other = np.empty(frame.height), np.empty(frame.height)
         parts = entity_parts(entities)
         if len(parts) < CROSS_FITTED_PARTS:

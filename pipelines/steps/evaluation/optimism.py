@@ -10,6 +10,7 @@ import polars as pl
 from pipelines.messages.evaluation import Optimism
 from pipelines.spec.model import LOWER_IS_BETTER
 from pipelines.statistics.block_jackknife import BlockError, block_jackknife
+from pipelines.steps.evaluation.comparison_units import unit_blocks
 from pipelines.steps.evaluation.contest import Compared, Contest
 from pipelines.steps.evaluation.metrics import Array, measure_one
 from pipelines.steps.evaluation.paired_gain import Blocks
@@ -34,7 +35,7 @@ def optimism_of_version(contest: Contest, version: str) -> Optimism | None:
     values, errors = zip(
         *[_measured(contest, rows, contest.predict(info, rows)) for rows in (shown, later)], strict=True
     )
-    return _optimism(contest, version, values, errors, int(contest.blocks(later).max()) + 1)
+    return _optimism(contest, version, values, errors, int(unit_blocks(later, contest.spec, contest.ports).max()) + 1)
 
 
 def optimism_by_training_again(
@@ -50,7 +51,12 @@ def optimism_by_training_again(
 
 
 def _measured(contest: Contest, rows: pl.DataFrame, answers: Array) -> tuple[float | None, BlockError | None]:
-    return _measure(contest, rows.get_column("target").cast(pl.Float64).to_numpy(), answers, contest.blocks(rows))
+    return _measure(
+        contest,
+        rows.get_column("target").cast(pl.Float64).to_numpy(),
+        answers,
+        unit_blocks(rows, contest.spec, contest.ports),
+    )
 
 
 def _measure(contest: Contest, target: Array, answers: Array, blocks: Blocks) -> tuple[float | None, BlockError | None]:

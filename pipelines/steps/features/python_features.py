@@ -47,11 +47,11 @@ def python_features(
         events = events.select(
             *dict.fromkeys(how.columns_read()), pl.col(EVENT).alias(HAPPENED), pl.col(KNOWN), *own
         ).drop_nulls([HAPPENED, KNOWN])
-        asked = rows.select(*how.by, pl.col("prediction_time").alias(MOMENT), *own).with_row_index(ROW_ID)
+        row_moments = rows.select(*how.by, pl.col("prediction_time").alias(MOMENT), *own).with_row_index(ROW_ID)
         kind = pl.String() if feature.type == "categorical" else pl.Float64()
         answers = [
             _checked(name, how, *question, kind, again=number == 0)
-            for number, question in enumerate(_questions(asked, events, how, is_own=is_own))
+            for number, question in enumerate(_questions(row_moments, events, how, is_own=is_own))
         ]
         empty = pl.Series(VALUE, [], dtype=kind)
         columns[name] = pl.concat([answer[VALUE] for answer in answers]) if answers else empty

@@ -117,12 +117,12 @@ def _encoded(keys: np.ndarray, target: np.ndarray) -> np.ndarray:
     encoded = np.zeros(len(keys))
     size = int(keys.max()) + 1 if len(keys) else 0
     for half in (0, 1):
-        learnt, told = halves != half, halves == half
+        learnt, encoded_half = halves != half, halves == half
         mean = target[learnt].mean() if learnt.any() else 0.0
         counts = np.bincount(keys[learnt], minlength=size)
         sums = np.bincount(keys[learnt], weights=target[learnt], minlength=size)
         means = np.where(counts > 0, sums / np.maximum(counts, 1), mean)
-        encoded[told] = means[keys[told]]
+        encoded[encoded_half] = means[keys[encoded_half]]
     return encoded
 
 

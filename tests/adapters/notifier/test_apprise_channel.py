@@ -24,9 +24,9 @@ KEY = "k" * 32
 
 
 def message(event: Event = "opened", what: str = "price broke") -> Notice:
-    told: dict[str, Any] = {"status": "open", "severity": "critical", "what": what, "number": 7}
+    fields: dict[str, Any] = {"status": "open", "severity": "critical", "what": what, "number": 7}
     times = dict.fromkeys(("first_seen", "opened", "last_seen"), NOW)
-    incident = Incident.model_validate({"model": "churn", "kind": "drift_fault", "subject": "price", **told, **times})
+    incident = Incident.model_validate({"model": "churn", "kind": "drift_fault", "subject": "price", **fields, **times})
     return notice("chat", 1, [(incident, event)], AlertsSpec(), "https://airflow")
 
 

@@ -77,8 +77,8 @@ def test_the_connection_changes_its_own_endpoint_and_passes_its_role_to_sagemake
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[S3Server]:
-    with s3_server() as made:
-        yield made
+    with s3_server() as running_server:
+        yield running_server
 
 
 def test_the_role_may_make_every_request_by_which_a_container_fetches_a_bundle_and_logs_predictions(

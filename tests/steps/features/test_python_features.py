@@ -62,10 +62,10 @@ HIGHEST = {"python": "rides:highest", "by": "city", "window": "2h", "columns": [
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    made = tmp_path_factory.mktemp("python")
-    (made / "rides.py").write_text(MODULE)
-    (made / "broken.py").write_text("def shape(rows, pairs):\n    return (\n")
-    return made
+    functions = tmp_path_factory.mktemp("python")
+    (functions / "rides.py").write_text(MODULE)
+    (functions / "broken.py").write_text("def shape(rows, pairs):\n    return (\n")
+    return functions
 
 
 def view_of(folder: Path | None, lead: str = "1h", **forms: Any) -> FeatureView:
