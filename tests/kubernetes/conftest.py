@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import secrets
-import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+
+from tests.kubernetes.waiting import until
 
 ANSWER_SECONDS = (5, 30)
 """To connect, and to answer."""
@@ -50,17 +51,17 @@ def _made_namespace(core_api: Any) -> Iterator[str]:
         core_api.delete_namespace(name, _request_timeout=ANSWER_SECONDS)
 
 
-def _await_service_account(core_api: Any, namespace: str, seconds: float = 30) -> None:
+def _await_service_account(core_api: Any, namespace: str) -> None:
     """A namespace takes pods only once the controllers have made its service account (and, once, its token)."""
     from kubernetes.client import ApiException
 
     pod = {"metadata": {"generateName": "probe-"}, "spec": {"containers": [{"name": "probe", "image": "probe"}]}}
-    deadline = time.monotonic() + seconds
-    while True:
+
+    def takes_pods() -> bool:
         try:
             core_api.create_namespaced_pod(namespace, pod, dry_run="All", _request_timeout=ANSWER_SECONDS)
-            return
         except ApiException:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.1)
+            return False
+        return True
+
+    until(takes_pods, lambda: f"namespace {namespace} takes no pods")

@@ -12,7 +12,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -30,6 +29,7 @@ from pipelines.spec.runner import StageRunner
 from pipelines.steps.training.checkpoints import INDEX_FILE
 from pipelines.wiring import open_ports, run_step
 from tests.free_port import free_port
+from tests.kubernetes.waiting import PATIENCE, until
 from tests.steps import small_training
 
 IMAGE = os.environ.get("AIRWORTHY_TEST_IMAGE", "python:3.11-slim-bookworm")
@@ -91,24 +91,18 @@ def mlflow_server(host: str, folder: Path) -> Iterator[str]:
         process = subprocess.Popen(command, env=env, stdout=log, stderr=log, start_new_session=True)
     url = f"http://{host}:{port}"
     try:
-        _await(lambda: urllib.request.urlopen(f"{url}/health", timeout=2).status == 200, "MLflow", 90)
+        until(lambda: _answers(f"{url}/health"), lambda: "MLflow does not answer")
         yield url
     finally:
         process.terminate()
         process.wait(timeout=20)
 
 
-def _await(ready: Callable[[], bool], what: str, seconds: float) -> None:
-    deadline = time.monotonic() + seconds
-    while True:
-        try:
-            if ready():
-                return
-        except OSError:
-            pass
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"{what} was not ready within {seconds:.0f} s")
-        time.sleep(0.2)
+def _answers(url: str) -> bool:
+    try:
+        return bool(urllib.request.urlopen(url, timeout=2).status == 200)
+    except OSError:
+        return False
 
 
 _UNDISTURBED: dict[tuple[str, str], str] = {}
@@ -226,29 +220,23 @@ class Installation:
     def run_of(pod: Any) -> str:
         return str(pod.metadata.annotations["airworthy.dev/run"])
 
-    def await_pod(self, ready: Callable[[Any], bool] = lambda pod: True, seconds: float = 60) -> Any:
+    def await_pod(self, ready: Callable[[Any], bool] = lambda pod: True) -> Any:
         """The first pod that is ready, as soon as there is one."""
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
-            for pod in self.pods():
-                if ready(pod):
-                    return pod
-            time.sleep(0.1)
-        raise TimeoutError(f"no such pod within {seconds:.0f} s; there are {[p.metadata.name for p in self.pods()]}")
+        return until(
+            lambda: next((pod for pod in self.pods() if ready(pod)), None),
+            lambda: f"no such pod; there are {[pod.metadata.name for pod in self.pods()]}",
+        )
 
-    def await_no_pods(self, seconds: float = 60) -> None:
+    def await_no_pods(self) -> None:
         """What its owner took along goes a moment later."""
-        deadline = time.monotonic() + seconds
-        while self.left():
-            assert time.monotonic() < deadline, f"{[pod.metadata.name for pod in self.left()]} are left behind"
-            time.sleep(0.2)
+        until(lambda: not self.left(), lambda: f"{[pod.metadata.name for pod in self.left()]} are left behind")
 
-    def await_checkpoint(self, seconds: float = 90) -> None:
+    def await_checkpoint(self) -> None:
         """Until a checkpoint is complete: its index is written last."""
-        deadline = time.monotonic() + seconds
-        while not any(path.endswith(f"/{INDEX_FILE}") for path in self.store.list("checkpoints/")):
-            assert time.monotonic() < deadline, "no checkpoint was written"
-            time.sleep(0.1)
+        until(
+            lambda: any(path.endswith(f"/{INDEX_FILE}") for path in self.store.list("checkpoints/")),
+            lambda: "no checkpoint was written",
+        )
 
 
 def declare_small(include: Path, pod: dict[str, Any], runner: dict[str, Any] | None = None, **training: Any) -> None:
@@ -391,9 +379,9 @@ class Background(threading.Thread):
         except BaseException as error:
             self.error = error
 
-    def result(self, seconds: float = 120) -> Any:
-        self.join(seconds)
-        assert not self.is_alive(), f"it did not end within {seconds:.0f} s"
+    def result(self) -> Any:
+        self.join(PATIENCE)
+        assert not self.is_alive(), f"it did not end within {PATIENCE} s"
         if self.error:
             raise self.error
         return self.outcome

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +19,7 @@ from pipelines.rollout.transitions import Route, Served
 from pipelines.settings import REPOSITORY
 from pipelines.spec.deployment import Deployment
 from tests.kubernetes.lab import IMAGE, template
+from tests.kubernetes.waiting import until
 
 CRDS = Path(__file__).parent / "crds"
 
@@ -41,21 +41,12 @@ def definition(name: str) -> Iterator[None]:
     api = client.ApiextensionsV1Api(open_client())
     document = yaml.safe_load((CRDS / f"{name}.yaml").read_text())
     full = document["metadata"]["name"]
-    deadline = time.monotonic() + 30
-    while (present := _read_definition(api, full)) is not None and present.metadata.deletion_timestamp is not None:
-        assert time.monotonic() < deadline, f"{full} is still being deleted"
-        time.sleep(0.1)
+    until(lambda: not _is_being_deleted(_read_definition(api, full)), lambda: f"{full} is still being deleted")
+    present = _read_definition(api, full)
     if present is None:
         api.create_custom_resource_definition(document)
-    while not any(
-        condition.type == "Established" and condition.status == "True"
-        for condition in api.read_custom_resource_definition(full).status.conditions or []
-    ):
-        assert time.monotonic() < deadline, f"{full} is not served"
-        time.sleep(0.1)
-    while not _is_answered(document["spec"]):
-        assert time.monotonic() < deadline, f"{full} is established, and not answered"
-        time.sleep(0.1)
+    until(lambda: _is_established(_read_definition(api, full)), lambda: f"{full} is not served")
+    until(lambda: _is_answered(document["spec"]), lambda: f"{full} is established, and not answered")
     try:
         yield
     finally:
@@ -73,6 +64,15 @@ def _read_definition(api: Any, name: str) -> Any:
         if error.status != 404:
             raise
         return None
+
+
+def _is_being_deleted(present: Any) -> bool:
+    return present is not None and present.metadata.deletion_timestamp is not None
+
+
+def _is_established(present: Any) -> bool:
+    conditions = (present.status.conditions or []) if present is not None else []
+    return any(condition.type == "Established" and condition.status == "True" for condition in conditions)
 
 
 def _is_answered(spec: dict[str, Any]) -> bool:
@@ -235,7 +235,7 @@ def grant(namespace: str) -> None:
             "resourceAttributes": {"namespace": namespace, "verb": "list", "resource": "pods"},
         }
     }
-    deadline = time.monotonic() + 30
-    while not reviews.create_subject_access_review(review).status.allowed:
-        assert time.monotonic() < deadline, f"{account['name']} has no rights in {namespace}"
-        time.sleep(0.1)
+    until(
+        lambda: reviews.create_subject_access_review(review).status.allowed,
+        lambda: f"{account['name']} has no rights in {namespace}",
+    )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,6 +27,7 @@ from pipelines.rollout.transitions import Served
 from tests.adapters.rollout_contract import MODEL, PLAN
 from tests.kubernetes.lab import node_address
 from tests.kubernetes.serving_lab import Client, Moments, declared, definition, grant, host_template
+from tests.kubernetes.waiting import until
 from tests.serving.candidates import TRIGGER, write_candidate
 from tests.serving.rollout_calls import body, row
 
@@ -134,24 +134,26 @@ def ask(core_api: Any, namespace: str, served: Served, hour: float = 7.0) -> htt
 
 def counted(target: KServeTarget, requests: dict[str, int]) -> dict[str, ArmCounts]:
     """The arms of the first stage once they have so many requests: a gateway counts after it has answered."""
-    deadline = time.monotonic() + 60
-    while True:
-        arms = {arm.version: arm for arm in target.counts(MODEL, "r1") if arm.step == 1}
-        if {version: arm.requests for version, arm in arms.items()} == requests or time.monotonic() > deadline:
-            return arms
-        time.sleep(0.2)
+
+    def arms() -> dict[str, ArmCounts]:
+        return {arm.version: arm for arm in target.counts(MODEL, "r1") if arm.step == 1}
+
+    def counts() -> dict[str, int]:
+        return {version: arm.requests for version, arm in arms().items()}
+
+    until(lambda: counts() == requests, lambda: f"counted {counts()}, not {requests}")
+    return arms()
 
 
 def logged(folder: Path, count: int) -> pl.DataFrame:
     """The store's prediction log once it has so many rows."""
-    deadline = time.monotonic() + 120
-    while True:
+
+    def rows() -> pl.DataFrame:
         files = list((folder / "store").glob(f"predictions/{MODEL}/*/*.parquet"))
-        rows = pl.concat([pl.read_parquet(file) for file in files], how="diagonal_relaxed") if files else pl.DataFrame()
-        if rows.height >= count:
-            return rows
-        assert time.monotonic() < deadline, f"{rows.height} of {count} rows are in the store"
-        time.sleep(0.5)
+        return pl.concat([pl.read_parquet(file) for file in files], how="diagonal_relaxed") if files else pl.DataFrame()
+
+    until(lambda: rows().height >= count, lambda: f"{rows().height} of {count} rows are in the store")
+    return rows()
 
 
 def test_both_versions_answer_from_pods_and_their_predictions_reach_the_store(

@@ -19,6 +19,7 @@ from pipelines.testing.ports import FixedClock
 from practices._pods.launched import LaunchedPods
 from practices.orphaned_pods import OrphanedPods
 from tests.kubernetes.lab import IMAGE
+from tests.kubernetes.waiting import until
 from tests.practices.practice_harness import PracticeHarness
 
 pytestmark = pytest.mark.kubernetes
@@ -86,12 +87,9 @@ def reap(harness: PracticeHarness, **states: str) -> dict[str, list[str]]:
     return {outcome: sorted(names) for outcome, names in found.items()}
 
 
-def until(what: Callable[[], Any], seconds: float = 60) -> Any:
-    deadline = time.monotonic() + seconds
-    while not (found := what()):
-        assert time.monotonic() < deadline, "it did not come to that"
-        time.sleep(0.2)
-    return found
+def phases(core_api: Any, namespace: str) -> dict[str, str]:
+    """The phase of each pod that the API server knows."""
+    return {pod.metadata.name: pod.status.phase for pod in core_api.list_namespaced_pod(namespace).items}
 
 
 def alive(core_api: Any, namespace: str) -> set[str]:
@@ -114,22 +112,22 @@ def test_only_the_pods_that_nobody_waits_for_go(
     start("foreign", installation="somebody-else")
     start("unreadable", task_id="")
 
-    def settled() -> bool:
-        phases = {pod.metadata.name: pod.status.phase for pod in core_api.list_namespaced_pod(namespace).items}
-        done = {name for name, phase in phases.items() if phase == "Succeeded"}
-        return done == {"finished", "finished-wanted"} and set(phases.values()) == {"Succeeded", "Running"}
+    def pods() -> dict[str, str]:
+        return phases(core_api, namespace)
 
-    until(settled)
+    ended = {"finished", "finished-wanted"}
+    started = {name: "Succeeded" if name in ended else "Running" for name in pods()}
+    until(lambda: pods() == started, pods)
     states = {"wanted": "deferred", "ended": "failed", "finished": "success", "finished_wanted": "deferred"}
     found = reap(harness, **states, again="running")
     assert found["deleted"] == ["ended", "finished", "replaced", "run-deleted"]
     assert found["reported"] == ["unreadable"]
     assert found["kept"] == ["finished-wanted", "later", "wanted"]
     left = {"wanted", "finished-wanted", "later", "foreign", "unreadable"}
-    until(lambda: alive(core_api, namespace) == left)
+    until(lambda: alive(core_api, namespace) == left, pods)
     recorded = {line.details["pod"] for line in harness.ledger.entries(kind="orphaned_pod")}
     assert recorded == set(found["deleted"])
-    until(lambda: len(core_api.list_namespaced_pod(namespace).items) == len(left))
+    until(lambda: set(pods()) == left, pods)
     assert reap(harness, **states, again="running") == {**found, "deleted": []}
 
 
@@ -137,11 +135,11 @@ def test_a_pod_that_was_made_anew_under_the_same_name_is_not_hit(
     core_api: Any, namespace: str, harness: PracticeHarness, start: Start
 ) -> None:
     start("ended")
-    until(lambda: core_api.read_namespaced_pod("ended", namespace).status.phase == "Running")
+    until(lambda: phases(core_api, namespace) == {"ended": "Running"}, lambda: phases(core_api, namespace))
     pods = LaunchedPods(harness.settings)
     [seen] = pods.list_pods()
     core_api.delete_namespaced_pod("ended", namespace, grace_period_seconds=0)
-    until(lambda: not core_api.list_namespaced_pod(namespace).items)
+    until(lambda: not phases(core_api, namespace), lambda: phases(core_api, namespace))
     start("ended")
     assert not pods.delete(seen)
     assert alive(core_api, namespace) == {"ended"}
@@ -151,14 +149,14 @@ def test_a_pod_that_changed_since_it_was_seen_is_not_hit(
     core_api: Any, namespace: str, harness: PracticeHarness, start: Start
 ) -> None:
     start("ended")
-    until(lambda: core_api.read_namespaced_pod("ended", namespace).status.phase == "Running")
+    until(lambda: phases(core_api, namespace) == {"ended": "Running"}, lambda: phases(core_api, namespace))
     pods = LaunchedPods(harness.settings)
     [seen] = pods.list_pods()
     core_api.patch_namespaced_pod("ended", namespace, {"metadata": {"labels": {"touched": "yes"}}})
     assert not pods.delete(seen)
     [again] = pods.list_pods()
     assert pods.delete(again)
-    until(lambda: not core_api.list_namespaced_pod(namespace).items)
+    until(lambda: not phases(core_api, namespace), lambda: phases(core_api, namespace))
     assert not pods.delete(again)
 
 
@@ -168,12 +166,12 @@ def test_a_pod_that_never_found_a_node_goes_like_any_other(
     start("ended", command="true")
     body = core_api.read_namespaced_pod("ended", namespace)
     core_api.delete_namespaced_pod("ended", namespace, grace_period_seconds=0)
-    until(lambda: not core_api.list_namespaced_pod(namespace).items)
+    until(lambda: not phases(core_api, namespace), lambda: phases(core_api, namespace))
     body.metadata.resource_version = body.metadata.uid = body.spec.node_name = None
     body.spec.node_selector = {"no-such": "node"}
     core_api.create_namespaced_pod(namespace, body)
     assert reap(harness, ended="failed")["deleted"] == ["ended"]
-    until(lambda: not core_api.list_namespaced_pod(namespace).items)
+    until(lambda: not phases(core_api, namespace), lambda: phases(core_api, namespace))
 
 
 def test_an_api_server_that_does_not_answer_is_tried_again(

@@ -19,6 +19,7 @@ from pipelines.rollout.transitions import Served
 from tests.adapters.rollout_contract import MODEL, PLAN
 from tests.kubernetes.lab import node_address
 from tests.kubernetes.serving_lab import Client, Moments, declared, definition, grant, host_template
+from tests.kubernetes.waiting import until
 from tests.serving.candidates import TRIGGER, write_candidate
 from tests.serving.rollout_calls import body, row
 
@@ -161,9 +162,7 @@ class Callers:
     def more(self, count: int) -> None:
         """So many more answers."""
         goal = self.answered + count
-        deadline = time.monotonic() + 60
-        while self.answered < goal and time.monotonic() < deadline:
-            time.sleep(0.05)
+        until(lambda: self.answered >= goal, lambda: f"{self.answered} answers, not {goal}")
 
     def __exit__(self, *error: object) -> None:
         self._ends.set()
