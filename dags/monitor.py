@@ -7,7 +7,7 @@ from pipelines.ledger import markdown
 from practices._connections.installation import load_catalog
 from practices._operators.airflow_dag import specs_to_build, stage_dag
 from practices._operators.defaults import asset
-from practices._operators.form import day_field
+from practices._operators.form import day_field, switch_field
 from practices.drift_check import DriftCheck
 from practices.estimated_performance import EstimatedPerformance
 from practices.live_input_check import LiveInputCheck
@@ -26,19 +26,19 @@ Owner: **{owner}** · limits declared under `monitoring` in `include/models/{spe
    the days are worse, a column broke, or callers send something else; the log and the ledger have every reason. It is
    *skipped* while it has too few rows, labels or days (for {spec.monitoring.max_unmeasured_days} days), or no requests.
 2. **estimate_performance** says how well it answers before labels arrive; *skipped* while that cannot be known.
-3. **request_retraining** starts `{spec.model}__train` when a declared trigger detects, once per incident.
-4. **all_is_well** fails the run if a check failed.
-
+3. **request_retraining** starts `{spec.model}__train` when a declared trigger detects, once per incident; at the end
+   **all_is_well** fails the run if a check failed.
 Starts for each day of `{spec.view}:features`, or by hand for one day, for example after late labels.
 """
-FORM = {"day": day_field("The day to monitor in a manual run. Empty: the run's partition key.", example="2013-03-01")}
+DAY = day_field("The day to monitor in a manual run. Empty: the run's partition key.", example="2013-03-01")
+SHAPES = switch_field("Draw the shapes of all columns into the drift report, though none broke.", title="Shapes")
 
 for spec in specs_to_build(load_catalog().of_days(), "monitor"):
     with stage_dag(
         f"{spec.model}__monitor",
         spec.owner,
         schedule=PartitionedAssetTimetable(assets=asset(spec.view, "features")),
-        params=FORM,
+        params={"day": DAY, "shapes": SHAPES},
         description=f"Check performance, drift and inputs of the live version of {spec.model} for each day",
         doc_md=markdown.fill(DOC, spec=spec),
         max_active_runs=4,

@@ -45,9 +45,10 @@ class Progress:
     def wait(self, poll: Callable[[], tuple[bool, str]], *, timeout: float, what: str) -> None:
         """Call ``poll`` until it returns true and a status line; what does not answer is asked again.
 
-        ``Unavailable`` on time-out, with the last status.
+        ``Unavailable`` with the last status when that has not changed for ``timeout`` seconds: a slow machine takes
+        its time, as long as it goes on.
         """
-        deadline = time.monotonic() + timeout
+        seen, deadline = "", time.monotonic() + timeout
         last_line, last_time = "", float("-inf")
         with self.console.status(what) as status:
             while True:
@@ -55,6 +56,8 @@ class Progress:
                     done, line = poll()
                 except Unavailable as error:
                     done, line = False, str(error)
+                if line != seen:
+                    seen, deadline = line, time.monotonic() + timeout
                 status.update(f"{self.clock()}  {line}")
                 due = done or time.monotonic() - last_time > LOG_SECONDS
                 if not self.console.is_terminal and line != last_line and due:
@@ -63,5 +66,5 @@ class Progress:
                 if done:
                     return
                 if time.monotonic() > deadline:
-                    raise Unavailable(f"{what} was not done within {timeout:.0f} s; last status: {line}")
+                    raise Unavailable(f"{what} was not done, and nothing changed for {timeout:.0f} s; status: {line}")
                 time.sleep(POLL_SECONDS)

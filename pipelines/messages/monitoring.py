@@ -19,8 +19,8 @@ class MonitorRequest(Message):
     """Version to its test metrics on the ledger; of another version, from before it had them, the registry's."""
     anchors: list[str] = Field(default=[], exclude_if=lambda versions: not versions)
     """Earlier versions beside whose certificate losses add up that no release shows, the first first."""
-    report: bool | Literal["when_drifted"] = "when_drifted"
-    """Whether the drift report for people is written; the measures do not depend on it."""
+    shapes: bool = False
+    """Whether the drift report shows the shapes of columns though none broke; the measures do not depend on it."""
 
 
 class DayPerformance(Message):

@@ -7,13 +7,12 @@ from datetime import date
 import polars as pl
 
 from pipelines import store_paths
-from pipelines.errors import AirworthyError
 from pipelines.messages.monitoring import DriftMeasure, DriftResult, MonitorRequest
 from pipelines.ports import Ports
-from pipelines.rules.drift_findings import has_drifted
 from pipelines.spec.model import Drift, ModelSpec
 from pipelines.steps.drift.compare import compare
 from pipelines.steps.drift.findings import READ_DAYS, find_moved_columns
+from pipelines.steps.drift.report import write_report
 from pipelines.steps.drift.shifts import HISTORY_DAYS
 from pipelines.steps.monitoring.prediction_log import flush_log, read_answers
 from pipelines.steps.monitoring.training_profile import missing_profile, read_training_profile
@@ -31,7 +30,7 @@ def run(request: MonitorRequest, ports: Ports) -> DriftResult:
     rows the version was fitted on; the predictions are those that it logged about these days, compared with its answers
     about its test rows. With no live version no column is measured and ``version`` is None. A column with too few rows,
     or that the training profile lacks, is listed with None. A day without a profile is named in ``missing_days``. The
-    HTML report is written on request, or by default when a column moved; if it cannot be, a note says why.
+    HTML report has the shapes of the columns where one broke, or on request; if they cannot be drawn, a note says why.
     Raises ``Unavailable`` when the store or the registry does not answer.
     """
     spec, drift = ports.catalog.model(request.model), ports.catalog.model(request.model).monitoring.drift
@@ -73,9 +72,7 @@ def run(request: MonitorRequest, ports: Ports) -> DriftResult:
         missing_days=[day for day, profile in daily.items() if profile is None],
         notes=notes,
     )
-    if request.report is True or (request.report == "when_drifted" and (findings or _any_drifts(result, spec))):
-        return _with_report(result, version, names, ports)
-    return result
+    return write_report(result, names, ports, shapes=request.shapes or bool(findings))
 
 
 def _champion(ports: Ports, model: str) -> str | None:
@@ -115,20 +112,3 @@ def _predictions(
     current = profile_frame(own.select(PREDICTION), categorical=[], numeric=[PREDICTION])
     smallest = min(drift.minimum_rows, SMALLEST_PREDICTION_REFERENCE)
     return compare(PREDICTION, reference, current, drift.minimum_rows, reference_rows=smallest)
-
-
-def _any_drifts(result: DriftResult, spec: ModelSpec) -> bool:
-    drift = spec.monitoring.drift
-    features = any(has_drifted(measure, spec, drift.psi_threshold) for measure in result.features)
-    prediction = result.prediction
-    return features or (prediction is not None and has_drifted(prediction, spec, drift.prediction_drift_threshold))
-
-
-def _with_report(result: DriftResult, version: str, names: list[str], ports: Ports) -> DriftResult:
-    from pipelines.steps.drift.report import write_report  # here, since evidently takes seconds to import
-
-    try:
-        live = ports.registry.get(result.model, version)
-        return result.model_copy(update={"report": write_report(result, live, names, ports)})
-    except AirworthyError as error:
-        return result.model_copy(update={"notes": [*result.notes, f"no drift report: {error}"]})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from rich.console import Console
 
@@ -54,7 +56,7 @@ def test_a_wait_outlasts_what_does_not_answer_for_a_moment(monkeypatch: pytest.M
 
 def test_a_wait_ends_with_the_last_status_and_at_once_where_it_is_refused() -> None:
     progress = Progress(Console(quiet=True))
-    with pytest.raises(Unavailable, match=r"parsing was not done within 0 s; last status: Airflow does not answer"):
+    with pytest.raises(Unavailable, match=r"parsing was not done, and nothing changed for 0 s; status: Airflow does"):
         progress.wait(silent, timeout=0, what="parsing")
 
     def refused() -> tuple[bool, str]:
@@ -62,3 +64,18 @@ def test_a_wait_ends_with_the_last_status_and_at_once_where_it_is_refused() -> N
 
     with pytest.raises(Refused):
         progress.wait(refused, timeout=60, what="parsing")
+
+
+def test_a_wait_lasts_as_long_as_its_status_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    moments = itertools.count(0, 10)
+    monkeypatch.setattr("pipelines.cli.progress.POLL_SECONDS", 0)
+    monkeypatch.setattr("pipelines.cli.progress.time.monotonic", lambda: next(moments))
+    days = iter(range(40))
+
+    def arrived() -> tuple[bool, str]:
+        day = next(days)
+        return day == 39, f"{day} of 40 days are built"
+
+    Progress(Console(quiet=True)).wait(arrived, timeout=300, what="building")
+    with pytest.raises(Unavailable, match="nothing changed for 300 s; status: 1 of 40 days are built"):
+        Progress(Console(quiet=True)).wait(lambda: (False, "1 of 40 days are built"), timeout=300, what="building")

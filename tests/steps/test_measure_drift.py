@@ -35,7 +35,7 @@ from tests.steps.monitored import (
 )
 
 WINDOW = [DAY - timedelta(days=n) for n in reversed(range(7))]
-REQUEST = MonitorRequest(model=MODEL, day=DAY, report=False)
+REQUEST = MonitorRequest(model=MODEL, day=DAY)
 
 
 @pytest.fixture(scope="module")
@@ -245,12 +245,13 @@ def test_a_decision_needs_no_rows_of_the_table(year: pl.DataFrame) -> None:
     assert all(m.psi is not None for m in measured(store).features)
 
 
-def test_a_report_that_cannot_be_drawn_is_noted_and_costs_no_measure(year: pl.DataFrame) -> None:
+def test_shapes_that_cannot_be_drawn_are_noted_and_cost_no_measure(year: pl.DataFrame) -> None:
     store = watched(month(year, 1), month(year, 7))
-    request = MonitorRequest(model=MODEL, day=DAY, report=True)
+    request = MonitorRequest(model=MODEL, day=DAY, shapes=True)
     result = measure_drift.run(request, ports(catalog(), store=store))
-    assert result.report is None
-    assert any("no drift report" in note for note in result.notes)
+    note = f"no shapes of columns: {store_paths.snapshot(MODEL, 'abc', 'data.parquet')} does not exist"
+    assert result.notes == [note]
+    assert note in store.files[store_paths.drift_report(MODEL, DAY)].decode()
     assert result.features == measured(store).features
 
 
@@ -261,18 +262,19 @@ def with_snapshot(store: MemoryStore, training: pl.DataFrame) -> MemoryStore:
     return store
 
 
-def test_a_version_that_the_registry_lacks_is_measured_without_a_report(year: pl.DataFrame) -> None:
+def test_a_version_that_the_registry_lacks_is_measured_without_shapes(year: pl.DataFrame) -> None:
     registry: Any = Versions(champion=None)
     registry.metrics = {}
     store = with_snapshot(watched(month(year, 1), month(year, 7)), month(year, 1))
-    request = MonitorRequest(model=MODEL, day=DAY, version="3")
+    request = MonitorRequest(model=MODEL, day=DAY, version="3", shapes=True)
     result = measure_drift.run(request, ports(catalog(), store=store, registry=registry))
     assert all(m.psi is not None for m in result.features)
-    assert any("no drift report: flight_delay has no version 3" in note for note in result.notes)
+    assert any("no shapes of columns: flight_delay has no version 3" in note for note in result.notes)
 
 
-def test_the_report_is_drawn_when_a_column_drifts_and_states_its_sample(year: pl.DataFrame) -> None:
+def test_the_shapes_are_drawn_when_a_column_breaks_and_the_page_states_its_sample(year: pl.DataFrame) -> None:
     store = with_snapshot(watched(month(year, 1), month(year, 7)), month(year, 1))
+    break_temperature(store, month(year, 7))
     result = measure_drift.run(MonitorRequest(model=MODEL, day=DAY), ports(catalog(), store=store))
     assert result.report == f"memory:{store_paths.drift_report(MODEL, DAY)}"
     page = store.files[store_paths.drift_report(MODEL, DAY)].decode()
@@ -288,7 +290,7 @@ def test_the_report_opens_with_the_verdict_and_its_numbers_and_no_other_headline
     store = with_snapshot(watched(month(year, 1), month(year, 7)), month(year, 1))
     if is_broken:
         break_temperature(store, month(year, 7))
-    request = MonitorRequest(model=MODEL, day=DAY, report=True)
+    request = MonitorRequest(model=MODEL, day=DAY, shapes=True)
     result = measure_drift.run(request, ports(catalog(), store=store))
     verdict = verdict_on(result)
     page = store.files[store_paths.drift_report(MODEL, DAY)].decode()
@@ -302,9 +304,18 @@ def test_the_report_opens_with_the_verdict_and_its_numbers_and_no_other_headline
     assert "temp" in plots
 
 
-def test_a_calm_window_draws_no_report_unless_asked(year: pl.DataFrame) -> None:
-    store = with_snapshot(watched(month(year, 1), month(year, 1)), month(year, 1))
-    assert measure_drift.run(MonitorRequest(model=MODEL, day=DAY), ports(catalog(), store=store)).report is None
+@pytest.mark.parametrize("current", [1, 7], ids=["calm", "another season"])
+def test_where_no_column_broke_the_page_has_the_measures_and_no_shapes_unless_asked(
+    year: pl.DataFrame, current: int
+) -> None:
+    store = with_snapshot(watched(month(year, 1), month(year, current)), month(year, 1))
+    result = measure_drift.run(REQUEST, ports(catalog(), store=store))
+    page = store.files[store_paths.drift_report(MODEL, DAY)].decode()
+    assert result.report == f"memory:{store_paths.drift_report(MODEL, DAY)}"
+    assert "<h2 style='color:#1b7f4b'>PASS: no column broke</h2>" in page
+    assert "<td>temp</td><td>ks</td>" in page
+    assert "No column broke, so no shapes are drawn" in page
+    assert page.endswith("</section></body></html>")
 
 
 def test_the_window_ends_with_the_day_itself(year: pl.DataFrame) -> None:

@@ -58,6 +58,11 @@ def text_field(description: str, *, title: str, example: str) -> Param:
     return Param("", type=types, maxLength=2000, title=title, description=text)
 
 
+def switch_field(description: str, *, title: str) -> Param:
+    """A check box, not checked."""
+    return Param(False, type="boolean", title=title, description=description)
+
+
 def dry_run_field(description: str) -> Param:
     """A check box for a run that changes nothing."""
-    return Param(False, type="boolean", title="Dry run", description=description)
+    return switch_field(description, title="Dry run")

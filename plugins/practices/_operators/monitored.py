@@ -50,7 +50,7 @@ class MonitoringCheck(ModelPractice):
         spec = ports.catalog.model(self.model)
         standing = self._live_standing(ports)
         self._skip_unless_asked(ports, spec, day)
-        request = self.make_request(self._common_request(ports, spec, day, standing), ports)
+        request = self.make_request(self._common_request(ports, spec, day, standing, context), ports)
         result = step_runner.run_step(self.step, request, self.result, runner=spec.stage_runner("monitor"))
         self.show_links(result)
         verdict = self.rule(result, spec)
@@ -78,7 +78,9 @@ class MonitoringCheck(ModelPractice):
         )
         return result.model_dump(mode="json", by_alias=True)
 
-    def _common_request(self, ports: Ports, spec: ModelSpec, day: date, standing: Standing) -> MonitorRequest:
+    def _common_request(
+        self, ports: Ports, spec: ModelSpec, day: date, standing: Standing, context: Context
+    ) -> MonitorRequest:
         lines = ports.ledger.entries(self.model)
         return MonitorRequest(
             model=self.model,
@@ -86,6 +88,7 @@ class MonitoringCheck(ModelPractice):
             version=standing.live,
             test_metrics=test_metrics(line for line in lines if line.kind == "gate"),
             anchors=anchor_versions(lines, standing.live, spec.evaluation.comparison, ports.clock()),
+            shapes=bool(context["params"].get("shapes")),
         )
 
     def make_request(self, request: MonitorRequest, ports: Ports) -> MonitorRequest:  # noqa: ARG002 - for subclasses
