@@ -13,7 +13,7 @@ from pipelines.errors import Unavailable
 LOG_SECONDS = 10.0
 LOG_WIDTH, TEXT_WIDTH = 140, 80
 """Of a log of no declared width: with tables, and with sentences alone."""
-POLL_SECONDS = 0.5
+POLL_SECONDS = 1.0
 
 
 def open_console(log_width: int = LOG_WIDTH) -> Console:

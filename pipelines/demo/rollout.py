@@ -31,8 +31,8 @@ HEALTHY_SECONDS_BEFORE_FREEZE = 4.0
 """How long the candidate answers before it is frozen."""
 ENDED_RUN_STATES = ("success", "failed")
 UNDEPLOYED = (State.APPROVED, State.STAGED, State.FAILED_BEFORE_TRAFFIC, State.ROLLED_BACK)
-IDLE_POLLS = 10
-"""Polls without an active deployment, half a second apart, after which Airflow starts none by itself."""
+IDLE_POLLS = 5
+"""Polls without an active deployment, a second apart, after which Airflow starts none by itself."""
 HYPOTHESIS = "Two more weeks tell how March differs from the winter."
 
 
