@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from datetime import date
 
 MANIFEST = "_manifest.json"
 """Name of the file that a source writes last, which completes a delivery."""
 FORMAT, FORMAT_FILE = 2, "store.json"
 """Number of the layout of these paths, and the file of the store that says it."""
+REPORT = re.compile(r"(?:.*/)?(?P<path>reports/(?:validation|drift|live_inputs|evaluation)/[^/]+/.+)")
 Key = str | date
 """Names a partition: its key (``pipelines.spec.partitions``), or the date of a day."""
 
@@ -134,6 +136,12 @@ def live_input_report(model: str, day: date) -> str:
 
 def plot(model: str, version: str, name: str) -> str:
     return f"reports/evaluation/{model}/{version}/{name}.png"
+
+
+def report_path(address: str | None) -> str | None:
+    """The path in the store of a report, by its path or its address, as steps return it; None: it is no report."""
+    named = REPORT.fullmatch(address or "")
+    return named["path"] if named else None
 
 
 def snapshot(model: str, digest: str, name: str) -> str:

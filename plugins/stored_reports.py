@@ -113,6 +113,8 @@ def folder_heading(path: str, ports: Ports) -> tuple[str, list[str]]:
 
     A folder that the ledger says nothing about is headed by its own name.
     """
+    from pipelines.ledger.required_evidence import is_gate
+
     folder = SHOWN.fullmatch(path)
     assert folder is not None, "dag_of has matched it"
     kind, model, name = folder["kind"], folder["subject"], folder["rest"].rstrip("/")
@@ -121,7 +123,7 @@ def folder_heading(path: str, ports: Ports) -> tuple[str, list[str]]:
     if kind == "rollouts":
         lines = [line for line in lines if line.details.get("rollout_id") == name]
     else:
-        lines = [line for line in lines if line.kind == "gate" and line.version == name]
+        lines = [line for line in lines if is_gate(line) and line.version == name]
     if not lines:
         return f"{model}/{name}".rstrip("/"), []
     newest = {str(line.details.get("rule")): f"{line.details['outcome']}".upper() for line in lines}

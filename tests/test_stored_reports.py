@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,6 +15,11 @@ from fastapi.testclient import TestClient
 
 import stored_reports
 from pipelines import store_paths
+from pipelines.messages.incident import Incident
+from pipelines.rules.incident_text import links
+from pipelines.spec.alerts import AlertsSpec
+from practices._operators.links import STORE_PAGES
+from stored_reports import SHOWN
 from tests.practices.landing import DAY
 from tests.practices.practice_harness import MODEL, PracticeHarness
 
@@ -89,6 +95,7 @@ def test_a_folder_is_headed_by_its_version_and_the_verdicts_on_it_and_by_no_numb
     ):
         recorded(harness, "rollout", "5", rollout_id=rollout, rule=rule, outcome=outcome)
     recorded(harness, "gate", "5", rule="slice_gate", gate="slice_gate", outcome="fail")
+    recorded(harness, "gate", "5", rule="release_rollback", gate="release_rollback", outcome="fail")
     recorded(harness, "gate", "6", rule="slice_gate", gate="slice_gate", outcome="pass")
     shown = pages.get(f"/store/{folder}/").text
     assert f"<title>{MODEL} version 5, rollout 1b4e28ba-2fa1: load test: UNKNOWN</title>" in shown
@@ -98,6 +105,26 @@ def test_a_folder_is_headed_by_its_version_and_the_verdicts_on_it_and_by_no_numb
     assert "rollout rollback" not in shown
     title = f"<title>{MODEL} version 5, evaluation: slice gate: FAIL</title>"
     assert title in pages.get(f"/store/{picture.rpartition('/')[0]}/").text
+
+
+@pytest.mark.parametrize("root", ["/srv/reports/drift/store", "s3://bucket/reports", "relative"])
+@pytest.mark.parametrize(
+    ("kind", "path"),
+    [
+        ("data_refused", store_paths.data_docs(MODEL, DAY)),
+        ("drift_fault", store_paths.drift_report(MODEL, DAY)),
+        ("live_input_fault", store_paths.live_input_report(MODEL, DAY)),
+    ],
+)
+def test_the_link_of_a_message_to_a_report_has_a_page_wherever_the_store_is(kind: str, path: str, root: str) -> None:
+    now = datetime(2013, 3, 1, tzinfo=UTC)
+    times = dict.fromkeys(("first_seen", "opened", "last_seen"), now)
+    fields = {"model": MODEL, "kind": kind, "subject": "x", "status": "open", "severity": "warning", "what": "broke"}
+    incident = Incident.model_validate({**fields, **times, "report": f"{root}/{path}"})
+    address = links(incident, AlertsSpec(), "https://airflow.example")["report"]
+    prefix, _, page = address.partition(STORE_PAGES)
+    assert (prefix, page) == ("https://airflow.example", path)
+    assert SHOWN.fullmatch(page)
 
 
 @pytest.mark.parametrize(

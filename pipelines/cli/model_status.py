@@ -14,6 +14,7 @@ from pipelines.ports import LedgerEntry, VersionInfo
 from pipelines.rules.live_state import judge_live_state
 from pipelines.rules.release_rollback import plan_rollback
 from pipelines.spec.model import ModelSpec
+from pipelines.verdict import Outcome
 from pipelines.versions.standing import STATUS_TAG, Standing
 
 
@@ -79,6 +80,7 @@ def monitoring_facts(lines: Sequence[LedgerEntry], live: str | None) -> dict[str
     """The last verdict of each check on the live version (``monitoring``), and on every other version (``history``).
 
     A verdict names its version, the days of its window and when it was measured. Of several on one day the last counts.
+    ``days``: on how many days the check has judged its version, without those that it could not measure.
     ``state``: what to do about the live version, with the reasons; None without one.
     """
     checks = [line for line in lines if line.kind == "monitoring_verdict"]
@@ -86,9 +88,10 @@ def monitoring_facts(lines: Sequence[LedgerEntry], live: str | None) -> dict[str
     newest: dict[tuple[str | None, str], dict[str, Any]] = {}
     judged: dict[str, tuple[str, Mapping[str, Any]]] = {}
     broken: set[tuple[str, str]] = set()
-    drifted = Counter[str]()
+    drifted, days = Counter[str](), Counter[tuple[str | None, str]]()
     for (version, check, day), line in sorted(per_day.items(), key=lambda item: item[0][2]):
-        newest[version, check] = _verdict_facts(line)
+        days[version, check] += line.details.get("outcome") != Outcome.UNKNOWN.value
+        newest[version, check] = {**_verdict_facts(line), "days": days[version, check]}
         if version == live:
             facts_of_check = line.details.get("facts") or {}
             judged[check] = (str(line.details.get("outcome")), facts_of_check)
@@ -97,7 +100,6 @@ def monitoring_facts(lines: Sequence[LedgerEntry], live: str | None) -> dict[str
     state = judge_live_state(judged)
     return {
         "state": {"name": state.name, "reasons": state.reasons} if live else None,
-        "checked_days": len({day for version, _, day in per_day if version == live}),
         "monitoring": {check: facts for (version, check), facts in newest.items() if live and version == live},
         "history": [facts for (version, _), facts in newest.items() if not live or version != live],
         "broken": dict(Counter(column for _, column in sorted(broken)).most_common()),

@@ -44,10 +44,14 @@ def _reconcile(model: str, options: argparse.Namespace, ports: Ports) -> int:
     elif not standing.unreachable:
         print_line(f"{model}: ledger and registry agree with the target")
     if remaining and options.apply:
-        changed = put_right(ports, standing, by=options.by or ports.settings.actor)
-        print_line(f"{model}: {len(changed)} of {len(remaining)} put right")
+        count = len(remaining)
+        put_right(ports, standing, by=options.by or ports.settings.actor)
         remaining = differences(read_standing(ports, model))
-    elif remaining:
+        print_line(f"{model}: {max(count - len(remaining), 0)} of {count} put right")
+        for difference in remaining:
+            hint = "" if difference.repairable else f": {difference.right}"
+            print_line(f"{model}: {difference.text}{hint}")
+    elif any(difference.repairable for difference in remaining):
         print_line(f"nothing was changed; airworthy reconcile {model} --apply puts it right")
     return EXIT_UNAVAILABLE if standing.unreachable else EXIT_REFUSED if remaining else 0
 

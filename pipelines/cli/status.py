@@ -21,6 +21,7 @@ from pipelines.cli.model_status import (
 from pipelines.cli.names import check_model, dataset_of
 from pipelines.cli.view_page import view_facts
 from pipelines.errors import AirworthyError, Unavailable
+from pipelines.ledger.required_evidence import is_gate
 from pipelines.messages.incident import Incident
 from pipelines.messages.release import LiveState
 from pipelines.messages.rollout import RolloutState
@@ -159,7 +160,7 @@ def _ask_rollout(model: str, live: LiveState | None, ports: Ports) -> RolloutSta
 
 def _ledger_status(spec: ModelSpec | None, entries: list[LedgerEntry]) -> dict[str, Any]:
     """The gates and retrain requests of one model; of several lines on one gate the last one counts."""
-    gates = {(entry.version, entry.details.get("gate")): entry for entry in entries if entry.kind == "gate"}
+    gates = {(entry.version, entry.details.get("gate")): entry for entry in entries if is_gate(entry)}
     retrains = [entry.details for entry in entries if entry.kind == "retrain_request"]
     retrain_requests = [{"day": str(entry.get("day")), "reasons": entry.get("reasons", [])} for entry in retrains]
     return {

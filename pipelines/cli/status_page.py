@@ -12,6 +12,7 @@ from pipelines.cli.dataset_page import MAX_SHOWN_COUNTS, counts_text, plain_tabl
 from pipelines.cli.terminal_text import markup
 from pipelines.cli.view_page import render_view
 from pipelines.cli.worth_lines import worth_lines
+from pipelines.ledger.required_evidence import REQUIRED_GATES
 from pipelines.spec.model import CLASSIFICATION_METRICS, REGRESSION_METRICS
 
 SHOWN_METRICS = (*CLASSIFICATION_METRICS, *REGRESSION_METRICS)
@@ -86,11 +87,14 @@ def _version_name(version: dict[str, Any]) -> str:
 
 
 def _gates_text(gates: list[dict[str, Any]]) -> str:
-    """``6/6 ✓``, or ``5/6``."""
-    passed = sum(gate["outcome"] == "pass" for gate in gates)
+    """``6/6 ✓``, or ``5/6``: in red if a gate says no; else the others have not measured yet."""
     if not gates:
         return "-"
-    return f"[green]{passed}/{passed} ✓[/green]" if passed == len(gates) else f"[red]{passed}/{len(gates)}[/red]"
+    outcomes = [gate["outcome"] for gate in gates]
+    passed, count = outcomes.count("pass"), len({*REQUIRED_GATES, *(gate["gate"] for gate in gates)})
+    if passed == count:
+        return f"[green]{passed}/{count} ✓[/green]"
+    return f"[{COLOURS['fail' if 'fail' in outcomes else 'unknown']}]{passed}/{count}[/]"
 
 
 def _failed_gate_lines(model: dict[str, Any]) -> Iterator[str]:
@@ -156,7 +160,7 @@ def _model_lines(
         yield f"  [{colour}]{state['name']}[/{colour}]{why}"
     for check, verdict in model["monitoring"].items():
         measured = markup(f"version {verdict['version']}{_window_text(verdict)}, {_age(verdict['at'], now)}")
-        days = f"{model['checked_days']} day{'s' if model['checked_days'] != 1 else ''} checked"
+        days = f"{verdict['days']} day{'s' if verdict['days'] != 1 else ''} judged"
         yield f"  {markup(check)} of {markup(verdict['day'])}: {_outcome_text(verdict['outcome'])} ({measured}; {days})"
         yield from (f"    - {markup(reason)}" for reason in verdict["reasons"][:reasons])
         if len(verdict["reasons"]) > reasons:

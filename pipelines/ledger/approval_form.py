@@ -14,7 +14,7 @@ from pipelines.ledger.required_evidence import REQUIRED_GATES
 from pipelines.ledger.trained_facts import TrainedFacts, training_differences
 from pipelines.messages.rollout import RolloutTicket
 from pipelines.ports import LedgerEntry, VersionInfo
-from pipelines.spec.model import ModelSpec
+from pipelines.spec.model import LOWER_IS_BETTER, ModelSpec
 from pipelines.verdict import significant
 
 COMPARISON_KEYS = {"metric", "candidate", "gain", "low", "high", "confidence", "rows"}
@@ -39,6 +39,8 @@ class FormFacts(BaseModel):
     """Newest verdict of each task of this deploy run, by task id."""
     trained: TrainedFacts = TrainedFacts()
     live_trained: TrainedFacts = TrainedFacts()
+    live_metrics: Mapping[str, float] = {}
+    """Test metrics of the live version, by its own evaluation on the ledger."""
     changes: Sequence[str] | None = None
     """Differences of what was declared for the two trainings; None: not on record of one of them."""
     authors: Sequence[str] = ()
@@ -194,15 +196,10 @@ def _evaluation_limits(facts: FormFacts) -> str:
 
 
 def _metrics(facts: FormFacts) -> str:
-    """Candidate and live version side by side, each on its own test rows."""
-    mine, theirs = facts.candidate.metrics, facts.champion.metrics if facts.champion else {}
+    """Candidate and live version side by side, each on its own test rows, as their evaluations are on the ledger."""
     measured = [line.details for line in facts.lines if line.details.get("gate") == "candidate_evaluation"]
     metrics = measured[-1].get("facts", {}).get("metrics", {}) if measured else {}
-    rows = [
-        (name, _number(value), _number(theirs.get(f"test_{name}", theirs.get(name)))) for name, value in metrics.items()
-    ]
-    if not rows:
-        rows = [(name, _number(value), _number(theirs.get(name))) for name, value in sorted(mine.items())]
+    rows = [(name, _number(value), _number(facts.live_metrics.get(name))) for name, value in metrics.items()]
     live = f"version {facts.champion.version}, on its own test rows" if facts.champion else "nothing is live"
     return _table(("metric", "candidate", live), rows) if rows else ""
 
@@ -271,7 +268,8 @@ def _comparison_text(facts: Mapping[str, Any]) -> str:
     interval = "no interval"
     if _is_number(facts["low"]) and _is_number(facts["high"]):
         interval = f"{100 * facts['confidence']:.4g}% interval [{facts['low']:+.4f}, {facts['high']:+.4f}]"
-    before = facts["candidate"] - facts["gain"]
+    loss = facts["metric"] in LOWER_IS_BETTER
+    before = facts["candidate"] + facts["gain"] if loss else facts["candidate"] - facts["gain"]
     text = f"{facts['metric']} {facts['candidate']:.4f} against {before:.4f}: gain {facts['gain']:+.4f}, {interval}"
     units = f" of {facts['units']} {'days' if facts.get('unit') == 'day' else 'units'}" if facts.get("units") else ""
     return f"{text}, on {facts['rows']:,} rows{units}; margin {facts.get('margin', 0):g}"

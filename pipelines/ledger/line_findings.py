@@ -6,11 +6,14 @@ from collections.abc import Callable, Iterator
 from datetime import date, datetime
 from typing import Any
 
+from pipelines.ledger.required_evidence import is_gate
 from pipelines.messages.incident import Finding
 from pipelines.ports import LedgerEntry
 from pipelines.verdict import Outcome, Severity
 
 ENDS_OF_A_ROLLOUT = ("release", "rollback", "rollout_end", "lease_expired")
+OF_ONE_LIVE_VERSION = ("performance", "estimated_performance")
+"""Kinds whose subject is the live version: they are over once another version answers."""
 NOTHING_CHANGED = "nothing was changed; what was live stays live"
 
 
@@ -46,6 +49,8 @@ def _data(line: LedgerEntry) -> Iterator[Finding]:
 
 
 def _gate(line: LedgerEntry) -> Iterator[Finding]:
+    if not is_gate(line):
+        return
     gate, outcome = str(line.details.get("gate")), line.details.get("outcome")
     for kind, bad, severity in (("gate_no", Outcome.FAIL, "info"), ("gate_unmeasured", Outcome.UNKNOWN, "warning")):
         yield _finding(
@@ -82,6 +87,9 @@ def _ended_rollouts(line: LedgerEntry) -> Iterator[Finding]:
     if line.kind == "release":
         for kind in ("rollback", "rollout_failed", "lease_expired", "approval_no", "retrain_requested", "gate_no"):
             yield _finding(line, kind, None, firing=False)
+    live = line.version if line.kind == "release" else line.details.get("to")
+    for kind in OF_ONE_LIVE_VERSION if live else ():
+        yield _finding(line, kind, None, firing=False, except_for=(str(live),))
 
 
 def _rollback(line: LedgerEntry) -> Iterator[Finding]:
@@ -209,7 +217,16 @@ def _orphan(line: LedgerEntry) -> Iterator[Finding]:
 
 
 def _reconciliation(line: LedgerEntry) -> Iterator[Finding]:
-    yield _finding(line, "registry_disagreement", None, firing=False)
+    """It stays open with what could not be put right."""
+    remaining = [str(text) for text in line.details.get("remaining") or ()]
+    yield _finding(
+        line,
+        "registry_disagreement",
+        "registry" if remaining else None,
+        firing=bool(remaining),
+        severity="warning",
+        what="; ".join(remaining),
+    )
 
 
 def _verdict(line: LedgerEntry, kind: str, subject: str, *, severity: Severity, **more: Any) -> Finding:

@@ -5,10 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from pipelines.ports import LedgerEntry
 from pipelines.spec.model import ModelSpec
 
 REQUIRED_GATES = ("candidate_evaluation", "minimum_metrics_gate", "champion_comparison_gate", "slice_gate")
 """Gates that every candidate must pass, in this order."""
+ROLLBACK_GATE = "release_rollback"
+"""A stored name: whether a rollback may be done is written as a gate, but it judges no version."""
+
+
+def is_gate(line: LedgerEntry) -> bool:
+    """Whether a line says that a gate judged its version."""
+    return line.kind == "gate" and line.details.get("gate") != ROLLBACK_GATE
 
 
 def is_about_model(

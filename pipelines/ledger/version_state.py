@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
-from pipelines.ledger.required_evidence import REQUIRED_GATES
+from pipelines.ledger.required_evidence import REQUIRED_GATES, ROLLBACK_GATE
 from pipelines.ports import LedgerEntry
 
 ROLLBACK_KINDS = ("rollback", "rollout_end")
@@ -218,7 +218,7 @@ class _Reader:
             return _text(line.details["from"])
         if line.kind == "lease_expired":
             return self._expired_version(line)
-        if line.kind == "gate" and line.details.get("gate") == "release_rollback":
+        if line.kind == "gate" and line.details.get("gate") == ROLLBACK_GATE:
             return _text((line.details.get("facts") or {}).get("takes")) or line.version
         return line.version
 

@@ -10,6 +10,8 @@ from typing import Any, TypeGuard
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 
+from pipelines.ledger.required_evidence import is_gate
+from pipelines.ledger.version_state import live_version, read_versions
 from pipelines.ports import LedgerEntry
 from pipelines.rules.live_state import judge_live_state
 
@@ -38,7 +40,7 @@ def _counts(lines: Sequence[LedgerEntry]) -> Iterator[Metric]:
     family = CounterMetricFamily(
         "airworthy_gates", "Gates that were asked, by what they said.", labels=["model", "outcome"]
     )
-    outcomes = Counter((line.model, str(line.details.get("outcome"))) for line in lines if line.kind == "gate")
+    outcomes = Counter((line.model, str(line.details.get("outcome"))) for line in lines if is_gate(line))
     for (model, outcome), count in sorted(outcomes.items()):
         family.add_metric([model, outcome], count)
     yield family
@@ -69,12 +71,15 @@ def _times(lines: Sequence[LedgerEntry], now: datetime) -> Iterator[Metric]:
 
 
 def _verdicts(lines: Sequence[LedgerEntry], now: datetime) -> Iterator[Metric]:
+    """The newest verdict of each check on the version that is live by the ledger; those on others are history."""
+    checks = [line for line in lines if line.kind == "monitoring_verdict"]
+    own = {model: [line for line in lines if line.model == model] for model in {line.model for line in checks}}
+    live = {model: live_version(read_versions(of_model)) for model, of_model in own.items()}
+    judged_at = {(line.model, str(line.details.get("check"))): line.at for line in checks}
     newest: dict[tuple[str, str], LedgerEntry] = {}
-    for line in lines:
-        if line.kind == "monitoring_verdict":
-            key = (line.model, str(line.details.get("check")))
-            if key not in newest or str(newest[key].details.get("day")) <= str(line.details.get("day")):
-                newest[key] = line
+    for line in sorted(checks, key=lambda line: str(line.details.get("day"))):
+        if line.version == live[line.model]:
+            newest[line.model, str(line.details.get("check"))] = line
     outcome = GaugeMetricFamily(
         "airworthy_monitoring_outcome",
         "1 for what the newest verdict of a check says: pass, fail or unknown.",
@@ -100,23 +105,22 @@ def _verdicts(lines: Sequence[LedgerEntry], now: datetime) -> Iterator[Metric]:
     )
     state = GaugeMetricFamily(
         "airworthy_live_state",
-        "1 for what to do about the version of the newest verdicts: fine, watch, act or not measured.",
+        "1 for what to do about the live version: fine, watch, act or not measured.",
         labels=["model", "version", "state"],
     )
-    for model in sorted({model for model, _ in newest}):
-        version = max(
-            (line for (name, _), line in newest.items() if name == model), key=lambda line: line.number
-        ).version
+    for model, version in sorted(live.items()):
         judged = {
             check: (str(line.details.get("outcome")), line.details.get("facts") or {})
             for (name, check), line in newest.items()
-            if name == model and line.version == version
+            if name == model
         }
-        state.add_metric([model, version or "", judge_live_state(judged).name], 1)
+        if version is not None:
+            state.add_metric([model, version, judge_live_state(judged).name], 1)
+    for (model, check), at in sorted(judged_at.items()):
+        age.add_metric([model, check], (now - at).total_seconds())
     for (model, check), line in sorted(newest.items()):
         version, facts = line.version or "", line.details.get("facts") or {}
         outcome.add_metric([model, version, check, str(line.details.get("outcome"))], 1)
-        age.add_metric([model, check], (now - line.at).total_seconds())
         faults = "sent_wrong" if check == "live_input_check" else "broken"
         for kind, field in ((faults, "faults"), ("differs", "drifting")):
             if field in facts:

@@ -49,7 +49,8 @@ def judge_estimate(result: EstimatedPerformanceResult, spec: ModelSpec) -> Verdi
         drop = sign * (reference - estimate)
         watch = drop - band > performance.max_drop
         facts |= {"state": "watch" if watch else "fine", "drop": drop}
-        comparison = f"at least {drop - band:+.4f} worse than its certificate"
+        least, word = abs(drop - band), "at least {:.4f} worse" if drop > band else "perhaps {:.4f} better"
+        comparison = f"{word.format(least)} than its certificate"
         limit = f"max_drop {performance.max_drop:g}"
         findings.append(f"watch: {comparison} > {limit}" if watch else f"fine: {comparison}, {limit}")
     return Verdict.of(RULE, unknowns=unknowns, findings=[*findings, *result.notes], facts=facts)

@@ -9,6 +9,7 @@ from urllib.parse import quote
 from pipelines.messages.incident import Event, Incident, Notice
 from pipelines.rules.incident_kinds import KINDS
 from pipelines.spec.alerts import AlertsSpec
+from pipelines.store_paths import report_path
 from pipelines.verdict import SEVERITIES
 
 SHOWN_LINES = 20
@@ -100,8 +101,8 @@ def links(incident: Incident, policy: AlertsSpec, airflow: str) -> dict[str, str
     if incident.run:
         dag_id, _, run_id = incident.run.partition("/")
         shown["run"] = f"{airflow}/dags/{quote(dag_id)}/runs/{quote(run_id, safe='')}"
-    if incident.report:
-        shown["report"] = f"{airflow}/airworthy/store/{quote(incident.report)}"
+    if path := report_path(incident.report):
+        shown["report"] = f"{airflow}/airworthy/store/{quote(path)}"
     return {**shown, "runbook": runbook(incident, policy)}
 
 

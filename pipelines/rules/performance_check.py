@@ -22,8 +22,7 @@ def judge_performance(result: PerformanceResult, spec: ModelSpec) -> Verdict:
     performance = spec.monitoring.performance
     metric = performance.metric
     value, reference = result.window_metrics.get(metric), result.reference.get(metric)
-    failures: list[str] = []
-    unknowns: list[str] = []
+    failures, unknowns, alarms = list[str](), list[str](), list[str]()
     if result.window_labelled < performance.minimum_labels:
         needed = f"minimum_labels: {performance.minimum_labels}"
         arrived = f"{result.window_labelled} labels of {result.window_predictions} predictions"
@@ -31,13 +30,12 @@ def judge_performance(result: PerformanceResult, spec: ModelSpec) -> Verdict:
     if result.version is None:
         unknowns.append("no prediction was logged in the window, so no version is judged")
     elif reference is None:
-        unknowns.append(f"version {result.version} has no test metric {metric!r} in the registry to compare with")
+        unknowns.append(f"version {result.version} has no test metric {metric!r} on record to compare with")
     if value is None:
         unknowns.append(f"{metric} was not measured over the window")
     comparison = result.comparison
     if not unknowns and comparison is None:
         unknowns.append(_too_few_days(metric, result.uncompared))
-    alarms: list[str] = []
     if comparison is not None and not unknowns:
         failures, alarms = _losses(comparison, performance.max_drop)
     drop = -comparison.difference if comparison is not None else None
@@ -100,20 +98,23 @@ def _losses(comparison: DayComparison, max_drop: float) -> tuple[list[str], list
 def _beside_anchor(anchor: AnchorComparison, metric: str, max_drop: float) -> str:
     """Losses that no single release shows add up here; told only, because the anchor's days are of another time."""
     shown = " is shown to be worse by more than the limit" if -anchor.difference - anchor.half_width > max_drop else ""
-    change = f"{metric} {anchor.difference:+.4f} ± {anchor.half_width:.4f}"
+    change = _change_text(metric, anchor.difference, anchor.half_width)
     days = f"{anchor.certificate_days} days of its certificate"
     return f"beside the anchor, version {anchor.version}: {change} ({days}){shown}"
 
 
+def _change_text(metric: str, difference: float, half_width: float) -> str:
+    """``mae 5.8904 worse ± 18.2349``: in words, because less is better of some metrics."""
+    return f"{metric} {abs(difference):.4f} {'worse' if difference < 0 else 'better'} ± {half_width:.4f}"
+
+
 def _measured(comparison: DayComparison, result: PerformanceResult, max_drop: float) -> list[str]:
-    days = f"{comparison.window_days} days against {comparison.certificate_days or 'the whole test'}"
-    days += " of the certificate" if comparison.certificate_days else ""
-    change = f"{comparison.metric} changed by {comparison.difference:+.4f} ± {comparison.half_width:.4f}"
-    lines = [f"version {result.version}: {change} ({days}), limit -{max_drop:g}"]
-    if comparison.cusum is None:
-        lines.append(f"no sum of losses: the certificate has {comparison.certificate_days} days (needs 14)")
-    else:
-        lines.append(
+    certificate = f"{n} of the certificate" if (n := comparison.certificate_days) else "the whole test"
+    days = f"{comparison.window_days} days against {certificate}"
+    change = _change_text(comparison.metric, comparison.difference, comparison.half_width)
+    losses = f"no sum of losses: the certificate has {comparison.certificate_days} days (needs 14)"
+    if comparison.cusum is not None:
+        losses = (
             f"sum of losses {comparison.cusum:.1f}, limit {comparison.cusum_limit:.1f} ({comparison.watched_days} days)"
         )
-    return lines
+    return [f"version {result.version}: {change} ({days}), limit {max_drop:g} worse", losses]

@@ -79,9 +79,10 @@ def update_registry(ports: Ports, line: LedgerEntry, state: LiveState) -> None:
 def put_right(ports: Ports, standing: Standing, *, by: str) -> list[Difference]:
     """Write what differs from the target to the ledger, in one line, and then to the registry; returns what that was.
 
-    Only what can be put right is changed; without differences nothing is written.
+    Only what can be put right is changed, and the line names what remains; without such differences nothing is written.
     """
-    changes = [difference for difference in differences(standing) if difference.repairable]
+    existing = differences(standing)
+    changes = [difference for difference in existing if difference.repairable]
     if not changes:
         return []
     text = "; ".join(
@@ -89,6 +90,9 @@ def put_right(ports: Ports, standing: Standing, *, by: str) -> list[Difference]:
     )
     details: dict[str, Any] = {"reason": text, "changes": [change.model_dump() for change in changes]}
     details |= {"target": standing.target.model_dump()} if standing.target else {}
+    details |= (
+        {"remaining": remaining} if (remaining := [each.text for each in existing if not each.repairable]) else {}
+    )
     ports.ledger.append(RECONCILIATION, standing.model, None, details, actor=by)
     for known in read_versions(ports.ledger.entries(standing.model)).values():
         if (standing.status_tags or {}).get(known.version, known.state.value) != known.state.value:

@@ -82,8 +82,27 @@ def test_every_declared_model_is_compared_where_none_is_named(
 def test_what_cannot_be_put_right_stays_an_error(ports: FakePorts, capsys: pytest.CaptureFixture[str]) -> None:
     del ports.registry._versions[MODEL]["2"]
     assert call(ports, MODEL, "--apply") == EXIT_REFUSED
-    assert "1 of 2 put right" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "1 of 2 put right" in shown
+    assert "version 2 in the registry is missing, but the target serves version 2: release another version" in shown
     assert champion(ports) is None
+    remaining = ports.ledger.lines[-1].details["remaining"]
+    assert remaining == ["version 2 in the registry is missing, but the target serves version 2"]
+    assert call(ports, MODEL) == EXIT_REFUSED
+    assert "--apply" not in capsys.readouterr().out
+
+
+def test_what_the_registry_refuses_is_not_counted_as_put_right(
+    ports: FakePorts, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ports.registry.set_tags(MODEL, "1", {"airworthy.status": "live"})
+
+    def refuse(model: str, version: str, tags: object) -> None:
+        raise Refused(f"the tags of version {version} of {model} are protected")
+
+    monkeypatch.setattr(ports.registry, "set_tags", refuse)
+    assert call(ports, MODEL, "--apply") == EXIT_REFUSED
+    assert "1 of 2 put right" in capsys.readouterr().out
 
 
 def test_a_target_that_does_not_answer_is_named_and_gives_75(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 from datetime import UTC, date, datetime, timedelta
 from io import StringIO
 from pathlib import Path
@@ -20,6 +21,7 @@ from pipelines.cli.hanging_lines import print_hanging
 from pipelines.cli.status_page import render_summary
 from pipelines.cli.view_page import render_view, view_facts
 from pipelines.errors import Refused, Unavailable
+from pipelines.ledger.required_evidence import REQUIRED_GATES
 from pipelines.messages.release import LiveState
 from pipelines.messages.rollout import RolloutState
 from pipelines.ports import LedgerEntry, VersionInfo
@@ -257,7 +259,7 @@ def test_a_verdict_names_its_version_window_and_age_and_one_of_a_former_version_
     ]
     assert model["drifted"] == {}
     lines = "\n".join(map(str, render_summary(status.summary(ports), datetime(2013, 1, 5, tzinfo=UTC))))
-    assert "(version 2, days 2013-01-27 to 2013-02-02, measured 2 days ago; 1 day checked)" in lines
+    assert "(version 2, days 2013-01-27 to 2013-02-02, measured 2 days ago; 1 day judged)" in lines
     assert "history, of versions that are not live: drift_check FAIL of 2013-02-03 (version 1, measured 2 day" in lines
 
 
@@ -344,7 +346,7 @@ def test_a_person_reads_rows_metrics_gates_the_live_version_and_what_drifted(por
         "2 (1.0.1)",
         "champion",
         "0.7012",
-        "2/2 ✓",
+        "2/4",
         "live: version 2, previous 1",
         "rollout r-7: PAUSED: version 3 at 5 % of the traffic (too few [keys])",
         "drift_check of 2013-02-02: FAIL",
@@ -392,9 +394,27 @@ def test_every_part_of_the_summary_is_drawn(ports: Any) -> None:
 def test_gates_are_counted_on_the_screen_of_all_models_and_only_failures_are_named(ports: Any) -> None:
     ports.ledger = Lines([gate("slice_gate", "pass"), gate("minimum_metrics_gate", "fail", "pr_auc 0.27 < 0.30", "x")])
     shown = page(ports)
-    assert "1/2" in shown
+    assert "1/4" in shown
     assert "version 2, minimum_metrics_gate: FAIL: pr_auc 0.27 < 0.30" in shown
     assert "slice_gate" not in shown
+
+
+def test_gates_are_ticked_once_none_is_missing_and_a_rollback_is_no_gate(ports: Any) -> None:
+    passed = [gate(name, "pass") for name in REQUIRED_GATES]
+    ports.ledger = Lines([*passed, gate("release_rollback", "fail", "there is no version to go back to")])
+    assert "4/4 ✓" in page(ports)
+    assert "release_rollback" not in page(ports) + page_of_model(ports)
+    ports.ledger = Lines(passed[1:])
+    assert "3/4" in page(ports)
+
+
+def test_a_check_says_on_how_many_days_it_has_judged_and_not_how_often_others_have(ports: Any) -> None:
+    waiting = ("monitoring_verdict", "2", {"check": "performance_check", "day": "2013-02-01", "outcome": "unknown"})
+    judged = ("monitoring_verdict", "2", {"check": "performance_check", "day": "2013-02-02", "outcome": "pass"})
+    ports.ledger = Lines([checked("2013-02-01", "pass"), checked("2013-02-02", "fail"), waiting, judged])
+    shown = page(ports)
+    assert re.search(r"drift_check of 2013-02-02: FAIL \(.*; 2 days judged\)", shown)
+    assert re.search(r"performance_check of 2013-02-02: PASS \(.*; 1 day judged\)", shown)
 
 
 def test_one_model_is_told_in_full(ports: Any) -> None:

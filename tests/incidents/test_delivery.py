@@ -6,12 +6,13 @@ import json
 import signal
 import subprocess
 import sys
-from datetime import timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from pipelines import store_paths
 from pipelines.adapters.incidents.sql import SqlIncidents
 from pipelines.adapters.notifier.file import FileNotifier
 from pipelines.errors import Unavailable
@@ -65,7 +66,7 @@ def test_a_message_says_what_since_when_what_was_done_and_what_to_do_with_links(
                 ports,
                 done="nothing was changed",
                 run="churn__monitor/r 1",
-                report="reports/drift.html",
+                report=ports.store.uri(store_paths.drift_report("churn", date(2013, 3, 1))),
                 numbers={"weight": 0.02},
             )
         ],
@@ -80,7 +81,7 @@ def test_a_message_says_what_since_when_what_was_done_and_what_to_do_with_links(
         "Done already: nothing was changed",
         "(docs/incidents.md#drift-fault)",
         f"Run: {ADDRESS}/dags/churn__monitor/runs/r%201",
-        f"Report: {ADDRESS}/airworthy/store/reports/drift.html",
+        f"Report: {ADDRESS}/airworthy/store/reports/drift/churn/2013-03-01.html",
         "Numbers: weight 0.02",
         'airworthy incidents ack 1 --why "…"',
     ):

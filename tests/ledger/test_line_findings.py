@@ -14,6 +14,7 @@ from pipelines.testing.ports import MemoryLedger
 NO = {"outcome": "fail", "reasons": ["no"]}
 YES: dict[str, Any] = {"outcome": "pass", "reasons": []}
 ENDED = {"rollout_undecided", "approval_waiting"}
+OF_FORMER_VERSIONS = {"performance", "estimated_performance"}
 OPEN = {"outcome": "unknown", "reasons": ["held"]}
 
 
@@ -38,11 +39,18 @@ def read(kind: str, **details: Any) -> tuple[set[tuple[str, str | None]], set[st
         ("gate", {"gate": "slice_gate", **NO}, {("gate_no", "slice_gate")}, {"gate_unmeasured"}),
         ("gate", {"gate": "slice_gate", **OPEN}, {("gate_unmeasured", "slice_gate")}, {"gate_no"}),
         ("gate", {"gate": "slice_gate", **YES}, set(), {"gate_no", "gate_unmeasured"}),
+        ("gate", {"gate": "release_rollback", **NO}, set(), set()),
         ("rollout", {"practice": "canary_step", **OPEN}, {("rollout_undecided", "version 3")}, set()),
         ("rollout", {"practice": "canary_step", **NO}, {("rollout_failed", "version 3")}, set()),
         ("rollout", {"practice": "canary_step", "resumed": 2}, set(), {"rollout_undecided"}),
-        ("rollback", {"from": "3", "to": "2", "reason": "errors", "by": "target"}, {("rollback", "version 3")}, ENDED),
-        ("lease_expired", {"rollout_id": "r", "to": "2"}, {("lease_expired", "version 3")}, ENDED),
+        (
+            "rollback",
+            {"from": "3", "to": "2", "reason": "errors", "by": "target"},
+            {("rollback", "version 3")},
+            ENDED | OF_FORMER_VERSIONS,
+        ),
+        ("rollback", {"from": "3", "to": None, "reason": "errors"}, {("rollback", "version 3")}, ENDED),
+        ("lease_expired", {"rollout_id": "r", "to": "2"}, {("lease_expired", "version 3")}, ENDED | OF_FORMER_VERSIONS),
         (
             "approval_request",
             {"role": "lead", "slot": 0, "users": ["ada"], "until": "2013-03-02T00:00:00+00:00"},
@@ -82,6 +90,12 @@ def read(kind: str, **details: Any) -> tuple[set[tuple[str, str | None]], set[st
         ("rollback_drill", YES, set(), {"drill_failed", "drill_overdue"}),
         ("orphaned_pod", {"pod": "p", "reason": "its task ended"}, {("orphaned_pod", "pods")}, set()),
         ("reconciliation", {"reason": "x"}, set(), {"registry_disagreement"}),
+        (
+            "reconciliation",
+            {"reason": "x", "remaining": ["version 3 in the registry is missing"]},
+            {("registry_disagreement", "registry")},
+            set(),
+        ),
         ("handed_on", {"day": "2013-01-05"}, set(), set()),
     ],
 )
@@ -103,6 +117,14 @@ def test_a_release_ends_what_was_wrong_with_the_versions_before() -> None:
     opens, ends = read("release", semantic_version="1.2.0")
     assert opens == set()
     assert {"rollback", "rollout_failed", "lease_expired", "rollout_undecided", "approval_waiting"} <= ends
+
+
+@pytest.mark.parametrize("kind", ["release", "rollback"])
+def test_once_another_version_answers_only_its_own_performance_stays_open(kind: str) -> None:
+    details = {"from": "4", "to": "3"} if kind == "rollback" else {}
+    line = MemoryLedger().append(kind, "churn", "3", details, actor="a")
+    ended = {f.kind: f.except_for for f in findings(line) if f.kind in OF_FORMER_VERSIONS}
+    assert ended == dict.fromkeys(OF_FORMER_VERSIONS, ("3",))
 
 
 def test_a_column_that_stays_broken_is_left_out_of_those_that_are_well_again() -> None:

@@ -87,8 +87,8 @@ def lines_of_a_model(ledger: Ledger, model: str) -> None:
     for version in ("1", "2"):
         add("training", version, {"seconds": 90.0})
         add("gate", version, {"gate": "minimum_metrics_gate", "outcome": "PASS"})
-        add("release", version, {})
-    add("rollback", "2", {})
+        add("release", version, {"previous": "1"} if version == "2" else {})
+    add("rollback", "2", {"from": "2", "to": "1", "reason": "it is slow", "traffic": 10_000})
     worse = {"metric": "roc_auc", "value": 0.6, "reference": 0.75, "drop": 0.15}
     checked = {"check": "performance_check", "day": "2013-03-01", "window": ["2013-02-28", "2013-03-01"]}
     counted = {"right": 700, "labelled": 1000}

@@ -194,6 +194,21 @@ def test_each_role_is_asked_by_as_many_requests_as_it_has_answers_to_give(harnes
     assert requests.partial_kwargs["response_timeout"] == timedelta(seconds=60)
 
 
+def test_the_form_shows_the_metrics_of_both_evaluations_whatever_the_registry_says(
+    harness: PracticeHarness, screen: Screen
+) -> None:
+    for version, digest, measured in (("2", "9", 0.68), ("3", "a", 0.7)):
+        evaluated = {"gate": "candidate_evaluation", "outcome": "pass", "model_digest": digest * 64}
+        evaluated |= {"facts": {"metrics": {"roc_auc": measured}}}
+        harness.ledger.append("gate", MODEL, version, evaluated, actor="airworthy")
+        edited = harness.registry.get(MODEL, version).model_copy(update={"metrics": {"test_roc_auc": 0.99}})
+        harness.registry._versions[MODEL][version] = edited
+    asked(harness, 0, "ml_lead")
+    [request] = screen.requests.values()
+    assert "| roc_auc | 0.7 | 0.68 |" in request.body
+    assert "0.99" not in request.body
+
+
 def test_the_form_shows_digests_changes_gates_and_what_was_tried(harness: PracticeHarness, screen: Screen) -> None:
     asked(harness, 0, "ml_lead")
     [request] = screen.requests.values()

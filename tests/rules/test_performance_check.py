@@ -10,6 +10,7 @@ import pytest
 
 from pipelines.messages.monitoring import AnchorComparison, DayComparison, PerformanceResult
 from pipelines.rules.performance_check import judge_performance
+from pipelines.spec.model import ModelSpec
 from pipelines.verdict import Outcome
 from tests.declared import shipped_model
 
@@ -88,11 +89,23 @@ def test_the_reasons_give_the_sum_the_limit_the_drop_and_the_days() -> None:
 def test_what_was_measured_is_told_with_its_interval_whatever_the_outcome() -> None:
     verdict = judge_performance(result("roc_auc", 0.7, 0.71, comparison=compared("roc_auc", -0.01)), CLASSIFIER)
     assert verdict.findings == (
-        "version 3: roc_auc changed by -0.0100 ± 0.0300 (28 days against 40 of the certificate), limit -0.08",
+        "version 3: roc_auc 0.0100 worse ± 0.0300 (28 days against 40 of the certificate), limit 0.08 worse",
         "sum of losses 1.0, limit 10.5 (60 days)",
         "5900 labels of 6000 predictions in the window",
         "over all rows of the window roc_auc 0.7000, of its test 0.7100",
     )
+
+
+@pytest.mark.parametrize(
+    ("metric", "spec", "value", "reference"), [("mae", REGRESSOR, 27.0, 22.0), ("roc_auc", CLASSIFIER, 0.65, 0.70)]
+)
+def test_a_change_is_told_in_words_so_that_none_reads_as_its_opposite(
+    metric: str, spec: ModelSpec, value: float, reference: float
+) -> None:
+    loss = abs(value - reference)
+    for difference, word in ((-loss, "worse"), (loss, "better")):
+        verdict = judge_performance(result(metric, value, reference, comparison=compared(metric, difference)), spec)
+        assert f"version 3: {metric} {loss:.4f} {word} ± " in verdict.findings[0]
 
 
 def test_a_certificate_of_too_few_days_has_no_sum_of_losses_and_says_so() -> None:

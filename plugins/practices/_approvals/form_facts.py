@@ -8,7 +8,7 @@ from typing import Any
 from pipelines import store_paths
 from pipelines.errors import Refused
 from pipelines.ledger.approval_form import FormFacts
-from pipelines.ledger.recorded_facts import semantic_versions
+from pipelines.ledger.recorded_facts import semantic_versions, test_metrics
 from pipelines.ledger.trained_facts import TrainedFacts, snapshot_digest
 from pipelines.messages.rollout import RolloutTicket
 from pipelines.messages.training import SnapshotResult
@@ -43,6 +43,9 @@ def gather_facts(ticket: RolloutTicket, ports: Ports, context: Any) -> FormFacts
         run_verdicts=_verdicts(context, ticket, ports),
         trained=trained,
         live_trained=live_trained,
+        live_metrics=test_metrics(ports.ledger.entries(ticket.model, ticket.champion, "gate")).get(
+            ticket.champion or "", {}
+        ),
         changes=_declared_changes(trained, live_trained),
         authors=find_authors(ticket.model, ticket.version, ports, context),
         links=_links(ticket, ports, context),
