@@ -29,10 +29,10 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("name", nargs="?", help="a dataset, suite, view or model, with all that it rests on")
     parser.add_argument(
         "--sample",
-        nargs="?",
-        const="",
+        nargs="*",
         metavar="FILE",
-        help="read this file of the named dataset by its contract; without FILE, its newest deliveries",
+        help="read these files of the named dataset by its contract, or build the rows of the named view or model; "
+        "without FILE, of its newest deliveries",
     )
     parser.add_argument("--source", help="of which source the sample is, if its name does not say it")
     parser.add_argument("--json", action="store_true", help="a JSON object per fault, for a program to read")
@@ -70,15 +70,22 @@ def run(options: argparse.Namespace, ports: Ports) -> int:
 
 
 def check_sample(options: argparse.Namespace, ports: Ports) -> int:
-    """Print what the files are and every fault of them."""
+    """Print what the files are and every fault of them; of a view or model what its rows are."""
     from pipelines.cli.sample import named_sample, newest_samples, sample_lines
+    from pipelines.cli.view_sample import check_view_sample
 
     if options.name is None:
-        raise Refused("--sample needs the name of the dataset; write `check DATASET --sample FILE`")
+        raise Refused("--sample needs the name of a dataset, view or model; write `check NAME --sample FILE`")
+    if options.name not in ports.catalog.datasets and options.name in {*ports.catalog.views, *ports.catalog.models}:
+        if options.source is not None:
+            raise Refused("--source is of a dataset's file; of a view's files write SOURCE=FILE")
+        return check_view_sample(options.name, options.sample, ports, as_json=options.json)
     spec = ports.catalog.dataset(options.name)
-    if options.sample:
-        samples = dict([named_sample(spec, options.source, Path(options.sample))])
-    else:
+    samples: dict[str, dict[str, bytes]] = {}
+    for path in options.sample:
+        name, files = named_sample(spec, options.source, Path(path))
+        samples.setdefault(name, {}).update(files)
+    if not options.sample:
         samples = newest_samples(spec, options.source, ports.store, ports.clock())
     counted = 0
     for name, files in samples.items():

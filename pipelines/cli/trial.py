@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,8 +44,8 @@ if TYPE_CHECKING:
     from pipelines.testing.ports import FakePorts
 
 RUN_KEY = "try"
-Landing = Mapping[str, Mapping[str, tuple[bytes, int]]]
-"""Partition to the files of its delivery, name to content and number of rows."""
+LANDED = datetime(1970, 1, 1, tzinfo=UTC)
+"""When the files of a trial were written: so long ago that they rest, where a source is complete by a quiet time."""
 
 
 @dataclass
@@ -119,7 +119,7 @@ def scratch_ports(ports: Ports, model: str, changes: Mapping[str, Any]) -> Itera
             _change_model(include / "models" / f"{model}.yaml", changes)
             catalog = Catalog.read(include)
         settings = ports.settings.model_copy(update={"home": home, "include": include, "store": str(home / "store")})
-        yield FakePorts(settings=settings, catalog=catalog, clock=ports.clock, store=MemoryStore(ports.clock))
+        yield FakePorts(settings=settings, catalog=catalog, clock=ports.clock, store=MemoryStore(lambda: LANDED))
 
 
 def _change_model(path: Path, changes: Mapping[str, Any]) -> None:
@@ -139,52 +139,40 @@ def _change_model(path: Path, changes: Mapping[str, Any]) -> None:
     path.write_text(yaml.safe_dump(fields, sort_keys=False, allow_unicode=True), encoding="utf-8")
 
 
-def run_trial(
-    model: str,
-    landings: Mapping[str, Landing],
-    ports: FakePorts,
-    *,
-    as_of: datetime,
-    begin: Callable[[str], None] = lambda _: None,
-) -> Trial:
-    """Land, ingest, validate, build, freeze, train and judge, until a stage has nothing left to go on with.
-
-    ``landings``: of each source. ``begin``: told each stage.
-    """
-    from pipelines.steps.ingestion.written_delivery import write_delivery
-
-    spec, view = ports.catalog.model(model), ports.catalog.view_of(model)
-    dataset = ports.catalog.dataset(view.dataset)
-    trial = Trial()
-    for source, parts in landings.items():
-        for key, files in parts.items():
-            write_delivery(dataset, source, key, files, ports.store)
-        trial.sources[source] = SourceTrial(partitions=len(parts))
-    begin("data")
-    days = _ingest(dataset, landings, trial, ports)
-    if not days:
-        return trial
-    begin("features")
-    _build(view, days, trial, ports)
-    if not ports.store.partitions(store_paths.features(view.view)):
-        return trial
-    begin("training")
-    _train(spec, as_of, trial, ports)
+def run_trial(model: str, deliveries: Mapping[str, Sequence[str]], ports: FakePorts, *, as_of: datetime) -> Trial:
+    """Ingest, validate, build, freeze, train and judge, until a stage has nothing left to go on with."""
+    trial = build_trial(ports.catalog.view_of(model), deliveries, ports)
+    if ports.store.partitions(store_paths.features(ports.catalog.view_of(model).view)):
+        _train(ports.catalog.model(model), as_of, trial, ports)
     return trial
 
 
-def _ingest(dataset: DatasetSpec, landings: Mapping[str, Landing], trial: Trial, ports: FakePorts) -> list[str]:
-    """The partitions that were published, ascending."""
+def build_trial(view: FeatureView, deliveries: Mapping[str, Sequence[str]], ports: FakePorts) -> Trial:
+    """Ingest, validate and build the rows of a view.
+
+    ``deliveries``: source to the partitions that lie in the store of the trial.
+    """
+    trial = Trial(sources={source: SourceTrial(partitions=len(keys)) for source, keys in deliveries.items()})
+    dataset = ports.catalog.dataset(view.dataset)
+    whole = _whole_partitions(dataset, deliveries, trial)
+    if not whole:
+        trial.refused.append(("data", "no partition was delivered by every source"))
+    days = _ingest(dataset, whole, trial, ports)
+    if days:
+        _build(view, days, trial, ports)
+    return trial
+
+
+def _ingest(dataset: DatasetSpec, keys: Sequence[str], trial: Trial, ports: FakePorts) -> list[str]:
+    """Those of the partitions that were published, ascending."""
     from pipelines.steps import ingest_partition, publish_partition
 
-    dated = [name for name, source in dataset.sources.items() if source.cadence == "partition"]
-    every = {key for name in dated for key in landings.get(name, {})}
-    keys = sorted({key for key in every if all(key in landings.get(name, {}) for name in dated)} or {"all"})
-    if partial := sorted(every - {*keys}):
-        trial.notes.append(f"{counted(len(partial), 'partition')}, {partial[0]} to {partial[-1]}, not of every source")
+    verdicts = {}
+    for key in reversed(keys):  # late rows come with a later partition
+        result = ingest_partition.run(IngestRequest(dataset=dataset.dataset, partition=key), ports)
+        verdicts[key] = judge_contract(result)
     held = []
-    for key in keys:
-        verdict = judge_contract(ingest_partition.run(IngestRequest(dataset=dataset.dataset, partition=key), ports))
+    for key, verdict in sorted(verdicts.items()):
         trial.refuse(f"contract {key}", verdict)
         held += [key] if verdict.passed else []
     published = []
@@ -196,6 +184,17 @@ def _ingest(dataset: DatasetSpec, landings: Mapping[str, Landing], trial: Trial,
         publish_partition.run(PublishRequest(audit=audit, accept=verdict.passed), ports)
         published += [key] if verdict.passed else []
     return published
+
+
+def _whole_partitions(dataset: DatasetSpec, deliveries: Mapping[str, Sequence[str]], trial: Trial) -> list[str]:
+    """Those that every source has delivered, with a copy of each reference for it or before, ascending."""
+    parts = [{*deliveries[name]} for name, source in dataset.sources.items() if source.cadence == "partition"]
+    copies = [min(deliveries[name]) for name in dataset.reference()]
+    every = set().union(*parts) or {*copies}
+    keys = {key for key in every if all(key in part for part in parts) and all(copy <= key for copy in copies)}
+    if partial := sorted(every - keys):
+        trial.notes.append(f"{counted(len(partial), 'partition')}, {partial[0]} to {partial[-1]}, not of every source")
+    return sorted(keys)
 
 
 @dataclass(frozen=True)
@@ -313,7 +312,7 @@ def _train(spec: ModelSpec, as_of: datetime, trial: Trial, ports: FakePorts) -> 
     trial.refuse("snapshot", verdict)
     frame = take_snapshot.read_snapshot(ports.store, spec.model, result.digest)
     trial.label_mean = float(frame["target"].cast(pl.Float64).mean() or 0.0) if frame.height else None  # type: ignore[arg-type]
-    _look_for_leaks(spec, frame, result.features, trial, is_table=ports.catalog.view_of(spec.model).is_table)
+    _look_for_leaks(spec, result.features, trial, ports)
     request = TrainRequest(model=spec.model, snapshot=result.digest, run_key=RUN_KEY)
     try:
         plan = plan_training(request, result.features, ports)
@@ -329,17 +328,13 @@ def _train(spec: ModelSpec, as_of: datetime, trial: Trial, ports: FakePorts) -> 
     _measure(spec, frame, trained, trial, ports)
 
 
-def _look_for_leaks(
-    spec: ModelSpec, frame: pl.DataFrame, features: Sequence[str], trial: Trial, *, is_table: bool
-) -> None:
-    from pipelines.steps.leakage.measure import leak_facts
+def _look_for_leaks(spec: ModelSpec, features: Sequence[str], trial: Trial, ports: FakePorts) -> None:
+    from pipelines.steps.leakage.view_leaks import feature_leaks, labelled_features
 
-    facts = leak_facts(
-        frame.select(features),
-        frame["target"],
-        is_condition=spec.problem == "classification",
-        moments=None if is_table else frame["prediction_time"],
-    )
+    view = ports.catalog.view_of(spec.model)
+    dataset = ports.catalog.dataset(view.dataset)
+    frame = labelled_features(ports.store, view, dataset, spec.target.expression, features)
+    facts = feature_leaks(frame, view, features, is_condition=spec.problem == "classification")
     trial.leaks = {fact.name: reasons for fact in facts if (reasons := leak_reasons(fact))}
 
 

@@ -17,6 +17,16 @@ NULLS_SHOWN = 0.001
 
 
 def trial_lines(trial: Trial, spec: ModelSpec, view: FeatureView, width: int) -> Iterator[str]:
+    yield from data_lines(trial, view, width)
+    yield from _split_lines(trial, spec, view, width)
+    yield from _metric_lines(trial, spec, width)
+    for name, reasons in trial.leaks.items():
+        yield hanging_lines("question: ", f"is {name} known when the question is put? {'; '.join(reasons)}", width)
+    yield from refused_lines(trial, width)
+
+
+def data_lines(trial: Trial, view: FeatureView, width: int) -> Iterator[str]:
+    """Rows of the sources, features without a value, and what was left out."""
     for name, source in trial.sources.items():
         judged = f"{source.accepted:,} rows accepted, {source.quarantined:,} quarantined"
         yield hanging_lines(f"{name}: ", f"{judged}, {counted(source.partitions, 'partition')}", width)
@@ -29,13 +39,8 @@ def trial_lines(trial: Trial, spec: ModelSpec, view: FeatureView, width: int) ->
         more = f" and {len(listed) - MOST_SHOWN} more" if len(listed) > MOST_SHOWN else ""
         text = f"{len(trial.null_shares)} of {view.view}; without a value: {shown or 'none'}{more}"
         yield hanging_lines("features: ", text, width)
-    yield from _split_lines(trial, spec, view, width)
-    yield from _metric_lines(trial, spec, width)
-    for name, reasons in trial.leaks.items():
-        yield hanging_lines("question: ", f"is {name} known when the question is put? {'; '.join(reasons)}", width)
     for note in trial.notes:
         yield hanging_lines("note: ", note, width)
-    yield from _refused_lines(trial, width)
 
 
 def _split_lines(trial: Trial, spec: ModelSpec, view: FeatureView, width: int) -> Iterator[str]:
@@ -74,7 +79,7 @@ def _metric_lines(trial: Trial, spec: ModelSpec, width: int) -> Iterator[str]:
         yield f"rounds:     {trial.rounds}"
 
 
-def _refused_lines(trial: Trial, width: int) -> Iterator[str]:
+def refused_lines(trial: Trial, width: int) -> Iterator[str]:
     """Reasons that several days share are told once, with how often."""
     grouped: dict[tuple[str, str], list[str]] = {}
     for stage, reason in trial.refused:

@@ -16,9 +16,9 @@ from pipelines import store_paths
 from pipelines.errors import Refused
 from pipelines.messages.release import BundleRequest, BundleResult
 from pipelines.ports import Ports, VersionInfo
-from pipelines.spec.aggregate import Aggregate
+from pipelines.spec.column_categories import column_categories
 from pipelines.spec.dataset import DatasetSpec
-from pipelines.spec.features import DirectColumn, FeatureView, LatestObservation, Lookup, Transformation
+from pipelines.spec.features import FeatureView
 from pipelines.steps.bundling.conversion import NotConvertible, booster_score, onnx_score, to_onnx
 from pipelines.steps.bundling.parity import Array, Parity, compare
 from pipelines.steps.bundling.reference_rows import reference_rows
@@ -156,24 +156,10 @@ def _columns(model: LoadedModel, view: FeatureView | None, dataset: DatasetSpec 
         if declared is not None and feature.type == "numeric":
             column |= declared.constraints.model_dump(include={"minimum", "maximum"}, exclude_none=True)
         if declared is not None and view is not None and dataset is not None and feature.type == "categorical":
-            allowed = declared.allowed_values() or allowed_categories(declared.transformation, view, dataset)
+            allowed = declared.allowed_values() or column_categories(declared.transformation, view, dataset)
             column |= {} if allowed is None else {"allowed": allowed}
         columns.append(column)
     return columns
-
-
-def allowed_categories(transformation: Transformation, view: FeatureView, dataset: DatasetSpec) -> list[str] | None:
-    """The categories that the contract of a feature's source column lists; None where it lists none."""
-    if isinstance(transformation, DirectColumn):
-        source = dataset.sources.get(view.entity_source)
-    elif isinstance(transformation, Aggregate):
-        source = dataset.sources.get(transformation.of)
-    elif isinstance(transformation, Lookup | LatestObservation):
-        source = dataset.sources.get(transformation.source)
-    else:
-        return None
-    contract = source.stored_columns().get(transformation.column or "") if source else None
-    return None if contract is None or contract.allowed is None else [str(value) for value in contract.allowed]
 
 
 def _manifest(

@@ -17,12 +17,12 @@ from pipelines.messages.evaluation import EvaluateRequest, EvaluateResult
 from pipelines.ports import Ports
 from pipelines.rules.candidate_evaluation import judge_evaluation
 from pipelines.versions.reading import find_live_version, versions_to_evaluate
+from pipelines.versions.recorded_digests import judged_model, recorded_digests
 from pipelines.versions.records import update_status
 from practices._connections import installation
 from practices._operators import links, run_context, step_runner
 from practices._operators.model import ModelPractice
 from practices._operators.record_verdict import record_verdict
-from practices._operators.recorded_digests import judged_model, recorded_digests
 from practices._operators.recorded_results import result_digest
 
 log = logging.getLogger(__name__)

@@ -19,12 +19,12 @@ from pipelines.rules.preflight_checklist import judge_checklist, judge_evidence
 from pipelines.spec.model import ModelSpec
 from pipelines.verdict import Verdict
 from pipelines.versions.reading import read_standing, versions_to_deploy
+from pipelines.versions.recorded_digests import judged_model, recorded_digests
 from practices._approvals.release_standing import release_standing
 from practices._connections import installation
 from practices._operators import run_context, step_runner
 from practices._operators.model import ModelPractice
 from practices._operators.record_verdict import record_verdict
-from practices._operators.recorded_digests import judged_model, recorded_digests
 from practices._operators.recorded_results import result_digest, rollout_id
 from practices._rollouts.recorded_evidence import TrainedFile
 

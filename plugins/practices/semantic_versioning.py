@@ -17,12 +17,12 @@ from pipelines.rules.semantic_versioning import (
     next_version,
     version_facts,
 )
+from pipelines.versions.recorded_digests import recorded_digests
 from pipelines.versions.records import update_status
 from practices._connections import installation
 from practices._operators import run_context
 from practices._operators.defaults import asset
 from practices._operators.model import CandidatePractice
-from practices._operators.recorded_digests import recorded_digests
 from practices._rollouts.recorded_evidence import TrainedFile, gate_outcomes
 
 

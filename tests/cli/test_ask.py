@@ -7,13 +7,17 @@ import json
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 
 from pipelines.cli.ask import read_rows, row_faults
 from pipelines.cli.main import parser
 from pipelines.errors import Refused
+from pipelines.spec.features import Constraints
+from pipelines.steps.models.registered_model import read_model_folder
 from pipelines.testing.ports import FakePorts
 from tests.declared import shipped_view
+from tests.steps.registered_models import digests, register
 
 GOOD = {"carrier": "UA", "origin": "EWR", "dest": "IAH", "sched_hour_local": 5, "day_of_week": 2, "distance": 1400}
 
@@ -74,7 +78,77 @@ def test_rows_are_read_from_the_standard_input(ports: FakePorts, monkeypatch: py
     ],
 )
 def test_each_fault_says_the_feature_the_value_and_the_limit(changes: dict[str, Any], fault: str) -> None:
-    assert row_faults(GOOD | changes, shipped_view().features) == [fault]
+    features = shipped_view().features
+    assert row_faults(GOOD | changes, [*features], features, {"origin": ["EWR", "JFK", "LGA"]}) == [fault]
+
+
+def test_a_number_beside_those_that_are_allowed_is_a_fault() -> None:
+    feature = shipped_view().features["day_of_week"]
+    allowed = feature.model_copy(update={"constraints": Constraints(allowed=[1, 5])})
+    assert row_faults({"day": 5}, ["day"], {"day": allowed}, {}) == []
+    assert row_faults({"day": 2}, ["day"], {"day": allowed}, {}) == ["day 2 is not allowed; it is one of 1, 5"]
+
+
+def test_a_text_that_the_contract_of_its_column_does_not_list_is_a_fault(
+    ports: FakePorts, tmp_path: Path, capsys: Any
+) -> None:
+    assert ask(ports, "--check", written(tmp_path, GOOD | {"origin": "BOS"})) == 65
+    assert "origin 'BOS' is not allowed; it is one of EWR, JFK, LGA" in " ".join(capsys.readouterr().out.split())
+
+
+def test_the_faults_are_told_beside_the_reason_for_which_the_gateway_refused(tmp_path: Path) -> None:
+    with pytest.raises(Refused, match="no version of flight_delay is live") as error:
+        ask(FakePorts.make(tmp_path), written(tmp_path, GOOD | {"distance": "far"}))
+    assert "row 1: distance is 'far', and the feature is a number" in error.value.reasons
+
+
+@pytest.fixture
+def registered(tmp_path: Path) -> FakePorts:
+    """Version 1 lives, and version 2 is registered and was trained."""
+    opened = FakePorts.make(tmp_path)
+    for number in ("1", "2"):
+        register(opened, tmp_path / f"model-{number}")
+        trained = digests(opened, "flight_delay", number).model_dump(mode="json")
+        opened.ledger.append("training", "flight_delay", number, trained, actor="test")
+    opened.endpoint.release("flight_delay", "1", "bundle", "0" * 64, key="first")
+    return opened
+
+
+TEXTS = {"carrier": pl.String, "origin": pl.String}
+ROW = {"carrier": "UA", "origin": "EWR", "distance": 1400.0, "hour": 18.0}
+
+
+def test_a_candidate_answers_as_its_model_does_and_the_gateway_is_not_asked(
+    registered: FakePorts, tmp_path: Path, capsys: Any
+) -> None:
+    rows = [ROW, ROW | {"distance": 90.0, "carrier": "ZZ", "hour": None}]
+    assert ask(registered, "--version", "2", "--json", written(tmp_path, rows)) == 0
+    printed = json.loads(capsys.readouterr().out)
+    model = read_model_folder(tmp_path / "model-2")
+    assert printed["version"] == "2"
+    assert (
+        printed["answers"] == model.predict(pl.DataFrame(rows, schema=dict.fromkeys(ROW, pl.Float64) | TEXTS)).tolist()
+    )
+    assert not [call for call in registered.endpoint.calls if call[0] == "predict"]
+
+
+@pytest.mark.parametrize(
+    ("version", "row", "reason"),
+    [("9", ROW, "flight_delay has no version 9"), ("2", ROW | {"distance": "far"}, "row 1: distance is 'far'")],
+)
+def test_a_version_that_there_is_not_and_a_row_that_it_cannot_read_are_refused(
+    registered: FakePorts, tmp_path: Path, version: str, row: dict[str, Any], reason: str
+) -> None:
+    with pytest.raises(Refused) as error:
+        ask(registered, "--version", version, written(tmp_path, row))
+    assert reason in str(error.value)
+
+
+def test_a_version_whose_files_were_altered_does_not_answer(registered: FakePorts, tmp_path: Path) -> None:
+    with (tmp_path / "model-2" / "model.ubj").open("ab") as file:
+        file.write(b"x")
+    with pytest.raises(Refused, match="was altered since it was trained"):
+        ask(registered, "--version", "2", written(tmp_path, ROW))
 
 
 @pytest.mark.parametrize("text", ['{"a": 1}', '[{"a": 1}]', '{"a": 1}\n'])

@@ -2,98 +2,30 @@
 
 from __future__ import annotations
 
+import io
 import json
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 
 from pipelines.cli.main import parser
 from pipelines.errors import Refused
-from pipelines.spec.catalog import Catalog
+from pipelines.messages.ingestion import IngestRequest
+from pipelines.steps import ingest_partition
 from pipelines.steps.ingestion.written_delivery import write_delivery
+from pipelines.testing.fixed_clock import FixedClock
 from pipelines.testing.ports import FakePorts
-
-DATASET = """\
-schema: 2
-dataset: shop
-partition: {every: day, start: 2024-01-01, due: 6h}
-max_quarantined_share: 0.2
-sources:
-  orders:
-    files: "{source}/{partition}/*.csv"
-    key: [id]
-    known: {after: 0m}
-    known_columns: {status: {after: 1d}}
-    suite: orders
-    columns: {id: integer, at: timestamp, item: string, amount: number, note: string or null, status: string}
-  items:
-    files: "{source}/{partition}/items.csv"
-    cadence: reference
-    known: partition_start
-    key: [item]
-    columns: {item: string, weight: {type: number, min: 0}}
-"""
-SUITE = """\
-suite: orders
-expectations:
-  - type: expect_column_values_to_be_between
-    kwargs: {column: amount, min_value: 0}
-    reason: negative amount
-"""
-VIEW = """\
-schema: 2
-view: orders_rows
-entity: [id]
-rows: {per: orders, lead: 0m}
-label: {returned: "status = 'returned'"}
-features:
-  amount, note: own
-  weight: {lookup: items.weight, on: item}
-"""
-MODEL = """\
-schema: 2
-model: returned
-view: orders_rows
-target: returned
-training: {minimum_rows: 100, estimator: {kind: xgboost, rounds: 20}}
-"""
-ITEMS = "item,weight\n" + "".join(f"i{number},{number}\n" for number in range(1, 6))
-
-
-def orders(days: int = 30, per_day: int = 20, leak: bool = False) -> str:
-    """Orders of which the dear ones come back more often; ``note`` says it where there is a ``leak``."""
-    random, lines = np.random.default_rng(3), ["id,at,item,amount,note,status"]
-    for number in range(days * per_day):
-        amount = random.uniform(1, 100)
-        returned = random.uniform(0, 100) < amount
-        at = f"2024-01-{number // per_day + 1:02d}T{number % per_day:02d}:00:00Z"
-        note = ("sorry" if returned else "") if leak else ""
-        status = "returned" if returned else "kept"
-        lines.append(f"{number},{at},i{number % 5 + 1},{amount:.2f},{note},{status}")
-    return "\n".join(lines) + "\n"
+from tests.cli.shop import ITEMS, opened, orders, write_shop
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    for file, text in (
-        ("datasets/shop", DATASET), ("expectations/orders", SUITE),
-        ("features/orders_rows", VIEW), ("models/returned", MODEL),
-    ):  # fmt: skip
-        path = tmp_path / "include" / f"{file}.yaml"
-        path.parent.mkdir(parents=True)
-        path.write_text(text)
-    (tmp_path / "orders.csv").write_text(orders())
-    (tmp_path / "items.csv").write_text(ITEMS)
+    write_shop(tmp_path)
     return tmp_path
-
-
-def opened(home: Path) -> FakePorts:
-    ports = FakePorts.make(home, catalog=Catalog.read(home / "include"))
-    ports.settings = ports.settings.model_copy(update={"include": home / "include"})
-    assert not ports.catalog.refused
-    return ports
 
 
 def attempt(ports: FakePorts, *words: str) -> int:
@@ -186,6 +118,126 @@ def test_what_has_landed_is_tried_where_no_file_is_named(folder: Path, capsys: A
     assert "rows 20 < 100; ingest more days or use a later date" in [item["reason"] for item in figures["refused"]]
 
 
+def declare(folder: Path, change: tuple[str, str]) -> FakePorts:
+    """The installation with its dataset changed."""
+    path = folder / "include" / "datasets" / "shop.yaml"
+    assert change[0] in path.read_text()
+    path.write_text(path.read_text().replace(*change))
+    return opened(folder)
+
+
+ORDERS_FILES = 'files: "{source}/{partition}/*.csv"'
+
+
+@pytest.mark.parametrize("complete", ["manifest", "{marker: _SUCCESS}", "{quiet: 10m}"])
+def test_a_delivery_that_is_complete_has_landed_however_that_is_told(folder: Path, capsys: Any, complete: str) -> None:
+    """Of three days the second is complete; the first has no end yet, and the third is still being written."""
+    files = f'files: {{path: "{{source}}/{{partition}}/*.csv", complete: {complete}}}'
+    ports = declare(folder, (ORDERS_FILES, files))
+    now = FixedClock()
+    ports.store._clock = now
+    spec = ports.catalog.dataset("shop")
+    write_delivery(spec, "items", "2024-01-01", {"items.csv": (ITEMS.encode(), 5)}, ports.store)
+    head, *lines = orders(days=3).splitlines(keepends=True)
+    for number in (1, 0, 2):
+        key, content = f"2024-01-0{number + 1}", "".join([head, *lines[20 * number : 20 * number + 20]]).encode()
+        if number == 1:
+            write_delivery(spec, "orders", key, {"o.csv": (content, 20)}, ports.store)
+            now.advance(timedelta(minutes=11))
+        else:
+            ports.store.put(f"landing/shop/orders/{key}/o.csv", content)
+    ports.clock = now
+    attempt(ports, "--json", "returned")
+    assert facts(capsys)["sources"]["orders"] == {
+        "partitions": 1, "accepted": 20, "quarantined": 0, "reasons": {}
+    }  # fmt: skip
+
+
+def test_files_are_tried_whatever_makes_a_delivery_of_their_source_complete(folder: Path, capsys: Any) -> None:
+    ports = declare(folder, (ORDERS_FILES, 'files: {path: "{source}/{partition}/*.csv", complete: {quiet: 10m}}'))
+    assert attempt(ports, "returned", str(folder / "orders.csv"), str(folder / "items.csv")) == 0
+    assert "orders: 600 rows accepted" in capsys.readouterr().out
+
+
+def landed(ports: FakePorts, days: int) -> None:
+    """So many days of orders, with the items of the first."""
+    spec = ports.catalog.dataset("shop")
+    write_delivery(spec, "items", "2024-01-01", {"items.csv": (ITEMS.encode(), 5)}, ports.store)
+    head, *lines = orders(days=days).splitlines(keepends=True)
+    for number in range(days):
+        content = "".join([head, *lines[20 * number : 20 * number + 20]]).encode()
+        write_delivery(spec, "orders", f"2024-01-{number + 1:02d}", {"o.csv": (content, 20)}, ports.store)
+
+
+def test_a_landed_file_that_its_manifest_does_not_describe_is_refused_as_airflow_would(
+    folder: Path, capsys: Any
+) -> None:
+    ports = opened(folder)
+    landed(ports, 2)
+    path = "landing/shop/orders/2024-01-02/o.csv"
+    ports.store.put(path, b"".join(ports.store.get(path).splitlines(keepends=True)[:-1]))
+    assert attempt(ports, "--json", "returned") == 65
+    stages = {item["stage"]: item["reason"] for item in facts(capsys)["refused"]}
+    assert "its manifest says" in stages["contract 2024-01-02"]
+
+
+def test_held_rows_are_tried_where_their_landed_files_were_removed(folder: Path, capsys: Any) -> None:
+    ports = opened(folder)
+    landed(ports, 2)
+    for day in ("2024-01-01", "2024-01-02"):
+        ingest_partition.run(IngestRequest(dataset="shop", partition=day), ports)
+    for path in [*ports.store.files]:
+        if path.startswith(("landing/shop/orders/2024-01-01", "landing/shop/items")):
+            ports.store.delete(path)
+    attempt(ports, "--json", "returned")
+    figures = facts(capsys)
+    assert figures["sources"]["orders"]["accepted"] == 40
+    assert figures["sources"]["items"]["accepted"] == 5
+
+
+def test_rows_that_came_late_are_tried_with_their_own_day(folder: Path, capsys: Any) -> None:
+    ports = declare(folder, ("    known: {after: 0m}\n", "    known: {after: 0m}\n    late: {allow: 3d}\n"))
+    landed(ports, 3)
+    head, *lines = orders(days=3).splitlines(keepends=True)
+    late = "".join([head, lines[0].replace("0,", "900,", 1), *lines[40:]]).encode()
+    write_delivery(ports.catalog.dataset("shop"), "orders", "2024-01-03", {"o.csv": (late, 21)}, ports.store)
+    attempt(ports, "--json", "returned")
+    figures = facts(capsys)
+    assert [item for item in figures["refused"] if item["stage"].startswith("contract")] == []
+    assert figures["sources"]["orders"]["accepted"] == 61
+
+
+def test_a_table_of_a_database_is_tried_from_what_was_read_of_it(folder: Path, capsys: Any) -> None:
+    source = "sql: {connection: warehouse, table: items}"
+    ports = declare(folder, ('files: "{source}/{partition}/items.csv"', source))
+    landed_orders = ports.catalog.dataset("shop")
+    rows = pl.read_csv(io.StringIO(ITEMS)).with_columns(pl.col("weight").cast(pl.Float64))
+    content = io.BytesIO()
+    rows.write_parquet(content)
+    with pytest.raises(Refused) as error:
+        attempt(ports, "returned")
+    assert "items: no complete delivery; `airworthy deliver shop items PARTITION` reads one" in str(error.value)
+    write_delivery(landed_orders, "orders", "2024-01-01", {"o.csv": (orders(days=1).encode(), 20)}, ports.store)
+    files = {"extract.parquet": (content.getvalue(), 5)}
+    write_delivery(landed_orders, "items", "2024-01-01", files, ports.store)
+    attempt(ports, "--json", "returned")
+    assert facts(capsys)["sources"]["items"]["accepted"] == 5
+
+
+def test_days_before_the_first_copy_of_a_reference_are_left_out_and_told(folder: Path, capsys: Any) -> None:
+    ports = opened(folder)
+    landed(ports, 3)
+    for path in [*ports.store.files]:
+        if path.startswith("landing/shop/items"):
+            ports.store.delete(path)
+    spec = ports.catalog.dataset("shop")
+    write_delivery(spec, "items", "2024-01-03", {"items.csv": (ITEMS.encode(), 5)}, ports.store)
+    attempt(ports, "--json", "returned")
+    figures = facts(capsys)
+    assert figures["sources"]["orders"]["accepted"] == 20
+    assert figures["notes"] == ["2 partitions, 2024-01-01 to 2024-01-02, not of every source"]
+
+
 def test_a_table_without_dates_is_tried_row_by_row(tmp_path: Path, capsys: Any) -> None:
     random = np.random.default_rng(5)
     rows = [f"{size:.3f},{random.uniform() < size}" for size in random.uniform(0, 1, 400)]
@@ -206,7 +258,7 @@ def test_a_table_without_dates_is_tried_row_by_row(tmp_path: Path, capsys: Any) 
     ("words", "reason"),
     [
         (["returned", "{folder}/orders.csv"], "no file of items"),
-        (["returned"], "nothing of orders, items of shop has landed"),
+        (["returned"], "orders: no complete delivery; `airworthy deliver shop orders PARTITION FILE` lands one"),
         (["returned", "{folder}/other.csv"], "other.csv cannot be read"),
         (["return", "{folder}/orders.csv"], "there is no model return"),
         (["--set", "training", "returned", "{folder}/orders.csv"], "--set training sets nothing"),

@@ -10,11 +10,11 @@ from airflow.sdk import Context
 from pipelines.messages.evaluation import EvaluateResult
 from pipelines.spec.model import ModelSpec
 from pipelines.verdict import Verdict
+from pipelines.versions.recorded_digests import judged_model, recorded_digests
 from pipelines.versions.records import update_status
 from practices._connections import installation
 from practices._operators.model import CandidatePractice
 from practices._operators.record_verdict import record_verdict
-from practices._operators.recorded_digests import judged_model, recorded_digests
 
 
 class Gate(CandidatePractice):

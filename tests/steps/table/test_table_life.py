@@ -9,7 +9,6 @@ from typing import Any
 
 import polars as pl
 import pytest
-from sklearn.datasets import load_breast_cancer
 
 from pipelines import store_paths
 from pipelines.adapters.mlflow_registry import MlflowRegistry
@@ -40,44 +39,16 @@ from pipelines.steps.take_snapshot import read_snapshot
 from pipelines.store_paths import MANIFEST
 from pipelines.testing.ports import FakePorts
 from tests.steps.built_features import build_view
+from tests.tumours import DECLARATIONS, NAMES, ROWS
 
 NOW = datetime(2024, 6, 1, tzinfo=UTC)
-DATA = load_breast_cancer()
-NAMES = [name.replace(" ", "_") for name in DATA.feature_names][:10]
-ROWS = pl.DataFrame(DATA.data[:, :10], schema=NAMES).with_columns(finding=pl.Series(DATA.target_names[DATA.target]))
-TUMOURS = """
-schema: 2
-dataset: clinic
-partition: {every: once}
-sources:
-  tumours:
-    files: "{source}/{partition}/tumours.csv"
-    key: row
-    columns: {%s, finding: {type: string, allowed: [malignant, benign]}}
-"""
-VIEW = """
-schema: 2
-view: tumour
-rows: {table: tumours}
-label: {is_malignant: "finding = 'malignant'"}
-features: {"*": own, area_by_radius: "mean_area / mean_radius"}
-"""
-MODEL = """
-schema: 2
-model: malignancy
-view: tumour
-target: is_malignant
-estimator: {kind: xgboost, rounds: 30}
-"""
 
 
 @pytest.fixture(scope="module")
 def ports(tmp_path_factory: pytest.TempPathFactory) -> FakePorts:
     folder = tmp_path_factory.mktemp("clinic")
     include, tracking = folder / "include", f"sqlite:///{folder / 'mlflow.db'}"
-    columns = ", ".join(f"{name}: number" for name in NAMES)
-    files = {"datasets/clinic": TUMOURS % columns, "features/tumour": VIEW, "models/malignancy": MODEL}
-    for name, text in files.items():
+    for name, text in DECLARATIONS.items():
         (include / name).parent.mkdir(parents=True, exist_ok=True)
         (include / f"{name}.yaml").write_text(text)
     catalog = Catalog.read(include)

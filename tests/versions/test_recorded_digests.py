@@ -9,7 +9,7 @@ import pytest
 from pipelines.errors import Refused
 from pipelines.messages.training import ModelDigests
 from pipelines.testing.ports import FakePorts
-from practices._operators.recorded_digests import recorded_digests
+from pipelines.versions.recorded_digests import recorded_digests
 
 
 @pytest.fixture
