@@ -157,7 +157,7 @@ def _declared_categories(
     features: Mapping[str, Feature], view: FeatureView, dataset: DatasetSpec
 ) -> dict[str, list[str]]:
     """Feature to all that its text may be, by the view or by the contract of its column; those that are declared."""
-    declared = {}
+    declared: dict[str, list[str]] = {}
     for name, feature in features.items():
         if feature.type == "categorical":
             values = feature.allowed_values() or column_categories(feature.transformation, view, dataset)

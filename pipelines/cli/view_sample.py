@@ -59,7 +59,8 @@ def check_view_sample(name: str, files: Sequence[str], ports: Ports, *, as_json:
             deliveries = copy_deliveries(dataset, ports.store, scratch.store, ports.clock(), most_bytes=MOST_BYTES)
         trial = build_trial(view, deliveries, scratch)
         width = open_console(TEXT_WIDTH).width
-        lines, questions = list(data_lines(trial, view, width)), []
+        lines = list(data_lines(trial, view, width))
+        questions: list[tuple[str, str]] = []
         if scratch.store.partitions(store_paths.features(view.view)):
             described, questions = _describe(view, models, scratch, width)
             lines += described
@@ -115,8 +116,8 @@ def _targets(view: FeatureView, models: Sequence[ModelSpec]) -> Iterator[Target]
 
 
 def _first_rows(frame: pl.DataFrame, view: FeatureView) -> list[str]:
-    days = frame["day"].unique()
-    span = "" if view.is_table else f", {counted(len(days), 'day')} from {days.min()} to {days.max()}"
+    days = frame["day"].unique().sort().to_list()
+    span = "" if view.is_table else f", {counted(len(days), 'day')} from {days[0]} to {days[-1]}"
     width = max(map(len, view.features))
     lines = [f"{view.view}: {counted(frame.height, 'row')}{span}"]
     for name, feature in view.features.items():
