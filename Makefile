@@ -14,7 +14,7 @@ INVENTED = --disable-plugin KeywordDetector --disable-plugin BasicAuthDetector \
   --disable-plugin HexHighEntropyString --disable-plugin Base64HighEntropyString
 FAST = tests/house tests/rules tests/spec tests/statistics tests/rollout tests/ledger tests/docs
 
-.PHONY: help setup demo stop status house clean test test-fast lint no-secrets spelling forms types imports unit coverage docs test-kubernetes \
+.PHONY: help setup demo stop status house clean test test-fast static lint no-secrets spelling forms types imports unit coverage docs test-kubernetes \
   kind mutants fuzz soak audit scan-code scan bench bench-full bench-serving calibrate lock schemas pictures secrets images push
 
 help:  ## Show what can be made
@@ -50,10 +50,14 @@ clean: $(READY)  ## Stop the stack and forget all it wrote (var/)
 
 ##@ Change
 
-test: lint types imports unit  ## Lint, types, import rules and all tests
+test: static unit  ## Lint, types, import rules and all tests
 
-test-fast: lint types imports  ## The same within two minutes, with the tests that start nothing
+test-fast: static  ## The same within two minutes, with the tests that start nothing
 	@env -u KUBECONFIG $(BIN)/python -m pytest -q -n 2 --dist loadfile $(FAST)
+
+# Types take one core as long as all the rest takes another.
+static: $(READY)
+	@$(MAKE) --no-print-directory --jobs 2 --output-sync types lint imports
 
 lint: $(READY) spelling forms no-secrets  ## Formatting, lint, spelling, large files, secrets, workflows
 	@$(BIN)/ruff check .

@@ -24,7 +24,7 @@ def postgresql_server() -> Iterator[Path]:
         shutil.chown(folder, user=account)
 
     def call(*command: str) -> None:
-        subprocess.run(command, check=True, user=account, cwd=folder, stdout=subprocess.DEVNULL, timeout=60)
+        subprocess.run(command, check=True, user=account, cwd=folder, stdout=subprocess.DEVNULL, timeout=300)
 
     call(f"{programs}/initdb", "-D", f"{folder}/data", "-U", "airworthy", "-A", "trust", "--no-sync")
     options = f"-k {folder} -c listen_addresses='' -c fsync=off"

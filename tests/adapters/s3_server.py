@@ -17,6 +17,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,7 @@ def serve(port: int, *, locked: bool) -> None:
     from werkzeug.serving import run_simple
 
     application, lock = DomainDispatcherApplication(create_backend_app), threading.Lock()
+    application.get_backend_for_host = cache(application.get_backend_for_host)  # it looks at moto's folders each time
     served: list[tuple[str, str, str]] = []
 
     def answer(environment: dict[str, Any], start: Any) -> Any:

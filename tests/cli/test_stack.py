@@ -178,10 +178,10 @@ def test_airflows_deprecation_in_its_own_code_fills_no_log_and_other_warnings_ar
 
 
 def test_what_the_stack_writes_is_for_its_owner_alone(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
-    script = "import pathlib, time; pathlib.Path('written').mkdir(); pathlib.Path('written/f').touch(); time.sleep(60)"
+    script = "import pathlib, time; pathlib.Path('written').mkdir(); pathlib.Path('written/f').touch(); time.sleep(600)"
     stack.start(settings, Console(quiet=True), [Component("one", [sys.executable, "-c", script])])
     written = settings.home / "written" / "f"
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while not written.exists():
         assert time.monotonic() < deadline
         time.sleep(0.02)

@@ -29,7 +29,13 @@ from pipelines.wiring import RealPorts, open_ports
 from tests.free_port import free_port
 
 PATIENCE = 900.0
-"""Seconds for what takes ten on a quiet machine."""
+"""Seconds for what takes ten on a quiet machine, as long as it can still come; see ``Installation.until``."""
+IDLE_SECONDS = 300.0
+"""A stack in which no run has been queued or running for so long is waited for no more."""
+ENDED_SECONDS = 60.0
+"""So long after the end of a run it is not waited any more for what the run was to bring about."""
+LOOK_SECONDS = 10.0
+"""Between two looks at what still goes on."""
 PARSED_ONCE = {"AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "3600"}
 """For stacks without arrivals: Airflow starts the watcher of an asset when it next parses a DAG that is not paused."""
 NOBODY_IS_KILLED = {
@@ -52,6 +58,8 @@ class Installation:
     settings: Settings
     variables: dict[str, str] = field(default_factory=dict, kw_only=True)
     parts: tuple[str, ...] | None = field(default=None, kw_only=True)
+    started: set[str] = field(default_factory=set, kw_only=True)
+    """The parts that are to be alive: those that were started and not killed."""
 
     def __post_init__(self) -> None:
         """Choose ports at random: two stacks that are started at once would both prefer the same ones."""
@@ -80,6 +88,7 @@ class Installation:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(stack, "environment", lambda settings: environment(settings) | self.variables)
             stack.start(self.settings, Console(quiet=True), self.components())
+        self.started |= {component.name for component in self.components()}
 
     def components(self) -> list[Component]:
         return [each for each in components(self.settings) if self.parts is None or each.name in self.parts]
@@ -87,21 +96,58 @@ class Installation:
     def built(self) -> list[date]:
         return self.ports.store.days(store_paths.features("flight_delay"))
 
-    def until(self, done: Callable[[], bool], what: str) -> None:
-        """Wait for it. On a busy machine a question may find no answer in time: then it is asked again."""
-        deadline = time.monotonic() + PATIENCE
+    def until(self, done: Callable[[], bool], what: str, run: tuple[str, str] | None = None) -> None:
+        """Wait for it, as long as it can still come. ``run``: the DAG and the id of the run that is to bring it about.
+
+        On a busy machine a question may find no answer in time: then it is asked again.
+        """
+        begun = looked = last_active = last_clean = time.monotonic()
         while not answered(done):
-            assert time.monotonic() < deadline, f"{what} did not happen within {PATIENCE:.0f} s"
+            now = time.monotonic()
+            assert now < begun + PATIENCE, f"{what} did not happen within {PATIENCE:.0f} s"
+            if now > looked + LOOK_SECONDS:
+                looked = now
+                last_active, errors = now if self.works(run) else last_active, self.import_errors()
+                last_clean = last_clean if errors else now
+                idle = ENDED_SECONDS if run else IDLE_SECONDS
+                obstacle = self.dead_part()
+                if obstacle is None and now > last_clean + ENDED_SECONDS:
+                    obstacle = errors
+                if obstacle is None and now > last_active + idle:
+                    obstacle = f"nothing has run for {idle:.0f} s"
+                assert obstacle is None, f"{what} cannot happen any more: {obstacle}"
             time.sleep(1)  # a question costs the API server 40 ms of CPU
+
+    def works(self, run: tuple[str, str] | None) -> bool:
+        """Whether the run, or any run of the stack, is queued or running. An Airflow that does not answer works."""
+        try:
+            runs = self.airflow.runs(run[0] if run else "~", state=["queued", "running"])
+        except Unavailable:
+            return True
+        return any(run is None or each["dag_run_id"] == run[1] for each in runs)
+
+    def import_errors(self) -> str:
+        """The DAG files that were not imported, with why; empty if there is none, or Airflow does not answer."""
+        try:
+            return "\n".join(f"{each['filename']}: {each['stack_trace']}" for each in self.airflow.import_errors())
+        except Unavailable:
+            return ""
+
+    def dead_part(self) -> str | None:
+        """Which of the parts that are to be alive are not."""
+        dead = [name for name in sorted(self.started) if stack.running_process(self.settings, name) is None]
+        return f"{', '.join(dead)} has ended by itself; read {self.settings.home / 'logs'}" if dead else None
 
     def kill(self, component: str) -> None:
         """``kill -9`` a component and all that it has started (the scheduler: every task)."""
         process = stack.running_process(self.settings, component)
         assert process is not None
+        self.started.discard(component)
         os.killpg(process.pid, signal.SIGKILL)
         self.until(lambda: stack.running_process(self.settings, component) is None, f"the end of {component}")
 
     def down(self) -> None:
+        self.started.clear()
         self.airflow.close()
         self.ports.endpoint.close()
         stack.stop(self.settings)
@@ -120,5 +166,5 @@ def ended(installation: Installation, dag_id: str, run_id: str) -> dict[str, str
     def state() -> str:
         return next(str(run["state"]) for run in installation.airflow.runs(dag_id) if run["dag_run_id"] == run_id)
 
-    installation.until(lambda: state() in ("success", "failed"), f"the end of {run_id}")
+    installation.until(lambda: state() in ("success", "failed"), f"the end of {run_id}", (dag_id, run_id))
     return {task["task_id"]: task["state"] for task in installation.airflow.tasks(dag_id, run_id)}

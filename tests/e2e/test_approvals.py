@@ -43,9 +43,9 @@ class ApprovalStack(Installation):
         """Nothing is left to be saved: no part is waited for."""
         for client in self.people.values():
             client.close()
-        self.airflow.close()
         for component in self.components():
             self.kill(component.name)
+        self.airflow.close()
 
     def person(self, name: str) -> httpx.Client:
         """Logged in under that name."""
@@ -76,7 +76,11 @@ class ApprovalStack(Installation):
     def asked(self, run: str, *slots: int) -> None:
         wanted = [f"request_approvals.{slot}" for slot in slots or (LEAD, COMPLIANCE)]
         what = f"the requests of {run}"
-        self.until(lambda: all(self.states(PATIENT, run).get(name) == "awaiting_input" for name in wanted), what)
+        self.until(
+            lambda: all(self.states(PATIENT, run).get(name) == "awaiting_input" for name in wanted),
+            what,
+            (f"{PATIENT}__deploy", run),
+        )
 
     def ended(self, model: str, run: str, answers: Mapping[int, Answer] | None = None) -> dict[str, str]:
         """What became of the run's tasks once its requests were answered, again and again where a try was lost.
@@ -92,7 +96,7 @@ class ApprovalStack(Installation):
                     self.answer(who, run, slot, choice, comment)
             return self.person("admin").get(path).json()["state"] in ("success", "failed")
 
-        self.until(over, f"the end of {run}")
+        self.until(over, f"the end of {run}", (f"{model}__deploy", run))
         return self.states(model, run)
 
     def lines(self, kind: str, run: str, model: str = PATIENT) -> list[LedgerEntry]:

@@ -95,8 +95,8 @@ class RolloutStack(Installation):
     def tasks(self, run: str) -> dict[str, str]:
         return {task["task_id"]: str(task["state"]) for task in self.airflow.tasks(DEPLOY, run)}
 
-    def until_answering(self, done: Callable[[], bool], what: str) -> None:
-        """Wait, with whoever is asked saying yes."""
+    def until_answering(self, done: Callable[[], bool], what: str, run: str) -> None:
+        """Wait for what the run is to bring about, with whoever is asked saying yes."""
 
         def look() -> bool:
             try:
@@ -105,10 +105,10 @@ class RolloutStack(Installation):
             except AirworthyError:  # Airflow was killed and comes up again
                 return False
 
-        self.until(look, what)
+        self.until(look, what, (DEPLOY, run))
 
     def ended(self, run: str) -> str:
-        self.until_answering(lambda: self.run_state(run) in ("success", "failed"), f"the end of {run}")
+        self.until_answering(lambda: self.run_state(run) in ("success", "failed"), f"the end of {run}", run)
         return self.run_state(run)
 
     def traffic(self, to: Path) -> subprocess.Popen[bytes]:
@@ -194,12 +194,12 @@ def rollout_stack(tmp_path_factory: pytest.TempPathFactory, migrated: Settings) 
 
 def test_a_good_candidate_is_promoted_though_everything_is_killed_on_its_way(rollout_stack: RolloutStack) -> None:
     run = rollout_stack.deploy("2")
-    rollout_stack.until_answering(lambda: rollout_stack.share("2") == 2000, "the first step")
+    rollout_stack.until_answering(lambda: rollout_stack.share("2") == 2000, "the first step", run)
     rollout_stack.kill("scheduler")  # with every task that runs
     rollout_stack.kill("triggerer")
     assert rollout_stack.share("2") == 2000, "traffic needs no Airflow"
     rollout_stack.up()
-    rollout_stack.until_answering(lambda: rollout_stack.share("2") == 5000, "the second step")
+    rollout_stack.until_answering(lambda: rollout_stack.share("2") == 5000, "the second step", run)
     rollout_stack.kill("scheduler")
     rollout_stack.up()
     assert rollout_stack.ended(run) == "success"
@@ -231,7 +231,7 @@ def test_a_candidate_that_freezes_under_traffic_is_rolled_back_and_its_run_fails
     rollout_stack: RolloutStack,
 ) -> None:
     run = rollout_stack.deploy("1")
-    rollout_stack.until_answering(lambda: rollout_stack.share("1") == 2000, "the first step")
+    rollout_stack.until_answering(lambda: rollout_stack.share("1") == 2000, "the first step", run)
     rollout_stack.freeze_candidate()
     rollout_stack.until(lambda: rollout_stack.share("1") == 0, "the rollback")
     assert rollout_stack.ended(run) == "failed"
@@ -252,8 +252,10 @@ def rollbacks(rollout_stack: RolloutStack) -> list[Any]:
 
 def test_a_person_who_marks_a_task_failed_takes_the_candidates_traffic(rollout_stack: RolloutStack) -> None:
     run = rollout_stack.deploy("1")
-    rollout_stack.until_answering(lambda: rollout_stack.share("1") == 2000, "the first step")
-    rollout_stack.until(lambda: rollout_stack.tasks(run)["judge_at_20"] in ("running", "deferred"), "the first look")
+    rollout_stack.until_answering(lambda: rollout_stack.share("1") == 2000, "the first step", run)
+    rollout_stack.until(
+        lambda: rollout_stack.tasks(run)["judge_at_20"] in ("running", "deferred"), "the first look", (DEPLOY, run)
+    )
     rollout_stack.airflow.set_task_state(DEPLOY, run, "judge_at_20", "failed")
     rollout_stack.until(lambda: rollout_stack.share("1") == 0, "the rollback")
     assert rollout_stack.ended(run) == "failed"

@@ -153,8 +153,8 @@ def test_a_step_installs_part_of_what_is_locked_with_the_same_hashes() -> None:
 
 def test_images_are_built_from_a_base_that_is_named_by_its_digest() -> None:
     command = ["make", "--no-print-directory", "images", "BUILDER=true", "REVISION=test"]
-    refused = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=60, check=False)
+    refused = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=180, check=False)
     assert refused.returncode != 0
     assert "PYTHON_IMAGE names no digest" in refused.stdout
     base = f"PYTHON_IMAGE=python:3.11-slim-bookworm@sha256:{'a' * 64}"
-    subprocess.run([*command, base], cwd=REPOSITORY, capture_output=True, timeout=60, check=True)
+    subprocess.run([*command, base], cwd=REPOSITORY, capture_output=True, timeout=180, check=True)

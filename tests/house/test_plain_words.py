@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from tests.house.test_one_truth import SOURCES, name_of
+from tests.house.test_one_truth import SOURCES, name_of, text_of
 
 
 def pydantic_handlers(tree: ast.Module) -> Iterator[ast.ExceptHandler]:
@@ -35,7 +35,8 @@ def shows_the_error(handler: ast.ExceptHandler) -> bool:
 
 
 def test_no_fault_of_a_message_or_a_declaration_is_told_in_the_words_of_the_library() -> None:
-    trees = {name_of(path): ast.parse(path.read_text()) for path in SOURCES}
+    catchers = [path for path in SOURCES if "ValidationError" in text_of(path)]
+    trees = {name_of(path): ast.parse(text_of(path)) for path in catchers}
     handlers = [(name, handler) for name, tree in trees.items() for handler in pydantic_handlers(tree)]
     assert len(handlers) > 10
     assert [f"{name}:{handler.lineno}" for name, handler in handlers if shows_the_error(handler)] == []

@@ -86,11 +86,11 @@ class InFlight(Installation):
     def down(self) -> None:
         """Nothing is left to be saved: no part is waited for."""
         self.ports.endpoint.close()
-        if "airflow" in self.__dict__:
-            self.airflow.close()
         for component in reversed(components(self.settings)):
             if stack.running_process(self.settings, component.name) is not None:
                 self.kill(component.name)
+        if "airflow" in self.__dict__:
+            self.airflow.close()
 
 
 @pytest.fixture(scope="module")

@@ -51,7 +51,7 @@ class Collector:
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
     def wait_for(self, count: int) -> list[dict[str, Any]]:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 180
         while len(self.spans) < count and time.monotonic() < deadline:
             time.sleep(0.05)
         return self.spans

@@ -29,7 +29,7 @@ from practices.ab_test import AbTest
 from practices.shadow_comparison import ShadowComparison
 from tests.practices.practice_harness import MODEL, PracticeHarness
 from tests.serving.candidates import write_candidate
-from tests.serving.gateway_process import COLUMNS, Gateway
+from tests.serving.gateway_process import COLUMNS, PATIENCE, Gateway
 
 DAY = date(2013, 3, 1)
 HOUR = datetime(2013, 3, 1, 17, tzinfo=UTC)
@@ -79,7 +79,7 @@ class Comparison:
         except TaskDeferred:
             return None
 
-    def until(self, practice: type[ComparisonPractice], seconds: float = 60) -> dict[str, Any]:
+    def until(self, practice: type[ComparisonPractice], seconds: float = PATIENCE) -> dict[str, Any]:
         """The verdict, however many looks it takes."""
         deadline = time.monotonic() + seconds
         while (verdict := self.try_once(practice)) is None:

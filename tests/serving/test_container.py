@@ -25,7 +25,7 @@ from pipelines.settings import REPOSITORY
 from pipelines.spec.deployment import Deployment
 from tests.free_port import free_port
 from tests.serving.candidates import TRIGGER, write_candidate
-from tests.serving.gateway_process import ROWS, Gateway, expected, write_bundle
+from tests.serving.gateway_process import PATIENCE, ROWS, Gateway, expected, write_bundle
 from tests.serving.rollout_calls import body, row
 
 
@@ -90,7 +90,7 @@ def serving(command: list[str], environment: dict[str, str], port: int) -> Itera
     """The URL of a process that answers pings, which were 503 until then; it ends by SIGTERM, with status 0."""
     process = subprocess.Popen(command, env=environment)
     try:
-        url, deadline = f"http://127.0.0.1:{port}", time.monotonic() + 60
+        url, deadline = f"http://127.0.0.1:{port}", time.monotonic() + PATIENCE
         seen: set[int] = set()
         while 200 not in seen:
             assert time.monotonic() < deadline
@@ -136,7 +136,7 @@ def test_a_container_that_was_told_to_serve_others_does_not_start_without_a_decl
     places = {"AIRWORTHY_SERVE_BUNDLE": "b", "AIRWORTHY_STORE": str(tmp_path), "AIRWORTHY_HOME": str(tmp_path)}
     environment = os.environ | NAMED | places | {"AIRWORTHY_SERVE_HOST": "0.0.0.0"}
     ended = subprocess.run(
-        [sys.executable, "-m", "pipelines", "serve"], env=environment, capture_output=True, text=True, timeout=60
+        [sys.executable, "-m", "pipelines", "serve"], env=environment, capture_output=True, text=True, timeout=PATIENCE
     )
     assert ended.returncode == 65
     assert "authentication" in ended.stderr

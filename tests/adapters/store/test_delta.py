@@ -7,7 +7,6 @@ import os
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from datetime import UTC, date, datetime, timedelta
-from multiprocessing import get_context
 from pathlib import Path
 
 import polars as pl
@@ -20,10 +19,11 @@ from pipelines.errors import Conflict, Refused, Unavailable
 from pipelines.messages.partition_record import PartitionRecord
 from pipelines.ports import Store
 from pipelines.testing.ports import MemoryStore
+from tests.rivals import rival_context
 
 TABLE = "raw/flights"
 FIRST, SECOND, THIRD = (date(2013, 1, number) for number in (1, 2, 3))
-SPAWN = get_context("spawn")
+RIVALS = rival_context(__name__)
 
 
 def rows(*numbers: int) -> pl.DataFrame:
@@ -374,7 +374,7 @@ def _write(root: str, task: tuple[date, list[int]]) -> int:
 
 @pytest.fixture(scope="module")
 def rivals() -> Iterator[ProcessPoolExecutor]:
-    with ProcessPoolExecutor(4, mp_context=SPAWN) as pool:
+    with ProcessPoolExecutor(4, mp_context=RIVALS) as pool:
         yield pool
 
 

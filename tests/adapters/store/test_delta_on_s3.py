@@ -13,7 +13,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +26,11 @@ from pipelines.adapters.store.delta import DeltaStore
 from pipelines.errors import AirworthyError, Refused, Unavailable
 from pipelines.settings import REPOSITORY
 from tests.adapters.s3_server import BUCKET, S3Server, s3_server
+from tests.rivals import rival_context
 
 TABLE = "raw/flights"
 FIRST, SECOND = date(2013, 1, 1), date(2013, 1, 2)
-SPAWN = get_context("spawn")
+RIVALS = rival_context(__name__)
 WRITERS, WRITES = 4, 4
 
 
@@ -119,7 +119,7 @@ def compete(server: S3Server, root: str, folder: Path, days: list[list[date]], *
     """Let a writer process per list of days write at once, kill the first half-way; returns what was noted."""
     notes = [folder / f"{writer}.txt" for writer in range(len(days))]
     rivals = [
-        SPAWN.Process(target=write, args=(root, server.options, writer, mine, str(notes[writer])))
+        RIVALS.Process(target=write, args=(root, server.options, writer, mine, str(notes[writer])))
         for writer, mine in enumerate(days)
     ]
     for rival in rivals:

@@ -39,7 +39,7 @@ def fired(trigger: RolloutWatch, meanwhile: Any = None) -> dict[str, Any]:
             await asyncio.sleep(0.1)
             assert not waiting.done()
             meanwhile()
-        return await asyncio.wait_for(waiting, timeout=30)
+        return await asyncio.wait_for(waiting, timeout=180)
 
     payload: dict[str, Any] = asyncio.run(first()).payload
     return payload

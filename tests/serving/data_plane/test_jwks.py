@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -95,12 +94,10 @@ def test_before_any_key_is_known_a_token_is_told_to_try_again(
     gateway: Gateway, provider: Provider, tmp_path: Path
 ) -> None:
     provider.body = b"<html>login</html>"
-    started = time.monotonic()
     gateway.start().release("1", write_bundle(tmp_path / "bundles", "1"))
     response = gateway.invoke(ROW, authorization=f"Bearer {token('one')}")
     assert (response.status_code, response.headers["retry-after"]) == (503, "5")
     assert not (gateway.folder / "state" / KEY_SET_FILE).exists()
-    assert time.monotonic() - started < 30
 
 
 def test_keys_of_another_provider_are_not_trusted_after_the_declaration_changed(

@@ -69,7 +69,7 @@ def test_every_example_runs_as_it_stands(
         ast.parse(source)
         command = [sys.executable, "-c", source]
     environment = os.environ | {"AIRWORTHY_GATEWAY": gateway.base, "AIRWORTHY_GATEWAY_KEY": KEYS["caller"]}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=180, check=True)
     answer = json.loads(done.stdout.replace("'", '"') if language == "Python" else done.stdout)
     predictions = answer["predictions"] if "predictions" in answer else answer["outputs"][0]["data"]
     assert 0 < predictions[0] < 1
