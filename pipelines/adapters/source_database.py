@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -31,6 +31,11 @@ TOLD_STATES = ("08", "28", "3D", "3F", "42", "53", "55", "57")
 """Those whose messages speak of tables, columns and users; those of the others (22, 23) may hold values of rows."""
 SQLITE_TOLD = ("no such ", "near ", "unable to open database file", "file is not a database", "incomplete input")
 SQLITE_RETRIED = ("database is locked", "database table is locked", "disk I/O error", "database schema has changed")
+UNREADABLE = (
+    "a value cannot be read, whose text may hold values of rows: it may be a date or time that is infinite or outside "
+    "of the years 1 to 9999; leave such rows out or cast the column in a `query`"
+)
+"""What the driver of PostgreSQL says itself quotes the value."""
 ISO_DATE_GLOB = "[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]*"
 """SQLite would take `now`, `12:00` and many a number for times, too."""
 DAY = timedelta(days=1)
@@ -61,10 +66,10 @@ class SqlDatabase:
             relation = self._relation(table, self._columns(transaction, table) if table.query else [])
             bounds = None
             if window is not None:
-                self._check_times(transaction, relation, window)
                 bounds = self._bounds(transaction, relation, columns[window.column], window)
                 if bounds is None:  # no row at all
                     return
+                self._check_times(transaction, relation, window)
             result = transaction.execution_options(yield_per=PORTION_ROWS).execute(
                 self._select(relation, columns, window), bounds or {}
             )
@@ -103,10 +108,10 @@ class SqlDatabase:
         return sa.case((is_time, sa.func.julianday(column)))
 
     def _check_times(self, transaction: sa.Connection, relation: sa.FromClause, window: Window) -> None:
-        """A row without a time would be read by no partition, and lost."""
-        without = transaction.execute(
-            sa.select(sa.func.count()).select_from(relation).where(self._time(window).is_(None))
-        ).scalar_one()
+        """A row without a time, or with one that is infinite, would be read by no partition, and lost."""
+        time = self._time(window)
+        is_no_time = time.is_(None) if self._is_sqlite else sa.or_(time.is_(None), sa.not_(sa.func.isfinite(time)))
+        without = transaction.execute(sa.select(sa.func.count()).select_from(relation).where(is_no_time)).scalar_one()
         if without:
             raise Refused(
                 f"{without} rows of {_name(relation)} have no {window.column} that is a time, so they are in no "
@@ -116,11 +121,16 @@ class SqlDatabase:
     def _bounds(
         self, transaction: sa.Connection, relation: sa.FromClause, column: ColumnSpec, window: Window
     ) -> dict[str, Any] | None:
-        """``begin`` and ``end`` in the type that the database has for the column; None if it has no row."""
+        """``begin`` and ``end`` in the type that the database has for the column; None if it has no row.
+
+        Between them lies every row of the partition, and maybe rows beside it, which whoever reads them leaves out. A
+        time whose contract says date is that of its own clock.
+        """
         partition, zone = window.partition, ZoneInfo(column.timezone or window.timezone)
         time: sa.ColumnElement[Any] = sa.column(_quoted(window.column))
-        value = transaction.execute(sa.select(time).select_from(relation).limit(1)).scalar()
-        if value is None:
+        kind = sa.func.typeof(time) if self._is_sqlite else sa.cast(sa.func.pg_typeof(time), sa.Text)
+        stored = transaction.execute(sa.select(kind).select_from(relation).limit(1)).scalar()
+        if stored is None:
             return None
         days = partition.begin.astimezone(zone).date(), (partition.end.astimezone(zone) - MARGIN).date() + DAY
         if self._is_sqlite:
@@ -128,19 +138,18 @@ class SqlDatabase:
                 first, last = (datetime.combine(day, datetime.min.time(), UTC) for day in days)
                 return {"begin": _julian_day(first - DAY), "end": _julian_day(last + DAY)}
             return {"begin": _julian_day(partition.begin - MARGIN), "end": _julian_day(partition.end + MARGIN)}
-        if isinstance(value, datetime) and value.tzinfo is not None:
+        is_date = column.type == "date"
+        if stored == "timestamp with time zone" and not is_date:
             return {"begin": partition.begin, "end": partition.end}
-        if isinstance(value, datetime):
-            if column.timezone is None:
-                raise Refused(f"{window.column} of {_name(relation)} is a time without a zone; declare its `timezone`")
-            return dict(
-                zip(("begin", "end"), (datetime.combine(day, datetime.min.time()) for day in days), strict=True)
-            )
-        if isinstance(value, date):
+        if stored == "timestamp without time zone" and not is_date and column.timezone is None:
+            raise Refused(f"{window.column} of {_name(relation)} is a time without a zone; declare its `timezone`")
+        if stored == "date":
             return {"begin": days[0], "end": days[1]}
-        raise Refused(
-            f"{window.column} of {_name(relation)} is {type(value).__name__}, which is no time; cast it in a `query`"
-        )
+        if stored in ("timestamp with time zone", "timestamp without time zone"):
+            clock = UTC if stored == "timestamp with time zone" else None
+            first, last = (datetime.combine(day, datetime.min.time(), clock) for day in days)
+            return {"begin": first, "end": last}
+        raise Refused(f"{window.column} of {_name(relation)} is {stored}, which is no time; cast it in a `query`")
 
     @contextmanager
     def _transaction(self) -> Iterator[sa.Connection]:
@@ -208,7 +217,7 @@ class SqlDatabase:
             is_access = "authentication failed" in text or "does not exist" in text
             if type(error).__name__ in ("OperationalError", "ConnectionTimeout") and not is_access:
                 return Unavailable(f"{subject} does not answer: {text}")
-            shown = text if is_access else f"{type(error).__name__}, whose text may hold values"
+            shown = text if is_access else UNREADABLE
             return Refused(f"{subject} refuses the query: {shown}")
         shown = f"{text} ({state})" if state[:2] in TOLD_STATES else f"SQLSTATE {state}, whose text may hold values"
         if state[:2] in RETRIED_STATES:

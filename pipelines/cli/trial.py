@@ -33,7 +33,7 @@ from pipelines.spec.dataset import DatasetSpec
 from pipelines.spec.features import FeatureView
 from pipelines.spec.model import ModelSpec
 from pipelines.spec.partitions import FIRST_DATE
-from pipelines.spec.source import OWN_REASONS_COLUMN
+from pipelines.spec.source import OWN_REASONS_COLUMN, SourceSpec
 from pipelines.tables.quarantined_rows import REASONS_COLUMN
 from pipelines.verdict import Verdict, counted
 
@@ -213,7 +213,7 @@ def _audits(
     for name, source in dataset.sources.items():
         table = store_paths.raw(dataset.dataset, name)
         if ports.store.version(table) is not None:
-            judged[name] = _judge_rows(ports.store.read(table), source.suite, name, trial, ports)
+            judged[name] = _judge_rows(ports.store.read(table), source, name, trial, ports)
     copies = {name: min(judged[name].of_partition, default="") for name in dataset.reference() if name in judged}
     for number, key in enumerate(keys):
         folder = store_paths.staged(dataset.dataset, key)
@@ -243,11 +243,12 @@ def _audit(dataset: str, name: str, landed: str, judged: JudgedRows, folder: str
     )
 
 
-def _judge_rows(rows: pl.DataFrame, suite: str | None, name: str, trial: Trial, ports: FakePorts) -> JudgedRows:
+def _judge_rows(rows: pl.DataFrame, source: SourceSpec, name: str, trial: Trial, ports: FakePorts) -> JudgedRows:
     """All raw rows of a source by its suite at once: it judges each row by itself. The last column is the partition."""
     import polars as pl
 
     own = rows.columns[-1]
+    suite = source.suite
     if suite is None:
         no_rows = rows.clear().rename({REASONS_COLUMN: OWN_REASONS_COLUMN}, strict=False)
         no_rows = no_rows.with_columns(pl.lit(None, pl.List(pl.String)).alias(REASONS_COLUMN))
@@ -256,7 +257,8 @@ def _judge_rows(rows: pl.DataFrame, suite: str | None, name: str, trial: Trial, 
         from pipelines.steps.auditing.suite import read_suite
         from pipelines.steps.auditing.validation import split_by_suite
 
-        findings = split_by_suite(rows, read_suite(ports.settings.include / "expectations" / f"{suite}.yaml"))
+        judged = read_suite(ports.settings.include / "expectations" / f"{suite}.yaml")
+        findings = split_by_suite(rows, judged, source.stored_personal)
         trial.refused += [("expectations", f"{name}: {failure}") for failure in findings.failures]
         parts = {"accepted": findings.accepted, "quarantined": findings.quarantined}
     keyed = {

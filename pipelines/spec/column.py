@@ -6,13 +6,15 @@ import re
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Annotated, Any, Literal, Self, get_args
-from zoneinfo import ZoneInfo
 
 from pydantic import BeforeValidator, Field, GetJsonSchemaHandler, WithJsonSchema, model_validator
 
 from pipelines.spec.column_value import fits_scale, value_in_type
 from pipelines.spec.declared import DeclarationBlock
+from pipelines.spec.fault_text import shown
+from pipelines.spec.text_pattern import pattern_faults
 from pipelines.spec.time_format import format_faults, says_offset
+from pipelines.spec.time_zone import timezone_fault
 
 ColumnType = Literal["boolean", "date", "decimal", "integer", "number", "string", "timestamp"]
 NUMERIC = ("integer", "number", "decimal")
@@ -32,10 +34,18 @@ OTHER_NAMES: Mapping[str, ColumnType] = {
 """Names of types in other languages, and what is written here."""
 NULL_WORDS = {"maybe", "none", "null", "nullable", "optional"}
 SHORT_FORMS = [f"{kind}{ending}" for kind in get_args(ColumnType) for ending in ("", OR_NULL)]
+HINTS: Mapping[str, str] = {
+    "boolean": "write true or false",
+    "date": "write each as 2013-01-31",
+    "decimal": "write numbers, as 12.50",
+    "integer": "write whole numbers, as 12",
+    "number": "write numbers, as 0.5",
+    "string": "write each in quotes",
+    "timestamp": "write each as 2013-01-31T10:00:00Z",
+}
+"""How values of a type are written in a declaration."""
 DEFAULT_SCALE = 9
 LARGEST_SCALE = 18
-NOT_LINEAR = re.compile(r"(?<!\\)(?:\(\?(?:[=!>(]|<[=!]|P=)|\\[1-9])")
-"""Parts of a regular expression (look-around, back-references and their like) that make a search take any time."""
 DeclaredValue = Annotated[Any, WithJsonSchema({"anyOf": [{"type": "number"}, {"type": "string"}, {"type": "boolean"}]})]
 """A number, a text, ``true``, a date or a time; in the type of its column once it was read."""
 
@@ -84,6 +94,8 @@ class ColumnSpec(DeclarationBlock):
     @model_validator(mode="before")
     @classmethod
     def read_short_form(cls, declared: Any) -> Any:
+        if not isinstance(declared, str | dict | ColumnSpec):
+            raise ValueError("must be a type, as in `string`, or fields with it, as in `{type: string, pii: true}`")
         fields = {"type": declared} if isinstance(declared, str) else declared
         if isinstance(fields, dict) and str(fields.get("type")).endswith(OR_NULL):
             fields = {**fields, "type": fields["type"].removesuffix(OR_NULL), "nullable": True}
@@ -110,13 +122,9 @@ class ColumnSpec(DeclarationBlock):
         read = [value_in_type(value, self.type) for value in values]
         wrong = [value for value, in_type in zip(values, read, strict=True) if in_type is None]
         if wrong:
-            hints = {
-                "string": "write each in quotes",
-                "date": "write each as 2013-01-31",
-                "timestamp": "write each as 2013-01-31T10:00:00Z",
-            }
-            hint = hints.get(self.type, f"write each as {self.type}")
-            raise ValueError(f"{name} has values that are no {self.type}: {', '.join(map(repr, wrong))}; {hint}")
+            raise ValueError(
+                f"{name} has values that are no {self.type}: {', '.join(map(shown, wrong))}; {HINTS[self.type]}"
+            )
         if any(isinstance(value, Decimal) and not fits_scale(value, self.decimals) for value in read):
             raise ValueError(
                 f"{name} has values that 38 digits, {self.decimals} of them decimals, do not hold; change scale"
@@ -136,12 +144,12 @@ class ColumnSpec(DeclarationBlock):
             zoned = self.type == "date" or says_offset(self.format)
             if not zoned and self.timezone is None:
                 faults.append("format says no offset (%z), so declare the timezone of the times")
-        if self.timezone is not None:
-            faults += _timezone_faults(self.timezone)
+        if self.timezone is not None and (fault := timezone_fault(self.timezone)):
+            faults.append(fault.replace("timezone", f"timezone {self.timezone!r}"))
         if self.ambiguous != "refused" and self.timezone is None:
             faults.append("ambiguous is for times of a timezone; declare it, or remove ambiguous")
         if self.pattern is not None:
-            faults += _pattern_faults(self.pattern)
+            faults += pattern_faults(self.pattern)
         if faults:
             raise ValueError("; ".join(faults))
         return self
@@ -156,21 +164,3 @@ class ColumnSpec(DeclarationBlock):
         block = handler(core_schema)
         handler.resolve_ref_schema(block)["properties"]["type"] = {"enum": SHORT_FORMS}
         return {"anyOf": [{"enum": SHORT_FORMS}, block]}
-
-
-def _timezone_faults(name: str) -> list[str]:
-    try:
-        ZoneInfo(name)
-    except (KeyError, ValueError, OSError):
-        return [f"unknown timezone {name!r}; use a name such as America/New_York"]
-    return []
-
-
-def _pattern_faults(pattern: str) -> list[str]:
-    try:
-        re.compile(pattern)
-    except re.error as error:
-        return [f"pattern is no regular expression ({error}); correct it"]
-    if NOT_LINEAR.search(pattern):
-        return ["pattern has look-around, a condition or a back-reference; write it without"]
-    return []

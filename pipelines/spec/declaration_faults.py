@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
-from pipelines.spec.examples import example_of
+from pipelines.spec.examples import EXAMPLES, example_of
 from pipelines.spec.fault_text import WHOLE_FILE, FieldFaults, Place, dotted, faults
 
 INVALID = object()
@@ -42,13 +42,25 @@ def declaration_faults(kind: type[BaseModel], content: Mapping[str, Any], error:
     for place, text in walk.check_faults:
         if text not in texts.get(place, ""):
             texts[place] = "; ".join(filter(None, [texts.get(place), text]))
-    return [f"{dotted(place) or WHOLE_FILE}: {text}{walk.examples.get(place, '')}" for place, text in texts.items()]
+    return [
+        f"{dotted(place) or WHOLE_FILE}: {_with_example(text, walk.examples.get(place))}"
+        for place, text in texts.items()
+    ]
+
+
+def _with_example(text: str, example: str | None) -> str:
+    """A text that has an example of its own needs no other."""
+    return text if example is None or "as in" in text else f"{text}{example}"
 
 
 def _block(kind: type[BaseModel], content: Any, place: Place, walk: _Walk) -> Any:
     """The block with its valid fields alone; ``INVALID`` if the content has no fields."""
     content = _prepared(kind, content)
     if not isinstance(content, Mapping):
+        required = [name for name, info in kind.model_fields.items() if info.is_required()]
+        if place and required and all(name in EXAMPLES.get(kind.__name__, ()) for name in required):
+            fields = ", ".join(f"{name}: {EXAMPLES[kind.__name__][name]}" for name in required)
+            walk.examples[place] = f"; write fields, as in `{{{fields}}}`"
         return INVALID
     values: dict[str, Any] = {}
     for name, info in kind.model_fields.items():

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -58,6 +60,10 @@ KINDS_OF_UNIONS = {"str": "a text", "int": "a whole number", "float": "a number"
 """How pydantic names the alternatives of a field that takes several types, at the end of an error's place."""
 WITHOUT_VALUE = {"missing", "extra_forbidden", "json_invalid", "union_tag_not_found"}
 MAX_SHOWN = 80
+DEEPEST = 3
+QUOTE = "'"
+NAME = "[key]"
+"""How pydantic ends the place of a fault in the name of a field."""
 WHOLE_FILE = "(whole file)"
 """What a fault of everything has in place of a field."""
 Place = tuple[int | str, ...]
@@ -81,8 +87,10 @@ def faults(error: ValidationError) -> list[tuple[Place, str]]:
     texts: dict[Place, str] = {}
     alternatives: dict[Place, list[str]] = {}
     for item in error.errors():
-        place = tuple(item["loc"])
-        if place and place[-1] in KINDS_OF_UNIONS:
+        place, of_name = _place(item)
+        if of_name:
+            _add(texts, place, f"the name {_text(item)}")
+        elif place and place[-1] in KINDS_OF_UNIONS:
             alternatives.setdefault(place[:-1], []).append(KINDS_OF_UNIONS[str(place[-1])])
             texts[place[:-1]] = f"must be {' or '.join(alternatives[place[:-1]])} (got {shown(item['input'])})"
         elif isinstance(raised := (item.get("ctx") or {}).get("error"), FieldFaults):
@@ -91,6 +99,12 @@ def faults(error: ValidationError) -> list[tuple[Place, str]]:
         else:
             _add(texts, place, _text(item))
     return list(texts.items())
+
+
+def _place(item: Any) -> tuple[Place, bool]:
+    """Where a fault is, and whether it is of the name there and not of its value."""
+    place = tuple(item["loc"])
+    return ((*place[:-2], _as_yaml(item["input"], 0).strip("'")), True) if place[-1:] == (NAME,) else (place, False)
 
 
 def _add(texts: dict[Place, str], place: Place, text: str) -> None:
@@ -102,8 +116,28 @@ def dotted(place: Iterable[int | str]) -> str:
 
 
 def shown(value: Any) -> str:
-    text = repr(value)
+    """A value as YAML writes it, cut to a line."""
+    text = _as_yaml(value, 0)
     return text if len(text) <= MAX_SHOWN else f"{text[: MAX_SHOWN - 1]}…"
+
+
+def _as_yaml(value: Any, depth: int) -> str:
+    if isinstance(value, bool) or value is None:
+        return {None: "nothing", True: "true", False: "false"}[value]
+    if isinstance(value, date):
+        return value.isoformat()
+    if isinstance(value, bytes):
+        return "bytes"
+    if isinstance(value, Mapping | list | tuple | set) and depth > DEEPEST:
+        return "…"
+    if isinstance(value, Mapping):
+        fields = (
+            f"{_as_yaml(name, DEEPEST).strip(QUOTE)}: {_as_yaml(part, depth + 1)}" for name, part in value.items()
+        )
+        return f"{{{', '.join(fields)}}}"
+    if isinstance(value, list | tuple | set):
+        return f"[{', '.join(_as_yaml(part, depth + 1) for part in value)}]"
+    return repr(value)
 
 
 def _text(item: Any) -> str:
@@ -115,5 +149,8 @@ def _text(item: Any) -> str:
         pattern = str(context["pattern"])
         form = IDENTIFIER_HINT if pattern.startswith("^[a-z][a-z0-9]*(_") else f"must have the form {pattern}"
         return f"{form} (got {shown(item['input'])})"
-    text = WORDS[kind].format(**context) if kind in WORDS else f"is not valid ({kind.replace('_', ' ')})"
+    if kind == "literal_error" and not re.search(" or |, ", str(context["expected"])):
+        text = f"must be {context['expected']}"
+    else:
+        text = WORDS[kind].format(**context) if kind in WORDS else "is not valid; correct it"
     return text if kind in WITHOUT_VALUE else f"{text} (got {shown(item['input'])})"

@@ -107,7 +107,7 @@ def _after(value: Any) -> KnownTime:
     for term in (part.strip() for part in value.split("+")):
         if not term:
             raise ValueError(f"is no known time; {FORMS}")
-        if re.fullmatch(r"\d+", term):
+        if re.fullmatch("[0-9]{1,9}", term):
             bare.append(term)
             offset += timedelta(minutes=int(term))
         elif re.fullmatch(DURATION, term) or ":" in term:

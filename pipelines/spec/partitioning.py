@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from datetime import date, timedelta
 from typing import Self
-from zoneinfo import ZoneInfo
 
 from pydantic import field_validator, model_validator
 
 from pipelines.spec.declared import DeclarationBlock
 from pipelines.spec.durations import Duration
 from pipelines.spec.partitions import FIRST_DATE, Every, PartitionCalendar
+from pipelines.spec.time_zone import timezone_fault
+
+FIRST_YEAR, LAST_YEAR = 1800, 2999
+"""Of partitions. Events may lie in any of the years 1 to 9999 where rows of any time are taken."""
 
 
 class Partitioning(DeclarationBlock):
@@ -51,11 +54,19 @@ class Partitioning(DeclarationBlock):
     @field_validator("timezone")
     @classmethod
     def check_timezone_exists(cls, name: str) -> str:
-        try:
-            ZoneInfo(name)
-        except (KeyError, ValueError) as error:
-            raise ValueError("unknown timezone; use a name such as America/New_York") from error
+        if fault := timezone_fault(name):
+            raise ValueError(fault)
         return name
+
+    @field_validator("start", "end")
+    @classmethod
+    def check_year(cls, day: date | None) -> date | None:
+        if day is not None and not FIRST_YEAR <= day.year <= LAST_YEAR:
+            way_on = (
+                "leave `end` out where there is none" if day.year > LAST_YEAR else "write the year with four digits"
+            )
+            raise ValueError(f"must be of the years {FIRST_YEAR} to {LAST_YEAR}; {way_on}")
+        return day
 
     @property
     def first_date(self) -> date:

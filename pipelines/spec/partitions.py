@@ -238,7 +238,7 @@ def hour_of_every_day(timezone: str, first: date, last: date) -> int:
 
     It is 0 unless the clocks of the zone jump over a midnight.
     """
-    zone = ZoneInfo(timezone)
+    zone, last = ZoneInfo(timezone), min(last, max(first, LAST_DAY))
     days = [first + number * DAY for number in range((last - first).days + 2)]
     for hour in range(24):
         moments = (datetime.combine(day, time(hour), zone) for day in days)

@@ -14,6 +14,16 @@ _INTEGER_TAG = "tag:yaml.org,2002:int"
 _FLOAT_TAG = "tag:yaml.org,2002:float"
 _REPLACED_TAGS = (_BOOLEAN_TAG, _INTEGER_TAG, _FLOAT_TAG)
 _MERGE_TAG = "tag:yaml.org,2002:merge"
+_PYTHON_TAGS = tuple(f"tag:yaml.org,2002:{name}" for name in ("binary", "omap", "pairs", "set"))
+"""Types of YAML that no declaration has: they are refused as any other that ``!`` names."""
+MAX_SHOWN = 20
+
+
+class WrittenFault(yaml.constructor.ConstructorError):
+    """What is wrong with a document that can be parsed, in words for people, with its place."""
+
+    def __init__(self, fault: str, mark: yaml.Mark) -> None:
+        super().__init__(None, None, fault, mark)
 
 
 class _Loader(_Safe):  # type: ignore[misc, valid-type]
@@ -34,12 +44,26 @@ class _Loader(_Safe):  # type: ignore[misc, valid-type]
             _refuse_duplicates(node)
         super().flatten_mapping(node)
 
+    yaml_constructors = {tag: how for tag, how in _Safe.yaml_constructors.items() if tag not in _PYTHON_TAGS}
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        try:
+            return super().construct_object(node, deep)
+        except yaml.YAMLError:
+            raise
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+            text = str(node.value)
+            cut = text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}…"
+            raise WrittenFault(
+                f"{cut} is no value of its kind; correct it, or put it in quotes", node.start_mark
+            ) from error
+
     def construct_yaml_timestamp(self, node: yaml.ScalarNode) -> Any:
         try:
             return super().construct_yaml_timestamp(node)
         except ValueError as error:
             fault = f"{node.value} is no date or time ({error}); correct it, or put it in quotes"
-            raise yaml.constructor.ConstructorError(None, None, fault, node.start_mark) from error
+            raise WrittenFault(fault, node.start_mark) from error
 
 
 def _refuse_duplicates(node: yaml.MappingNode) -> None:
@@ -48,8 +72,7 @@ def _refuse_duplicates(node: yaml.MappingNode) -> None:
         if not isinstance(key, yaml.ScalarNode) or key.tag == _MERGE_TAG:
             continue
         if key.value in seen:
-            fault = f"{key.value!r} is given twice; remove one of them"
-            raise yaml.constructor.ConstructorError(None, None, fault, key.start_mark)
+            raise WrittenFault(f"{key.value!r} is given twice; remove one of them", key.start_mark)
         seen.add(key.value)
 
 

@@ -216,6 +216,11 @@ class SourceSpec(DeclarationBlock):
         return [self.stored_name(name) for name in self.key_columns]
 
     @property
+    def stored_personal(self) -> list[str]:
+        """The columns with personal data by their names in the tables."""
+        return [name for name, column in self.stored_columns().items() if column.pii]
+
+    @property
     def may_land_no_file(self) -> bool:
         """Whether a delivery without a file is one without rows: its files are any number, and it may be empty."""
         return self.empty == "allowed" and "*" in self.files.name

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fnmatch import fnmatchcase
+from pathlib import PurePosixPath
 from typing import Annotated, Any, Self
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
@@ -11,6 +12,14 @@ from pipelines.spec.completeness import Completeness, DeclaredCompleteness
 from pipelines.spec.fault_text import FieldFaults
 from pipelines.spec.file_format import FileFormat, format_of_name
 
+FOREIGN_ENDINGS = {
+    **dict.fromkeys((".xlsx", ".xls", ".xlsm", ".ods"), "a workbook"),
+    **dict.fromkeys((".zip", ".7z", ".rar", ".tar", ".tgz"), "an archive of files"),
+    **dict.fromkeys((".bz2", ".xz", ".lz4", ".snappy"), "a compression that is not read (gzip and zstd are)"),
+    **dict.fromkeys((".avro", ".orc", ".feather", ".arrow", ".pkl", ".sqlite", ".db"), "a format that is not read"),
+    **dict.fromkeys((".json", ".xml", ".html", ".pdf"), "a document and no lines"),
+}
+"""Ends of names that say a format which is none of those that are read."""
 FOLDER = "{source}/{partition}/"
 """Of the deliveries of a source, one folder per partition, below the landing folder."""
 
@@ -51,8 +60,18 @@ class SourceFiles(FileFormat):
 
 def _with_format(value: Any) -> Any:
     """A path alone is a block of it; the format that its end says is added."""
+    if not isinstance(value, str | dict | SourceFiles):
+        raise ValueError(
+            f'must be a path, as in `"{FOLDER}trips.csv"`, or fields with it and how the files are written'
+        )
     block = {"path": value} if isinstance(value, str) else value
     if isinstance(block, dict) and isinstance(block.get("path"), str):
+        end = PurePosixPath(block["path"]).suffix.lower()
+        if end in FOREIGN_ENDINGS and "format" not in block and not block["path"].removeprefix(FOLDER).startswith("_"):
+            fault = (
+                f"{end} is {FOREIGN_ENDINGS[end]}; deliver CSV, JSON lines or Parquet, or say which it is by `format`"
+            )
+            raise FieldFaults([("path", fault)])
         return {"format": format_of_name(block["path"].rpartition("/")[2]), **block}
     return block
 

@@ -10,6 +10,7 @@ from pydantic import Field, field_validator
 from pipelines.spec.column import ColumnSpec
 from pipelines.spec.column_value import value_in_type
 from pipelines.spec.declared import DeclarationBlock, Identifier
+from pipelines.spec.fault_text import shown
 
 SINGLE_COLUMN_ARGUMENTS = ("column", "column_A", "column_B")
 COLUMN_LIST_ARGUMENTS = ("column_list", "column_set")
@@ -63,7 +64,7 @@ class DeclaredExpectation(DeclarationBlock):
         for name in COMPARED_ARGUMENTS.get(self.type, ()):
             value = self.kwargs.get(name)
             values = value if isinstance(value, list) else [] if value is None else [value]
-            wrong = [f"{item!r}" for item in values if value_in_type(item, kind) is None]
+            wrong = [shown(item) for item in values if value_in_type(item, kind) is None]
             if wrong:
                 hint = f"; write it as {HINTS[kind]}" if kind in HINTS else ""
                 faults.append(f"{name} {', '.join(wrong)} is no {column.type} like {self.kwargs['column']!r}{hint}")

@@ -40,7 +40,7 @@ def run(request: ValidateRequest, ports: Ports) -> AuditResult:
         table, own = store_paths.raw(spec.dataset, name), partition_column(landed)
         version = ports.store.version(table)
         rows = ports.store.read(table, partitions=[landed], version=version).drop(own)
-        findings = split_by_suite(rows, suites.get(name))
+        findings = split_by_suite(rows, suites.get(name), spec.sources[name].stored_personal)
         delivery = delivery_of(ports.store, spec.dataset, name, landed, version or 0)
         audits.append(
             SourceAudit(

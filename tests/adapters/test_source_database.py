@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,9 @@ from pipelines.adapters.source_database import SqlDatabase
 from pipelines.errors import Refused, Unavailable
 from pipelines.spec.column import ColumnSpec
 from pipelines.spec.partitions import PartitionCalendar
+from pipelines.spec.source import SourceSpec
 from pipelines.spec.sql_table import SqlTable, Window
+from pipelines.steps.ingestion.extracted_rows import extracted_table, rows_in_window
 from tests.postgresql import postgresql_server
 
 CALENDAR = PartitionCalendar("day", date(2024, 1, 1), None, "Europe/Berlin")
@@ -137,7 +139,9 @@ def test_a_null_time_a_text_and_a_time_without_a_zone_are_refused_by_postgresql_
     warehouse = Warehouse("postgresql", server)
     for kind, value, fault in (
         ("timestamptz", "NULL", "1 rows of orders have no at"),
-        ("text", "'2024-03-31'", "at of orders is str, which is no time; cast it"),
+        ("timestamptz", "'infinity'", "1 rows of orders have no at that is a time"),
+        ("date", "'-infinity'", "1 rows of orders have no at that is a time"),
+        ("text", "'2024-03-31'", "at of orders is text, which is no time; cast it"),
         ("timestamp", "'2024-03-31'", "without a zone; declare its `timezone`"),
     ):
         warehouse.execute(
@@ -203,3 +207,80 @@ def test_numbers_of_a_database_have_their_digits(server: Path) -> None:
     warehouse.execute("INSERT INTO orders VALUES (12345678901234567890.123456789, '2024-03-31T10:00:00.750+02')")
     [row] = warehouse.read(orders(), {"n": "decimal", "at": "timestamp"}, "at")
     assert row == (Decimal("12345678901234567890.123456789"), datetime(2024, 3, 31, 8, 0, 0, 750_000, UTC))
+
+
+@pytest.mark.parametrize("zone", ["Pacific/Kiritimati", "Europe/Berlin", "America/Los_Angeles"])
+@pytest.mark.parametrize(
+    ("kind", "column"),
+    [
+        ("date", {"type": "date"}),
+        ("timestamp", {"type": "date"}),
+        ("timestamptz", {"type": "date"}),
+        ("timestamp", {"type": "timestamp", "timezone": "Asia/Tokyo"}),
+        ("timestamp", {"type": "timestamp", "timezone": "America/New_York", "ambiguous": "latest"}),
+        ("timestamptz", {"type": "timestamp"}),
+    ],
+)
+def test_each_row_of_a_table_is_read_for_exactly_one_day_whatever_its_type_and_zone(
+    server: Path, kind: str, column: dict[str, Any], zone: str
+) -> None:
+    """Midnights and the instants beside them, over a week in which clocks change."""
+    warehouse = Warehouse("postgresql", server)
+    days = [date(2024, 10, 28) + timedelta(days=number) for number in range(10)]
+    times = [
+        f"{day} {clock}"
+        for day in days
+        for clock in (["00:00"] if column["type"] == "date" else ["00:00", "23:59:59.999999"])
+    ]
+    warehouse.execute(
+        "DROP TABLE IF EXISTS orders",
+        f"CREATE TABLE orders (id integer, at {kind})",
+        f"INSERT INTO orders VALUES {', '.join(f'({number}, {time!r})' for number, time in enumerate(times))}",
+    )
+    source = SourceSpec.model_validate(
+        {
+            "sql": {"connection": "warehouse", "table": "orders"},
+            "key": ["id"],
+            "event_time": "at",
+            "columns": {"id": "integer", "at": column},
+        }
+    )
+    assert source.sql is not None
+    held: list[int] = []
+    for partition in PartitionCalendar("day", date(2024, 10, 25), None, zone).partitions(date(2024, 11, 10)):
+        window = Window("at", partition, zone)
+        read = extracted_table(warehouse.database.read(source.sql, source.columns, window), ["id", "at"], 1000)
+        held += rows_in_window(read, source, window)["id"].to_list() if read.height else []
+    assert sorted(held) == list(range(len(times)))
+
+
+def test_a_value_that_python_cannot_hold_is_refused_with_what_it_may_be_and_not_shown(server: Path) -> None:
+    warehouse = Warehouse("postgresql", server)
+    warehouse.execute("DROP TABLE IF EXISTS orders", "CREATE TABLE orders (id integer, born date)")
+    for value in ("infinity", "20000-01-01", "0044-03-15 BC"):
+        warehouse.execute("DELETE FROM orders", f"INSERT INTO orders VALUES (1, '{value}')")
+        with pytest.raises(Refused, match="infinite or outside of the years 1 to 9999") as error:
+            warehouse.read(orders(), {"id": "integer", "born": "date"})
+        assert value not in str(error.value)
+
+
+def test_a_connection_that_is_lost_half_way_is_tried_again_and_yields_no_half(server: Path) -> None:
+    warehouse = Warehouse("postgresql", server)
+    warehouse.execute(
+        "DROP TABLE IF EXISTS orders",
+        "CREATE TABLE orders AS SELECT n AS id, repeat('x', 200) AS text FROM generate_series(1, 30000) n",
+    )
+    columns = {name: ColumnSpec.model_validate(kind) for name, kind in (("id", "integer"), ("text", "string"))}
+
+    def portions() -> Iterator[Any]:
+        for number, portion in enumerate(warehouse.database.read(orders(), columns, None)):
+            if number == 1:
+                warehouse.execute(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                    " WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'"
+                )
+            yield portion
+
+    with pytest.raises(Unavailable, match="terminating connection"):
+        extracted_table(portions(), list(columns), 1_000_000)
+    assert extracted_table(warehouse.database.read(orders(), columns, None), list(columns), 1_000_000).height == 30_000

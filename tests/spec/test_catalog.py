@@ -108,7 +108,7 @@ def test_a_suite_on_a_column_that_the_source_does_not_have_is_found(tmp_path: Pa
         (
             "timestamp",
             {"max_value": date(2013, 1, 31)},
-            "max_value datetime.date(2013, 1, 31) is no timestamp like 'x'; write it as 2013-01-31T10:00:00Z",
+            "max_value 2013-01-31 is no timestamp like 'x'; write it as 2013-01-31T10:00:00Z",
         ),
         ("decimal", {"max_value": "dear"}, "max_value 'dear' is no decimal like 'x'"),
         ("string", {"min_value": 1}, "min_value 1 is no string like 'x'"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 
@@ -196,6 +197,50 @@ def test_values_of_any_kind_are_refused_in_words(tmp_path: Path, garbage: Any) -
             DatasetSpec.model_validate(content)
         except ValueError:
             assert all(": " in fault for fault in reasons(tmp_path, DatasetSpec, content))
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "fault"),
+    [
+        ("schema", None, "schema: must be 2 (got nothing)"),
+        ("schema", True, "schema: 1 is no longer read"),
+        ("owner", {"a": [True, None]}, "owner: must be a text; put it in quotes (got {a: [true, nothing]})"),
+        (
+            "sources__orders__late",
+            "3d",
+            "late: must be fields, each `name: value` (got '3d'); write fields, as in `{allow: 3d}`",
+        ),
+        ("sources__orders__files", 5, 'files: must be a path, as in `"{source}/{partition}/trips.csv"`'),
+        (
+            "sources__orders__files",
+            "{source}/{partition}/a.xlsx",
+            "files.path: .xlsx is a workbook; deliver CSV, JSON lines",
+        ),
+        ("sources__orders__columns__amount", None, "amount: must be a type, as in `string`, or fields with it"),
+        (
+            "sources__orders__columns__amount",
+            {"type": "string", "allowed": [True, date(2024, 1, 1), 1e3]},
+            "allowed has values that are no string: true, 2024-01-01, 1000.0; write each in quotes",
+        ),
+        (
+            "sources__orders__columns",
+            {"order_id": "string", date(2024, 1, 1): "date"},
+            "columns.2024-01-01: the name must be a text",
+        ),
+        ("sources", {"Orders-a": ORDERS["sources"]["orders"]}, "sources.Orders-a: the name must be lower_snake_case"),
+    ],
+)
+def test_a_fault_speaks_of_values_as_the_file_writes_them(tmp_path: Path, place: str, value: Any, fault: str) -> None:
+    content = changed(ORDERS | {"owner": "x"}, **({place: value} if value is not None else {}))
+    if value is None:
+        *parents, last = place.split("__")
+        block = content
+        for name in parents:
+            block = block[name]
+        block[last] = None
+    assert any(fault in text for text in reasons(tmp_path, DatasetSpec, content)), reasons(
+        tmp_path, DatasetSpec, content
+    )
 
 
 def test_a_single_key_column_is_refused_with_its_list(tmp_path: Path) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from pipelines.errors import Refused
 from pipelines.spec.catalog import read_declaration
@@ -45,6 +47,18 @@ LIBRARY_WORDS = ("token", "scalar", "constructor", "indicator", "expected", "map
         ("owner: a\nstart: 2013-02-31\n", "2013-02-31 is no date or time (day is out of range for month)", 2),
         ("owner: a\nowner: b\n", "'owner' is given twice", 2),
         ("owner: a\ndataset: \x01\n", "a control sign", 2),
+        ('owner: "\\ud800"\n', "no number of a character", 1),
+        ('owner: "\\xzz"\n', "no number of a character", 1),
+        ("owner: !!binary aGk=\n", "a value that begins with ! names a type", 1),
+        ("owner: !!set {a}\n", "a value that begins with ! names a type", 1),
+        ("owner: !!int x\n", "x is no value of its kind", 1),
+        ("owner: !!float x\n", "x is no value of its kind", 1),
+        ("owner: !!timestamp x\n", "x is no value of its kind", 1),
+        (f"a: b\nowner: {'9' * 5000}\n", "99999999999999999999\u2026 is no value of its kind", 2),
+        ("owner: !x!y z\n", "a value that begins with ! names a type", 1),
+        ('owner: "a\n---\n', "has no end", 1),
+        ("? a\nb: - c\n", "begin it on the next line", 2),
+        ("%x\na: b\n", "a line begins with %", 1),
     ],
 )
 def test_what_is_no_yaml_is_refused_with_its_line_and_what_to_write(
@@ -58,6 +72,42 @@ def test_what_is_no_yaml_is_refused_with_its_line_and_what_to_write(
     assert words in fault
     assert fault.endswith(f"(line {line})")
     assert not any(word in fault for word in LIBRARY_WORDS)
+
+
+TEXT = """schema: 2
+dataset: orders
+owner: "sales: team"
+partition: {every: day, start: 2024-01-01, timezone: 'Europe/Berlin'}
+sources:
+  orders:
+    files: {path: "{source}/{partition}/*.csv", null_values: [NA, "-"]}
+    key: [order_id]
+    columns:
+      order_id: string
+      amount: {type: number, min: 1e-3}
+"""
+SIGNS = "{}[]:,'\"-#&*!|>%@`?\\\t\n 0x"
+
+
+@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    edits=st.lists(st.tuples(st.integers(0, len(TEXT)), st.sampled_from(SIGNS), st.booleans()), min_size=1, max_size=3)
+)
+def test_whatever_sign_is_added_or_lost_no_word_is_the_librarys(
+    tmp_path: Path, edits: list[tuple[int, str, bool]]
+) -> None:
+    text = TEXT
+    for place, sign, is_added in edits:
+        text = text[:place] + (sign if is_added else "") + text[place + (not is_added) :]
+    path = tmp_path / "orders.yaml"
+    path.write_text(text)
+    try:
+        read_declaration(path, DatasetSpec)
+    except Refused as refusal:
+        words = " ".join([refusal.subject, *refusal.reasons]).lower()
+        assert not [
+            word for word in (*LIBRARY_WORDS, "pydantic", "yaml.", "datetime.", "<class", "[key]") if word in words
+        ]
 
 
 def test_a_file_of_another_encoding_is_refused_with_its_line(tmp_path: Path) -> None:

@@ -16,7 +16,10 @@ from great_expectations import ExpectationSuite
 from pipelines import store_paths
 from pipelines.errors import Refused
 from pipelines.messages.validation import AuditResult, PublishRequest, PublishResult, SourceAudit, ValidateRequest
+from pipelines.spec.dataset import DatasetSpec
+from pipelines.spec.source import SourceSpec
 from pipelines.steps import audit_partition, publish_partition
+from pipelines.steps.auditing.report import render_report
 from pipelines.steps.auditing.suite import read_suite
 from pipelines.steps.auditing.validation import split_by_suite
 from pipelines.tables.profile import TableProfile
@@ -409,3 +412,45 @@ def test_a_source_with_its_own_column_reasons_keeps_it_in_both_tables(tmp_path: 
     found = split_by_suite(pl.DataFrame({"n": [1, 2], "reasons": ["rain", "snow"]}), suite)
     assert found.accepted.to_dicts() == [{"n": 1, "reasons": "rain"}]
     assert found.quarantined.to_dicts() == [{"n": 2, "source_reasons": "snow", "reasons": ["odd"]}]
+
+
+PERSON = "ann.planted@mail.example"
+JUDGES_OF_PEOPLE = [
+    "most_common_value_to_be_in_set, kwargs: {column: email, value_set: [b]}",
+    "distinct_values_to_equal_set, kwargs: {column: email, value_set: [b]}",
+    "mean_to_be_between, kwargs: {column: email, max_value: 1}",
+    "median_to_be_between, kwargs: {column: email, max_value: 1}",
+    "value_z_scores_to_be_less_than, kwargs: {column: email, threshold: 1, double_sided: true}",
+    "max_to_be_between, kwargs: {column: born, max_value: 1950-01-01}",
+    "pair_values_to_be_equal, kwargs: {column_A: email, column_B: name}",
+    "values_to_match_strftime_format, kwargs: {column: email, strftime_format: '%Y'}",
+    "mean_to_be_between, kwargs: {column: n, max_value: 0, row_condition: 'email > \"a\"', condition_parser: pandas}",
+]
+
+
+@pytest.mark.filterwarnings("ignore:.*row_condition", "ignore:.*condition_parser")
+@pytest.mark.parametrize("expectation", JUDGES_OF_PEOPLE)
+def test_no_text_of_an_expectation_holds_a_value_of_a_personal_column(
+    tmp_path: Path, expectation: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    born = date(1984, 5, 6)
+    people = pl.DataFrame({"email": [PERSON, PERSON, "b"], "name": ["Ann", None, PERSON], "born": [born] * 3, "n": 1})
+    suite = suite_of(tmp_path, f"type: expect_column_{expectation}")
+    texts: list[str] = []
+    try:
+        findings = split_by_suite(people, suite, ["email", "name", "born"])
+        texts += [*findings.failures, *findings.reasons]
+        columns = {name: {"type": kind, "pii": name != "n"} for name, kind in COLUMNS_OF_PEOPLE.items()}
+        source = SourceSpec.model_validate(
+            {"files": "{source}/{partition}/a.csv", "key": "row", "event_time": "none", "columns": columns}
+        )
+        spec = DatasetSpec.model_construct(dataset="people", sources={"people": source}, max_quarantined_share=1.0)
+        audited = AuditResult(dataset="people", partition="2024-01-01", sources=[], staged="")
+        assert findings.result is not None
+        texts.append(render_report(audited, spec, {"people": findings.result}, {}))
+    except Refused as error:
+        texts += [error.subject, *error.reasons]
+    assert not [text for text in [*texts, caplog.text] if PERSON in text or "1984" in text]
+
+
+COLUMNS_OF_PEOPLE = {"email": "string", "name": "string", "born": "date", "n": "integer"}

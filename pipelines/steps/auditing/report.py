@@ -50,8 +50,16 @@ MEANINGS = {
     Outcome.FAIL: "nothing of this partition is published",
     Outcome.UNKNOWN: "nothing was audited",
 }
-VALUE_FIELDS = ("partial_unexpected", "unexpected_list", "unexpected_rows", "observed_value")
-"""Fields of a result that hold values of the judged column."""
+COUNT_FIELDS = (
+    "element_count",
+    "missing_count",
+    "missing_percent",
+    "unexpected_count",
+    "unexpected_percent",
+    "unexpected_percent_nonmissing",
+    "unexpected_percent_total",
+)
+"""Fields of a result that hold no value of the judged column."""
 MAX_SHOWN_ROWS = 200
 """Most quarantined rows of a source on the page."""
 
@@ -120,7 +128,7 @@ def _without_personal_data(
     for item in result.results:
         config: Any = item.expectation_config
         if any(name in columns and columns[name].pii for name in judged_columns(config.kwargs)):
-            item.result = {name: value for name, value in item.result.items() if not name.startswith(VALUE_FIELDS)}
+            item.result = {name: value for name, value in item.result.items() if name in COUNT_FIELDS}
     return result
 
 

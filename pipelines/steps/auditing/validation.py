@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import datetime, time
 from decimal import Decimal
@@ -19,8 +20,11 @@ from great_expectations.data_context.types.base import DataContextConfig, InMemo
 from pipelines.errors import Refused
 from pipelines.spec.column_value import value_in_type
 from pipelines.spec.source import OWN_REASONS_COLUMN
-from pipelines.spec.suite import COMPARED_ARGUMENTS
+from pipelines.spec.suite import COMPARED_ARGUMENTS, judged_columns
 from pipelines.tables.quarantined_rows import REASONS_COLUMN
+
+UNREADABLE = "the values of its column are not what it compares; write another expectation for them"
+"""Of a personal column in place of the library's words, which quote a value."""
 
 
 @dataclass(frozen=True)
@@ -38,26 +42,41 @@ class SuiteFindings:
     result: ExpectationSuiteValidationResult | None = None
 
 
-def split_by_suite(rows: pl.DataFrame, suite: ExpectationSuite | None) -> SuiteFindings:
+def split_by_suite(rows: pl.DataFrame, suite: ExpectationSuite | None, personal: Collection[str] = ()) -> SuiteFindings:
     """Split ``rows`` by a suite; without a suite, or without rows, everything is accepted.
 
-    Raises ``Refused`` listing every expectation that could not be evaluated (a column that is not there, say).
+    No text holds a value of a column that is ``personal``. Raises ``Refused`` listing every expectation that could not
+    be evaluated (a column that is not there, say).
     """
     if suite is None or rows.is_empty():
         return SuiteFindings(rows, _with_reasons(rows.clear(), {}))
-    result = _validate(rows, suite)
+    result = _validate(rows, suite, personal)
     by_row: defaultdict[int, list[str]] = defaultdict(list)
     failures: list[str] = []
     for item, reason in _with_label(result, "reason"):
         bad = item.result.get("unexpected_index_list")
         if bad is None and not item.success:
-            failures.append(f"{reason} (observed {item.result.get('observed_value')})")
+            failures.append(f"{reason}{_observed(item, personal)}")
         for number in bad or []:  # whatever share of rows the expectation tolerates
             by_row[int(number)].append(reason)
     keep = pl.Series([number not in by_row for number in range(rows.height)], dtype=pl.Boolean)
     counts = Counter(reason for reasons in by_row.values() for reason in reasons)
     quarantined = _with_reasons(rows.filter(~keep), by_row)
     return SuiteFindings(rows.filter(keep), quarantined, dict(counts), failures, result)
+
+
+def _observed(item: Any, personal: Collection[str]) -> str:
+    """What an expectation on the whole table observed, for people; empty where it is nothing, or personal."""
+    observed = item.result.get("observed_value")
+    return "" if observed is None or _is_personal(item, personal) else f" (observed {observed})"
+
+
+def _is_personal(item: Any, personal: Collection[str]) -> bool:
+    """Whether what an expectation says may hold values of a personal column; a condition on rows may name any."""
+    arguments = item.expectation_config.kwargs
+    return bool(personal) and (
+        bool(arguments.get("row_condition")) or not {*judged_columns(arguments)}.isdisjoint(personal)
+    )
 
 
 def _with_reasons(rows: pl.DataFrame, by_row: dict[int, list[str]]) -> pl.DataFrame:
@@ -67,7 +86,9 @@ def _with_reasons(rows: pl.DataFrame, by_row: dict[int, list[str]]) -> pl.DataFr
     return rows.with_columns(pl.Series(REASONS_COLUMN, reasons, dtype=pl.List(pl.String)))
 
 
-def _validate(rows: pl.DataFrame, suite: ExpectationSuite) -> ExpectationSuiteValidationResult:
+def _validate(
+    rows: pl.DataFrame, suite: ExpectationSuite, personal: Collection[str]
+) -> ExpectationSuiteValidationResult:
     # Without data-docs sites: each audit would leave two of them in the temporary folder.
     defaults = InMemoryStoreBackendDefaults(init_temp_docs_sites=False)
     context: Any = gx.get_context(mode="ephemeral", project_config=DataContextConfig(store_backend_defaults=defaults))
@@ -82,9 +103,9 @@ def _validate(rows: pl.DataFrame, suite: ExpectationSuite) -> ExpectationSuiteVa
         _in_column_types(suite, rows.schema), result_format={"result_format": "COMPLETE"}
     )
     broken = [
-        f"{kind}: {_exception_message(item.exception_info)}"
+        f"{kind}: {UNREADABLE if _is_personal(item, personal) else message}"
         for item, kind in _with_label(result, "type")
-        if _exception_message(item.exception_info)
+        if (message := _exception_message(item.exception_info))
     ]
     if broken:
         raise Refused(f"suite {suite.name} could not be evaluated; correct these expectations", broken)

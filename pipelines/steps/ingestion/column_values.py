@@ -40,10 +40,19 @@ def forms_of(column: ColumnSpec) -> str:
     if column.type != "timestamp":
         return ""
     if column.format is not None:
-        return f"written as {column.format}"
+        return f"written as {column.format}{_clock_changes(column) if column.timezone else ''}"
     if column.timezone is None:
         return f"written as {TIMESTAMP_FORMS}; of times without a zone declare the timezone"
-    return f"written as 2013-01-05T10:00:00 or 2013-01-05 10:00:00, in {column.timezone}, or as {TIMESTAMP_FORMS}"
+    return (
+        f"written as 2013-01-05T10:00:00 or 2013-01-05 10:00:00, in {column.timezone}{_clock_changes(column)}, or as "
+        f"{TIMESTAMP_FORMS}"
+    )
+
+
+def _clock_changes(column: ColumnSpec) -> str:
+    """What is no time of a zone, or two: nobody would see it in the value."""
+    repeated = "" if column.ambiguous != "refused" else ", nor one that they repeat: declare `ambiguous: earliest`"
+    return f" (no time that its clocks skip{repeated})"
 
 
 def typed_columns(

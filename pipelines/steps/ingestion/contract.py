@@ -8,6 +8,7 @@ from typing import Any
 
 import polars as pl
 
+from pipelines.errors import Refused
 from pipelines.spec.column import ColumnSpec
 from pipelines.spec.event_time import EventTime
 from pipelines.spec.partitions import Partition
@@ -21,6 +22,8 @@ from pipelines.tables.row_identity import ROW_COLUMN, row_names
 LINE_COLUMN, FILE_COLUMN = "__line", "__file"
 """Where a row stands, while a delivery is checked; no source's own columns begin so."""
 MAX_EXAMPLES = 3
+MAX_SHOWN = 80
+"""Characters of a value in a text."""
 MAX_FAILURES = 50
 """Of one delivery; more are counted."""
 
@@ -71,6 +74,8 @@ def _read_part(name: str, content: bytes, source: SourceSpec) -> tuple[pl.DataFr
         missing = _column_faults(file.columns, list(source.columns)) if file.columns else []
         return None, [*file.failures, *missing]
     typed, faults = _check_columns(file.rows, source, file.lines)
+    if not typed.width:
+        return None, faults
     typed = typed.with_columns(row_names(content, file.lines)) if source.key == ROW_KEY else typed
     return typed.with_columns(file.lines.alias(LINE_COLUMN), pl.lit(name).alias(FILE_COLUMN)), faults
 
@@ -152,12 +157,21 @@ def _value_faults(untyped: pl.Series, typed: pl.Series, column: ColumnSpec, line
     if column.max is not None:
         faults.append((typed > pl.Series([column.max], dtype=dtype), f"above {_shown(column.max)}"))
     if column.pattern is not None:
-        faults.append((~typed.str.contains(f"^(?:{column.pattern})$"), f"not of the form {column.pattern}"))
+        faults.append((~_matching(typed, column.pattern), f"not of the form {column.pattern}"))
     return [
         f"column {name!r}: {bad.sum()} of {len(untyped)} values {what}{_examples(untyped, bad, column, lines)}"
         for bad, what in faults
         if bad.any()
     ]
+
+
+def _matching(texts: pl.Series, pattern: str) -> pl.Series:
+    """Which texts a pattern matches as a whole. Raises ``Refused`` for one that the engine cannot hold."""
+    try:
+        return texts.str.contains(f"^(?:{pattern})$")
+    except pl.exceptions.ComputeError as error:
+        way_on = "declare it with `*` or `+` in place of large numbers of repetitions"
+        raise Refused(f"the pattern of column {texts.name!r} takes too much memory; {way_on}") from error
 
 
 def _examples(untyped: pl.Series, bad: pl.Series, column: ColumnSpec, lines: pl.Series | None) -> str:
@@ -176,7 +190,8 @@ def _listed(values: list[Any]) -> str:
 def _shown(value: Any) -> str:
     if isinstance(value, datetime):
         return value.isoformat().replace("+00:00", "Z")
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    text = str(value).lower() if isinstance(value, bool) else str(value)
+    return text if len(text) <= MAX_SHOWN else f"{text[: MAX_SHOWN - 1]}…"
 
 
 def _key_faults(rows: pl.DataFrame, key: list[str], *, shown: bool) -> list[str]:
@@ -192,9 +207,14 @@ def _event_faults(
 ) -> list[str]:
     instants = event_instants(rows, row_time, timezone)
     is_other = ((instants < earliest) | (instants >= partition.end)).fill_null(value=False)
+    faults = []
+    has_columns = rows.select(pl.all_horizontal(pl.col(row_time.columns).is_not_null())).to_series()
+    untold = rows.filter(instants.is_null() & has_columns)
+    if untold.height:
+        faults.append(f"{untold.height} rows are outside of the years 1 to 9999 by {row_time}{_place(untold)}")
     other = instants.filter(is_other)
     if other.is_empty():
-        return []
+        return faults
     place = _place(rows.filter(is_other))
     example = f", for example {other[0]:%Y-%m-%dT%H:%M:%SZ}{place}" if shown else place
     noun = partition.noun
@@ -204,7 +224,7 @@ def _event_faults(
     fault = f"{len(other)} of {rows.height} rows are of another {noun} than {partition.key} by {row_time} in {timezone}"
     if earliest < partition.begin:
         fault += f", and later than `late` allows (since {earliest:%Y-%m-%dT%H:%M:%SZ}) or not late"
-    return [f"{fault}{example}; {way_on}"]
+    return [*faults, f"{fault}{example}; {way_on}"]
 
 
 def _place(rows: pl.DataFrame) -> str:

@@ -48,6 +48,11 @@ def _read_table(text: str, files: FileFormat, declared: Sequence[str]) -> FileRo
         header = next(records, (1, []))[1] if files.header else list(declared)
     except _NotCsv as error:
         return no_rows(str(error))
+    if files.header and declared and {*header}.isdisjoint(declared):
+        named = ", ".join(declared)
+        return no_rows(
+            f"line 1 names none of the columns ({named}); deliver the file with its header, or declare `header: false`"
+        )
     failures = [
         f"column {number} has no name in the header; give it one" for number, name in enumerate(header, 1) if not name
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from datetime import date, timedelta
 
 import polars as pl
 import pyarrow as pa
@@ -10,6 +11,13 @@ import pyarrow.parquet as pq
 
 from pipelines.steps.ingestion.file_rows import FileRows, no_rows
 
+EPOCH = date(1970, 1, 1)
+FIRST_DAY, LAST_DAY = (date.min - EPOCH).days, (date.max - EPOCH).days
+"""Days since 1970-01-01 of the first and the last date that Python has."""
+PER_DAY = {
+    unit: timedelta(days=1) // step
+    for unit, step in (("ms", timedelta(milliseconds=1)), ("us", timedelta(microseconds=1)))
+}
 FEWEST_BYTES_PER_VALUE = 8
 """In memory; a column of one value repeated has next to none in the file."""
 
@@ -34,6 +42,8 @@ def read_parquet(content: bytes, max_bytes: int) -> FileRows:
     for name, dtype in rows.schema.items():
         if isinstance(dtype, pl.Duration | pl.Object) or dtype.is_nested():
             failures.append(f"column {name!r} holds {dtype}, which no type of a contract takes; deliver it as text")
+        elif isinstance(dtype, pl.Date | pl.Datetime):
+            failures += _year_faults(rows[name])
         elif isinstance(dtype, pl.Binary):  # some writers do not mark text as text
             text = [_text(value) for value in rows[name]]
             lost = text.count(None) - rows[name].null_count()
@@ -43,6 +53,19 @@ def read_parquet(content: bytes, max_bytes: int) -> FileRows:
     if failures:
         return no_rows(*failures, columns=rows.columns)
     return FileRows(rows, pl.int_range(1, rows.height + 1, dtype=pl.Int64, eager=True), rows.columns)
+
+
+def _year_faults(times: pl.Series) -> list[str]:
+    """Dates and times that no text of ours could write; polars itself fails where it shows one."""
+    per_day = PER_DAY.get(getattr(times.dtype, "time_unit", ""), 1)
+    if getattr(times.dtype, "time_unit", None) == "ns":  # of the years 1677 to 2262
+        return []
+    outside = ~times.to_physical().is_between(FIRST_DAY * per_day, (LAST_DAY + 1) * per_day - 1)
+    if not outside.any():
+        return []
+    row = outside.arg_true()[0] + 1
+    count = f"{outside.sum()} of {len(times)} values lie outside of the years 1 to 9999 (line {row})"
+    return [f"column {times.name!r}: {count}; deliver them as null, or as dates that there are"]
 
 
 def _text(value: bytes | None) -> str | None:

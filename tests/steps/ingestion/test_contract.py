@@ -10,6 +10,7 @@ from typing import Any
 import polars as pl
 import pytest
 
+from pipelines.errors import Refused
 from pipelines.spec.partitions import Partition, PartitionCalendar
 from pipelines.spec.source import SourceSpec
 from pipelines.steps.ingestion import contract as delivery
@@ -268,3 +269,77 @@ def test_rows_of_another_local_day_are_refused_by_the_timestamp_of_the_key() -> 
     )
     any_day = source(key=["id", "at"], event_time="none")
     assert read_delivery(text.encode(), any_day, local_day, timezone=zone)[1] == []
+
+
+def test_a_file_without_its_header_is_named_and_none_of_its_values() -> None:
+    columns = {"email": {"type": "string", "pii": True}, "id": {"type": "integer"}}
+    for text in (
+        "ann@mail.example,1\nbea@mail.example,2\n",
+        "ann@mail.example,ann@mail.example\n",
+        "ann@mail.example\t1\n",
+    ):
+        [fault] = failures(text, columns=columns, key="row")
+        assert fault == (
+            "line 1 names none of the columns (email, id); deliver the file with its header, or declare `header: false`"
+        )
+
+
+def test_a_parquet_file_without_a_declared_column_names_those_that_it_lacks() -> None:
+    buffer = io.BytesIO()
+    pl.DataFrame({"other": [1]}).write_parquet(buffer)
+    declared = source(columns={"id": {"type": "integer"}}, key="row", files="{source}/{partition}/a.parquet")
+    found = read_delivery(buffer.getvalue(), declared, PARTITION)[1]
+    assert found == ["column 'id' is missing", "column 'other' is not in the contract; remove it, or declare it"]
+
+
+@pytest.mark.parametrize(
+    "times",
+    [
+        pl.Series([2**30], dtype=pl.Int32).cast(pl.Date),
+        pl.Series([-(2**31) + 1], dtype=pl.Int32).cast(pl.Date),
+        pl.Series([253_402_300_800_000_000]).cast(pl.Datetime("us")),
+        pl.Series([253_402_300_800_000]).cast(pl.Datetime("ms", "UTC")),
+        pl.Series([-(2**63) + 1]).cast(pl.Datetime("us", "UTC")),
+    ],
+    ids=["date", "date before", "us", "ms", "least"],
+)
+def test_times_of_parquet_that_no_text_can_write_refuse_the_file_with_the_line(times: pl.Series) -> None:
+    buffer = io.BytesIO()
+    pl.DataFrame({"at": times}).write_parquet(buffer)
+    declared = source(columns={"at": {"type": "timestamp"}}, key="row", files="{source}/{partition}/a.parquet")
+    [fault] = read_delivery(buffer.getvalue(), declared, PARTITION)[1]
+    assert fault.startswith("column 'at': 1 of 1 values lie outside of the years 1 to 9999 (line 1)")
+
+
+@pytest.mark.parametrize("minutes", ["9223372036854775807", "-9223372036854775808", "1e300", "5000000000"])
+def test_a_row_whose_event_no_table_can_hold_refuses_the_delivery_with_its_line(minutes: str) -> None:
+    columns = {"at": {"type": "timestamp"}, "minute": {"type": "number"}}
+    trips = source(columns=columns, key="row", event_time="at + minute")
+    text = f"at,minute\n2013-01-05T10:00:00Z,1\n2013-01-05T10:00:00Z,{minutes}\n"
+    [fault] = read_delivery(text.encode(), trips, PARTITION)[1]
+    assert fault == "1 rows are outside of the years 1 to 9999 by at + minute (line 3)"
+
+
+@pytest.mark.parametrize("day", ["0001-01-01", "9999-12-31"])
+@pytest.mark.parametrize("zone", ["America/New_York", "Asia/Tokyo"])
+def test_the_first_and_the_last_date_are_dates_of_another_day(day: str, zone: str) -> None:
+    dated = source(columns={"on": {"type": "date"}}, key="row", event_time="on")
+    [fault] = read_delivery(f"on\n{day}\n".encode(), dated, PARTITION, timezone=zone)[1]
+    assert fault.startswith("1 of 1 rows are of another day than 2013-01-05")
+
+
+def test_a_time_that_the_clocks_skip_or_repeat_is_refused_with_what_to_declare() -> None:
+    columns = {"at": {"type": "timestamp", "timezone": "Europe/Berlin"}}
+    [fault] = failures("at\n2013-10-27T02:30:00\n", columns=columns, key="row", event_time="none")
+    assert "no time that its clocks skip, nor one that they repeat: declare `ambiguous: earliest`" in fault
+
+
+def test_a_value_of_many_characters_is_cut_in_the_fault() -> None:
+    [fault] = failures("id\n" + "9" * 5000 + "\n", columns={"id": {"type": "integer"}}, key="row")
+    assert len(fault) < 200
+
+
+def test_a_pattern_that_the_engine_cannot_hold_is_refused_by_its_column() -> None:
+    columns = {"code": {"type": "string", "pattern": r"\w{900}"}}
+    with pytest.raises(Refused, match="the pattern of column 'code' takes too much memory"):
+        failures("code\na\n", columns=columns, key="row")
