@@ -103,6 +103,9 @@ test-kubernetes: $(READY)  ## Run the tests that need a cluster, on the one of K
 test-calendars: $(READY)  ## Run the tests of weeks, months, half hours and tables without dates under a real scheduler
 	@AIRWORTHY_TEST_CALENDARS=1 $(BIN)/python -m pytest tests/e2e/test_calendars.py
 
+test-canary: $(READY)  ## Run a slow and an equal candidate as live canaries by the shipped plan, for five minutes, and print what was counted
+	@AIRWORTHY_TEST_CANARY=1 $(BIN)/python -m pytest -q -s tests/serving/test_live_canary.py
+
 kind: $(READY)  ## Start a cluster for these tests in a container, with kind and docker
 	@command -v kind >/dev/null && docker info >/dev/null 2>&1 || { echo "kind or a docker engine is missing; any cluster whose node is this machine will do"; exit 1; }
 	@mkdir -p var

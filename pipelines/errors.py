@@ -8,21 +8,32 @@ Errors
     └── ``Unavailable``  an outside service did not answer; try again later
 
 A message names the thing, the value, the limit and what to do. A check that finds several faults raises
-one error that lists all of them.
+one error that lists all of them. No message repeats the password of an address.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 
 EXIT_REFUSED = 65
 EXIT_UNAVAILABLE = 75
+LOGIN = re.compile(r"(?<=:/)(/?)(?:[^\s/:@]*:\S+|[^\s/]+)@")
+"""Of an address ``scheme://name:password@host``, whatever the password holds, also where a slash was forgotten."""
+
+
+def hide_passwords(text: str) -> str:
+    """The text with ``***`` in place of the name and password of each address."""
+    return LOGIN.sub(r"\1***@", text) if "@" in text else text
 
 
 class AirworthyError(Exception):
     """The root of all errors raised on purpose."""
 
     exit_code = 1
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(hide_passwords(message))
 
 
 class Refused(AirworthyError):
@@ -34,10 +45,10 @@ class Refused(AirworthyError):
     exit_code = EXIT_REFUSED
 
     def __init__(self, subject: str, reasons: Sequence[str] = ()) -> None:
-        self.subject = subject
-        self.reasons = list(reasons)
+        self.subject = hide_passwords(subject)
+        self.reasons = [hide_passwords(reason) for reason in reasons]
         lines = "".join(f"\n  - {reason}" for reason in self.reasons)
-        super().__init__(f"{subject}{lines}")
+        super().__init__(f"{self.subject}{lines}")
 
     def __reduce__(self) -> tuple[type[Refused], tuple[str, list[str]]]:
         return type(self), (self.subject, self.reasons)

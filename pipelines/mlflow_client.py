@@ -139,6 +139,13 @@ def fetch_model(client: Any, source: str, folder: Path) -> Path:
         return Path(download_artifacts(source, dst_path=str(folder), tracking_uri=uri, registry_uri=uri))
 
 
+def page_address(uri: str, page: str) -> str:
+    """Address of a page of the server, as people are shown it: without name and password."""
+    scheme, _, rest = uri.rstrip("/").partition("://")
+    host, slash, path = rest.partition("/")
+    return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}/#/{page}"
+
+
 def keeps_artifacts_locally(uri: str) -> bool:
     """True for a database without a server: artifacts are then stored in a folder that the caller names."""
     return not uri.startswith(("http://", "https://"))
@@ -150,9 +157,9 @@ def _translate_error(uri: str, error: Exception) -> AirworthyError | Exception:
 
     text = " ".join(str(_cause(error)).split())[:500]
     if isinstance(error, MlflowException) and error.error_code in REFUSED_ERROR_CODES:
-        return Refused(f"MLflow at {_without_password(uri)} refused", [text])
+        return Refused(f"MLflow at {uri} refused", [text])
     if isinstance(error, MlflowException | requests.RequestException | OSError) or _is_database_error(error):
-        return Unavailable(f"MLflow at {_without_password(uri)} did not answer: {text}")
+        return Unavailable(f"MLflow at {uri} did not answer: {text}")
     return error
 
 
@@ -168,8 +175,3 @@ def _cause(error: BaseException) -> BaseException:
 
 def _is_database_error(error: Exception) -> bool:
     return type(error).__module__.startswith("sqlalchemy.")
-
-
-def _without_password(uri: str) -> str:
-    scheme, _, rest = uri.partition("://")
-    return f"{scheme}://{rest.rpartition('@')[2]}"

@@ -6,16 +6,21 @@ import argparse
 import hmac
 import os
 import signal
+import socket
+import sys
 import threading
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
+from socketserver import ThreadingMixIn
 from typing import Any
-from wsgiref.simple_server import WSGIRequestHandler, make_server
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from pipelines.cli import arguments
 from pipelines.cli.terminal_text import print_line
 from pipelines.errors import Refused, cannot_listen
-from pipelines.loopback import is_loopback
+from pipelines.loopback import is_loopback, names_this_machine
 from pipelines.ports import Ports
 from pipelines.settings import Settings, embedded_ports
 
@@ -23,6 +28,9 @@ PORT = 9109
 SHORTEST_TOKEN = 20
 READER = "viewer"
 """The user of the embedded Airflow that reads for the exporter: it may look and change nothing."""
+MOST_CONNECTIONS = 16
+"""Beyond it the oldest one is closed: one that sends nothing keeps no scrape waiting."""
+IDLE_SECONDS = 10
 Wsgi = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 
@@ -41,7 +49,7 @@ def _run(options: argparse.Namespace, ports: Ports) -> int:
         raise Refused(f"others reach {options.host}, so that a scrape has to prove who it is; name a --token-file")
     application = metrics_application(ports, token)
     try:
-        listening = make_server(options.host, options.port, application, handler_class=_QuietHandler)
+        listening = scrape_server(options.host, options.port, application)
     except (OSError, OverflowError) as error:
         raise cannot_listen(options.host, options.port, error) from error
     with listening as server:
@@ -50,6 +58,11 @@ def _run(options: argparse.Namespace, ports: Ports) -> int:
         print_line(f"metrics are at http://{options.host}:{server.server_port}/metrics", flush=True)
         server.serve_forever(poll_interval=0.2)
     return 0
+
+
+def scrape_server(host: str, port: int, application: Wsgi) -> WSGIServer:
+    """The listening server. Raises ``OSError`` for an address that it cannot have."""
+    return make_server(host, port, application, server_class=_ScrapeServer, handler_class=_QuietHandler)
 
 
 def metrics_application(ports: Ports, token: str | None) -> Wsgi:
@@ -61,17 +74,21 @@ def metrics_application(ports: Ports, token: str | None) -> Wsgi:
     registry = CollectorRegistry(auto_describe=False)
     worth = {name: spec.worth for name, spec in ports.catalog.models.items()}
     registry.register(InstallationCollector(ports.ledger, ports.incidents, open_airflow(ports.settings), worth))
-    metrics = make_wsgi_app(registry)
+    metrics, one_scrape = make_wsgi_app(registry), threading.Lock()
 
     def application(environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
         if environ["PATH_INFO"] != "/metrics" or environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
             start("404 Not Found", [("Content-Type", "text/plain")])
             return [b"there is GET /metrics\n"]
+        if token is None and not names_this_machine(environ.get("HTTP_HOST", "localhost")):
+            start("403 Forbidden", [("Content-Type", "text/plain")])
+            return [b"without a token this machine is asked by the name of 127.0.0.1, [::1] or localhost\n"]
         authorization = environ.get("HTTP_AUTHORIZATION", "").encode("latin-1", "replace")  # WSGI reads bytes so
         if token is not None and not hmac.compare_digest(authorization, f"Bearer {token}".encode()):
             start("401 Unauthorized", [("Content-Type", "text/plain"), ("WWW-Authenticate", "Bearer")])
             return [b"send the token of the exporter as Authorization: Bearer ...\n"]
-        answer: Iterable[bytes] = metrics(environ, start)
+        with one_scrape:
+            answer: Iterable[bytes] = metrics(environ, start)
         return answer
 
     return application
@@ -114,8 +131,37 @@ def _read_secret(path: Path, what: str) -> str:
         raise Refused(f"{what} cannot be read: {error}") from error
 
 
+class _ScrapeServer(ThreadingMixIn, WSGIServer):
+    """Answers each connection in a thread of its own, of which there are few."""
+
+    daemon_threads = True
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        self._open: OrderedDict[int, socket.socket] = OrderedDict()
+        super().__init__(*arguments, **named)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        self._open[id(request)] = request
+        if len(self._open) > MOST_CONNECTIONS:
+            _, oldest = self._open.popitem(last=False)
+            with suppress(OSError):
+                oldest.shutdown(socket.SHUT_RDWR)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        self._open.pop(id(request), None)
+        super().shutdown_request(request)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A connection that was left, or that sent nothing in time, is no fault of the exporter."""
+        if not isinstance(sys.exception(), OSError):
+            super().handle_error(request, client_address)
+
+
 class _QuietHandler(WSGIRequestHandler):
     """Writes no line for a scrape, of which there are thousands a day."""
+
+    timeout = IDLE_SECONDS
 
     def log_request(self, *_: Any) -> None:
         return

@@ -1,9 +1,11 @@
-"""Recognises e-mail addresses and phone numbers in text, and replaces them."""
+"""Recognises e-mail addresses, phone numbers and passwords of addresses in text, and replaces them."""
 
 from __future__ import annotations
 
 import re
 from typing import Any
+
+from pipelines.errors import hide_passwords
 
 EMAIL = re.compile(r"[^\s@<>,;\"']+@[^\s@<>,;\"']+\.[^\s@<>,;\"']+")
 PHONE = re.compile(r"(?<![\w.:-])(?:\+|00)?\(?\d(?:[\s()./-]*\d){7,14}(?![\w:])")
@@ -21,7 +23,7 @@ def mask_text(text: str) -> str:
 def mask_message(text: str) -> str:
     """The text of a message: its sizes, addresses and times stay, so that a phone number is one that begins with +."""
     if "@" in text:
-        text = EMAIL.sub("<email>", text)
+        text = EMAIL.sub("<email>", hide_passwords(text))
     return INTERNATIONAL_PHONE.sub("<phone>", text) if "+" in text else text
 
 

@@ -25,13 +25,15 @@ def store_declarations(store: Store, include: Path) -> str:
 
 
 def restore_declarations(store: Store, digest: str, include: Path) -> None:
-    """Write the declarations out as a folder again. ``Refused`` if their digest differs."""
+    """Write the declarations out as a folder again. ``Refused`` if their digest differs or a name leaves it."""
     content = store.get(store_paths.declarations(digest))
     if (actual := hashlib.sha256(content).hexdigest()) != digest:
         raise Refused(
             f"{store_paths.declarations(digest)} was altered: its content has digest {actual}; start the task again"
         )
     texts: dict[str, str] = json.loads(content)
+    if outside := [name for name in texts if name.startswith("/") or ".." in name.split("/")]:
+        raise Refused(f"{store_paths.declarations(digest)} names files outside of its folder", outside)
     for name, text in texts.items():
         target = include / name
         target.parent.mkdir(parents=True, exist_ok=True)

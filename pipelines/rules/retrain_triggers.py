@@ -58,11 +58,13 @@ def _new_rows(trigger: RetrainTrigger, known: TrainingHistory, last: date, day: 
 def _streak(trigger: RetrainTrigger, history: Sequence[Detection], spec: ModelSpec, day: date) -> TriggerState:
     """Due when the last ``consecutive`` measured days up to ``day`` all detected, ``day`` among them.
 
-    For drift only days count whose windows do not overlap. A day that was UNKNOWN neither extends nor ends the row.
+    Only days count whose windows do not overlap; but a loss that the check itself shows holds at every look, and there
+    all days count. A day that was UNKNOWN neither extends nor ends the row.
     """
     outcomes = {d.day: _outcome(trigger, d, spec) for d in history if d.kind == trigger.when and d.day <= day}
     measured = sorted(on for on, outcome in outcomes.items() if outcome is not Outcome.UNKNOWN)
-    apart = 1 if trigger.when == "performance" else spec.monitoring.drift.window_days
+    windows = spec.monitoring.drift.window_days, spec.monitoring.performance.window_days
+    apart = windows[0] if trigger.when != "performance" else windows[1] if trigger.limits else 1
     row = _detection_streak(_days_apart(measured, apart), outcomes)
     needed = trigger.consecutive or spec.monitoring.retraining.consecutive_detections
     reason = None

@@ -65,7 +65,10 @@ class Jwt(DeclarationBlock):
         if shared == (self.key_set is not None):
             raise ValueError("key_set is needed for RS256 and ES256 and for nothing else")
         if self.key_set is not None and not _is_key_set(self.key_set):
-            raise ValueError(f"key_set is {self.key_set!r}; use file:/path or an https URL (http only on loopback)")
+            raise ValueError(
+                f"key_set is {self.key_set!r}; use file:/path or an https URL (http only on loopback) "
+                "without a password, which this file and the log would show"
+            )
         return self
 
 
@@ -244,6 +247,8 @@ def _is_key_set(where: str) -> bool:
     if re.fullmatch(r"file:/.+", where):
         return True
     parts = urlsplit(where)
-    return bool(parts.hostname) and (
-        parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts.hostname or ""))
+    return (
+        bool(parts.hostname)
+        and "@" not in parts.netloc
+        and (parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts.hostname or "")))
     )

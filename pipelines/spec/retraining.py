@@ -113,7 +113,8 @@ class Retraining(DeclarationBlock):
     """What asks for a retraining besides the schedule of ``training``, which is the base."""
 
     consecutive_detections: int = Field(default=1, ge=1)
-    """Detections in a row: measured days for ``performance``, windows that do not overlap for drift."""
+    """Detections in a row: windows that do not overlap, or for ``performance`` without a declared limit measured
+    days."""
     cooldown_days: int = Field(default=7, ge=0)
     """One retraining per incident: no second request for this many data days after one."""
     catch_up: CatchUp = CatchUp()

@@ -174,7 +174,7 @@ class Analysis(DeclarationBlock):
     """A candidate shown to have more than so many times the champion's share of bad answers is rolled back; none, or a
     metric on bad answers with a ratio of its own: not compared by this."""
     slow_ratio: Annotated[float, Field(ge=1, lt=1000)] | None = 2.0
-    """The same of slow answers: those above the champion's 99th percentile of the minute before and above a tenth
+    """The same of slow answers: those above the champion's 99th percentile of the minute before and above a hundredth
     of ``routing.deadline_ms``. The embedded gateway counts them; none: not compared."""
     metrics: list[MetricSpec] = []
     """Metrics in addition to the strategy's ``error_threshold``, which is always enforced."""

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from pipelines.adapters.mlflow_registry import MlflowRegistry
-from pipelines.errors import Refused, Unavailable
+from pipelines.errors import AirworthyError, Refused, Unavailable
 from pipelines.mlflow_client import grouped_metric, open_client, plain_metric, translate_mlflow_errors
 from pipelines.ports import Registry
 from pipelines.settings import REPOSITORY
@@ -222,6 +222,18 @@ def test_a_password_in_the_address_is_not_repeated() -> None:
         raise ConnectionError("gone")
     assert "secret" not in str(error.value)
     assert "db/mlflow" in str(error.value)
+
+
+def test_a_password_that_mlflow_itself_repeats_is_not_repeated() -> None:
+    from mlflow.exceptions import MlflowException
+    from mlflow.protos.databricks_pb2 import INTERNAL_ERROR, PERMISSION_DENIED
+
+    address = "https://ann:se/cr:et@registry/api/2.0/mlflow/runs/get"
+    for code in (INTERNAL_ERROR, PERMISSION_DENIED):
+        with pytest.raises(AirworthyError) as error, translate_mlflow_errors("https://ann:se/cr:et@registry"):
+            raise MlflowException(f"API request to {address} failed with exception timed out", code)
+        assert "cr:et" not in str(error.value)
+        assert "https://***@registry/api" in str(error.value)
 
 
 def test_a_fault_of_our_own_is_not_dressed_up_as_an_outage() -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import socket
+import threading
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from pipelines.cli import exporter
@@ -17,10 +19,16 @@ from pipelines.testing.ports import FakePorts
 TOKEN = "a-token-of-the-tests-exporter"
 
 
-def answer(application: exporter.Wsgi, path: str = "/metrics", method: str = "GET", token: str | None = None) -> str:
+def answer(
+    application: exporter.Wsgi,
+    path: str = "/metrics",
+    method: str = "GET",
+    token: str | None = None,
+    host: str = "127.0.0.1:9109",
+) -> str:
     """The status line of an answer."""
     statuses: list[str] = []
-    environ: dict[str, Any] = {"PATH_INFO": path, "REQUEST_METHOD": method, "QUERY_STRING": ""}
+    environ: dict[str, Any] = {"PATH_INFO": path, "REQUEST_METHOD": method, "QUERY_STRING": "", "HTTP_HOST": host}
     if token is not None:
         environ["HTTP_AUTHORIZATION"] = token
     b"".join(application(environ, lambda status, headers: statuses.append(status)))
@@ -43,6 +51,33 @@ def test_a_scrape_needs_the_token_where_there_is_one(
 ) -> None:
     """Nothing but the whole token opens it."""
     assert answer(exporter.metrics_application(FakePorts.make(tmp_path), declared), token=given) == status
+
+
+@pytest.mark.parametrize(
+    ("host", "status"), [("rebound.example:9109", "403 Forbidden"), ("[::1]:9109", "200 OK"), ("localhost", "200 OK")]
+)
+def test_without_a_token_no_name_that_a_page_lets_point_here_is_answered(
+    host: str, status: str, tmp_path: Path
+) -> None:
+    application = exporter.metrics_application(FakePorts.make(tmp_path), None)
+    assert answer(application, host=host) == status
+    guarded = exporter.metrics_application(FakePorts.make(tmp_path), TOKEN)
+    assert answer(guarded, token=f"Bearer {TOKEN}", host="metrics.example") == "200 OK"
+
+
+def test_connections_that_send_nothing_keep_no_scrape_waiting(tmp_path: Path) -> None:
+    application = exporter.metrics_application(FakePorts.make(tmp_path), None)
+    with exporter.scrape_server("127.0.0.1", 0, application) as server:
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        address = ("127.0.0.1", server.server_port)
+        silent = [socket.create_connection(address) for _ in range(3 * exporter.MOST_CONNECTIONS)]
+        scraped = httpx.get(f"http://127.0.0.1:{server.server_port}/metrics", timeout=30)
+        assert scraped.status_code == 200
+        silent[0].settimeout(30)
+        assert silent[0].recv(1) == b"", "the oldest had to go"
+        for connection in silent:
+            connection.close()
+        server.shutdown()
 
 
 @pytest.mark.parametrize(("path", "method"), [("/", "GET"), ("/metrics/", "GET"), ("/metrics", "POST")])

@@ -16,10 +16,11 @@ import pytest
 
 from pipelines import store_paths
 from pipelines.adapters.store.delta import DeltaStore
+from pipelines.errors import Refused
 from pipelines.messages.pod_run import RunManifest, RunTicket
 from pipelines.messages.training import SnapshotRequest
 from pipelines.messages.validation import AuditResult, ValidateRequest
-from pipelines.pod.declarations import store_declarations
+from pipelines.pod.declarations import restore_declarations, store_declarations
 from pipelines.pod.run_seal import RUN_KEY, get_sealed, put_sealed, run_key
 from pipelines.settings import REPOSITORY
 
@@ -195,6 +196,16 @@ def test_declarations_bear_the_digest_of_their_content_and_are_written_once(stor
     assert store_declarations(store, include) == first
     (include / "models" / "a.yaml").write_text("a: 2\n")
     assert store_declarations(store, include) != first
+
+
+@pytest.mark.parametrize("name", ["../outside.yaml", "models/../../outside.yaml", "{tmp}/outside.yaml"])
+def test_declarations_are_written_into_their_own_folder_alone(name: str, store: DeltaStore, tmp_path: Path) -> None:
+    content = json.dumps({name.format(tmp=tmp_path): "a: 1\n", "models/a.yaml": "a: 1\n"}).encode()
+    digest = hashlib.sha256(content).hexdigest()
+    store.put(store_paths.declarations(digest), content)
+    with pytest.raises(Refused, match="names files outside of its folder"):
+        restore_declarations(store, digest, tmp_path / "include")
+    assert not (tmp_path / "outside.yaml").exists()
 
 
 def test_a_result_is_named_by_its_digest(store: DeltaStore, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -193,6 +193,18 @@ def test_windows_of_drift_that_share_days_are_one_detection() -> None:
     assert judged(calm_between, [], weekly, on(14)).passed
 
 
+@pytest.mark.parametrize("limit", [{"drop": 0.02}, {"worse_than": 0.65}])
+def test_windows_of_a_declared_performance_limit_that_share_days_are_one_detection(limit: dict[str, float]) -> None:
+    spec = declared(triggers=[{"when": "performance", "consecutive": 3} | limit])
+    assert spec.monitoring.performance.window_days == 7
+    for days, outcome in ((3, Outcome.PASS), (14, Outcome.PASS), (15, Outcome.FAIL)):
+        measured = with_facts("P" * days, "performance", drop=0.03, value=0.6)
+        assert judged(measured, [], spec, on(days - 1)).outcome is outcome
+    own_limit = declared(triggers=["performance"], consecutive_detections=3)
+    verdict = judged(history("FFF", "performance"), [], own_limit, on(2))
+    assert verdict.outcome is Outcome.FAIL, "a loss that is shown holds at every look"
+
+
 def test_after_a_loss_further_retrainings_follow_every_two_weeks_for_eight_then_no_more() -> None:
     requests: list[Request] = []
     for number in range(120):

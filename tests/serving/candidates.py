@@ -14,9 +14,11 @@ Fault = Literal["none", "raises", "invalid", "shape", "slow", "slow once trigger
 TRIGGER = 100.0
 """A row with this hour makes the candidate fail; every hour of a day does not."""
 ANSWER = 0.25
+SLOW_TURNS = 800_000
+"""Turns of the loop by which a slow candidate's answer takes about a second."""
 
 
-def _graph(fault: Fault, answer: float) -> bytes:
+def _graph(fault: Fault, answer: float, turns: int) -> bytes:
     import onnx
     from onnx import TensorProto, helper, numpy_helper
 
@@ -70,7 +72,7 @@ def _graph(fault: Fault, answer: float) -> bytes:
                 helper.make_tensor_value_info("next", TensorProto.FLOAT, None),
             ],
         )
-        start += [constant("many", 800_000, "int64"), constant("yes", True, "bool")]
+        start += [constant("many", turns, "int64"), constant("yes", True, "bool")]
         if fault == "slow":
             nodes.append(helper.make_node("Identity", ["many"], ["turns"]))
         else:
@@ -103,15 +105,16 @@ def write_candidate(
     columns: list[str] | None = None,
     answer: float = ANSWER,
     golden: float | None = None,
+    turns: int = SLOW_TURNS,
 ) -> tuple[str, str]:
     """Write a candidate that gives every row the same answer, but for its fault; returns its URI and digest.
 
-    ``golden`` is what it is said to have answered when it was built.
+    ``golden`` is what it is said to have answered when it was built. ``turns`` say how slow a slow one is.
     """
     names = columns or COLUMNS
     target = folder / model / version
     target.mkdir(parents=True)
-    (target / "model.onnx").write_bytes(b"no model" if fault == "no model" else _graph(fault, answer))
+    (target / "model.onnx").write_bytes(b"no model" if fault == "no model" else _graph(fault, answer, turns))
     (target / "categories.json").write_text(json.dumps({"carrier": CARRIERS}))
     answers = [answer if golden is None else golden] * 2
     tried = {"rows": [["UA", 500.0, 7.0], ["AA", 100.0, 23.0]], "predictions": answers}

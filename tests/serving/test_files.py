@@ -67,6 +67,9 @@ def test_a_bundle_is_fetched_from_a_bucket_and_verified(bucket: str, tmp_path: P
         ({"entry": "/tmp/model.onnx"}, "'/tmp/model.onnx' points outside the bundle"),
         ({"entry": "other.onnx"}, "entry 'other.onnx' is not among the files"),
         ({"entry": "model"}, "entry 'model' is not among the files"),
+        ({"version": "1\r\nset-cookie: a=b"}, "is not 1 to 64 letters, digits, dots and dashes"),
+        ({"version": "../2"}, "is not 1 to 64 letters, digits, dots and dashes"),
+        ({"version": "\u0661"}, "is not 1 to 64 letters, digits, dots and dashes"),
         ({"entry": ""}, "points outside the bundle"),
     ],
 )
@@ -80,3 +83,15 @@ def test_a_manifest_that_points_outside_its_bundle_or_at_a_file_without_a_digest
     path.write_text(json.dumps(manifest | change))
     with pytest.raises(BundleRefused, match=re.escape(fault)):
         fetch(folder, hashlib.sha256(path.read_bytes()).hexdigest(), tmp_path / "cache")
+
+
+@pytest.mark.parametrize("digest", ["../kept", "", ".", "..", "{tmp}/kept", "A" * 64, "0" * 63, "0" * 64 + "/../kept"])
+def test_what_is_no_digest_names_no_folder_and_removes_none(digest: str, tmp_path: Path) -> None:
+    uri, _ = write_bundle(tmp_path, "1")
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "kept" / "file").write_text("a file of somebody else")
+    with pytest.raises(BundleRefused, match="is no sha256 of 64 hex digits"):
+        fetch(uri, digest.format(tmp=tmp_path), tmp_path / "cache")
+    assert (tmp_path / "kept" / "file").exists()
+    assert (tmp_path / "cache").exists()

@@ -60,6 +60,11 @@ BAD: list[tuple[str, Any, list[str]]] = [
     ("a key twice", {"authentication": {"keys": [KEY, KEY]}}, ["two keys are called a", "the same sha256"]),
     ("expiry without zone", {"authentication": {"keys": [KEY | {"expires": "2027-01-01T00:00:00"}]}}, ["no time zone"]),
     ("tokens without keys", {"authentication": {"jwt": JWT}}, ["key_set is needed for"]),
+    (
+        "a password in an address",
+        {"authentication": {"jwt": JWT | {"key_set": "https://airworthy:tell-nobody@identity.example/jwks"}}},
+        ["'https://***@identity.example/jwks'", "without a password"],
+    ),
     ("plain http", {"authentication": {"jwt": JWT | {"key_set": "http://identity.example/jwks"}}}, ["https URL"]),
     (
         "HS256 beside RS256",
@@ -88,6 +93,7 @@ def test_a_faulty_declaration_is_refused_with_its_faults(tmp_path: Path, content
     with pytest.raises(Refused) as caught:
         door(tmp_path, content)
     assert [phrase for phrase in says if phrase not in str(caught.value)] == [], str(caught.value)
+    assert "tell-nobody" not in str(caught.value)
 
 
 def test_a_short_secret_is_refused_without_being_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,9 +7,8 @@ import binascii
 import hmac
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import urlsplit
 
-from pipelines.loopback import is_loopback
+from pipelines.loopback import names_this_machine
 from pipelines.settings import GATEWAY_TOKEN_FILE
 
 MIN_TOKEN_LENGTH = 24
@@ -29,8 +28,7 @@ class AdminAccess:
         if b"origin" in headers:
             return 403, _content("a page in a browser may not use the admin listener", "remove the header Origin")
         host = headers.get(b"host", b"").decode("latin-1")
-        if self._local_only and not is_loopback(_host_name(host)):
-            # A page may let the name of its own site point to this machine (DNS rebinding).
+        if self._local_only and not names_this_machine(host):
             return 403, _content(f"Host {host!r} is not this machine", "use 127.0.0.1, [::1] or localhost")
         if not hmac.compare_digest(_credential(headers.get(b"authorization", b"")), self._token):
             remedy = (
@@ -42,13 +40,6 @@ class AdminAccess:
 
 def _content(subject: str, remedy: str) -> dict[str, Any]:
     return {"subject": subject, "reasons": [remedy]}
-
-
-def _host_name(host: str) -> str:
-    try:
-        return urlsplit(f"//{host}").hostname or ""
-    except ValueError:
-        return ""
 
 
 def _credential(header: bytes) -> bytes:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pipelines.loopback import names_this_machine
 from pipelines.serving.data_plane.authentication import (
     AuthenticatedClient,
     Authenticator,
@@ -50,6 +51,8 @@ NOT_INLINE_HEADERS = {VERSION_HEADER, b"x-rollout-probe", b"transfer-encoding", 
 """A request with one of these headers is answered by ASGI."""
 MAX_KNOWN_URLS = 256
 """Per worker; callers choose the names in them."""
+PROBED_PAGES = ("health", "ready")
+"""Pages that say nothing of a model, and that are asked for by any name."""
 AUTHENTICATE_HEADER = (b"www-authenticate", b'Bearer realm="airworthy"')
 
 
@@ -75,6 +78,8 @@ class PublicApplication:
         self._max_bytes = listener.limits.body_bytes
         self._max_days = None if config.authentication is None else config.limits.prediction_time_days
         auth, rate, share = config.authentication, config.rate, 1 / config.workers
+        self._is_undeclared = auth is None
+        """Then it listens on loopback alone, and whoever runs a program on this machine may ask."""
         self._anonymous = auth is None or auth.anonymous is not None
         has_checks = auth is not None and bool(auth.keys or auth.jwt)
         self._authenticator = Authenticator(auth, folder, now=now) if auth and has_checks else None
@@ -104,6 +109,7 @@ class PublicApplication:
             return None
         protocol, model = endpoint
         try:
+            self._check_origin(fields)
             caller = self._check_caller(fields, client[0] if client else "", is_page=False)
         except Problem as problem:
             return PendingRequest(protocol, model, fields, problem)
@@ -149,6 +155,9 @@ class PublicApplication:
         """None if the caller disconnected."""
         path, method, headers = scope["path"], scope["method"], dict(scope["headers"])
         page = PAGES.get(path)
+        self._check_origin(headers)
+        if self._is_undeclared and method != "POST" and page not in PROBED_PAGES:
+            self._check_host(headers)
         client = ANONYMOUS_CLIENT
         if page is None or page not in self._open_pages:
             client = self._check_caller(
@@ -187,6 +196,21 @@ class PublicApplication:
     def _refuse(self, problem: Problem) -> Response:
         self._data_plane.counters.count_request("", "", problem.status, 0, 0.0)
         return problem.response()
+
+    # ---- browsers ---------------------------------------------------------------------------------------------------
+
+    def _check_origin(self, headers: Mapping[bytes, bytes]) -> None:
+        """Raises ``Problem`` 403 for a page of another site, which a browser lets send forms to this machine."""
+        if self._is_undeclared and b"origin" in headers:
+            origin = headers[b"origin"].decode("latin-1")
+            if not names_this_machine(origin.partition("://")[2]):
+                raise _not_for_pages(f"Origin {origin[:80]!r}")
+
+    def _check_host(self, headers: Mapping[bytes, bytes]) -> None:
+        """Raises ``Problem`` 403 for another name than this machine's; a browser always sends one."""
+        host = headers.get(b"host")
+        if host is not None and not names_this_machine(host.decode("latin-1")):
+            raise _not_for_pages(f"Host {host.decode('latin-1')[:80]!r}")
 
     # ---- credentials and rates -----------------------------------------------------------------------------------
 
@@ -250,6 +274,11 @@ class PublicApplication:
         if self._listener.waiting > self._max_waiting:
             raise _too_busy()
         return body
+
+
+def _not_for_pages(named: str) -> Problem:
+    remedy = "declare authentication in the file that --config names, which says who may ask"
+    return Problem(403, [f"{named} is not this machine, and this gateway asks for no credentials; {remedy}"])
 
 
 def _too_busy() -> Problem:

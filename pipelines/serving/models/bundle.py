@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 from pathlib import Path
 from typing import Any, Literal
@@ -14,6 +15,9 @@ from pipelines.serving.files import read_file
 
 MANIFEST_FILE = "bundle.json"
 GOLDEN_FILE = "golden.json"
+DIGEST_PATTERN = re.compile(r"[0-9a-f]{64}")
+VERSION_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+"""A version is named in headers, paths and logs."""
 
 
 class BundleRefused(Exception):
@@ -80,6 +84,8 @@ def read_manifest(content: bytes) -> BundleManifest:
     except (msgspec.DecodeError, msgspec.ValidationError) as error:
         raise BundleRefused(MANIFEST_FILE, [f"not a bundle's manifest: {error}"]) from error
     faults = [f"{name!r} points outside the bundle" for name in (*manifest.files, manifest.entry) if _is_outside(name)]
+    if VERSION_PATTERN.fullmatch(manifest.version) is None:
+        faults.append(f"version {manifest.version[:80]!r} is not 1 to 64 letters, digits, dots and dashes")
     if manifest.entry not in manifest.files:
         faults.append(f"entry {manifest.entry!r} is not among the files, so no digest covers it")
     if faults:
@@ -91,8 +97,14 @@ def _is_outside(name: str) -> bool:
     return name.startswith("/") or "\\" in name or not {"", ".", ".."}.isdisjoint(name.split("/"))
 
 
+def _check_digest(subject: str, sha256: str) -> None:
+    if DIGEST_PATTERN.fullmatch(sha256) is None:
+        raise BundleRefused(subject, [f"{sha256[:80]!r} is no sha256 of 64 hex digits; give that of {MANIFEST_FILE}"])
+
+
 def verify(folder: Path, sha256: str) -> BundleManifest:
     """Verify the manifest by ``sha256`` and every file by the manifest. Raises ``BundleRefused`` with all faults."""
+    _check_digest(str(folder), sha256)
     try:
         content = (folder / MANIFEST_FILE).read_bytes()
     except OSError as error:
@@ -119,6 +131,7 @@ def fetch(uri: str, sha256: str, cache: Path) -> Path:
 
     Raises ``BundleRefused`` for a bundle that differs from the approved one, ``OSError`` if the store does not answer.
     """
+    _check_digest(uri, sha256)  # it names a folder of the cache, which is removed if it is no such bundle
     folder = cache / sha256
     if folder.exists():
         try:

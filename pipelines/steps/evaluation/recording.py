@@ -12,7 +12,13 @@ from mlflow.entities import Metric
 
 from pipelines.errors import Refused
 from pipelines.messages.evaluation import EvaluateResult
-from pipelines.mlflow_client import grouped_metric, keeps_artifacts_locally, open_client, translate_mlflow_errors
+from pipelines.mlflow_client import (
+    grouped_metric,
+    keeps_artifacts_locally,
+    open_client,
+    page_address,
+    translate_mlflow_errors,
+)
 from pipelines.ports import Ports, VersionInfo
 from pipelines.steps.models.model_card import GAIN_TAG, evaluated_card, gain_text
 
@@ -67,5 +73,5 @@ def _picture_links(tracking: str, plots: Mapping[str, bytes], info: VersionInfo)
     """Name and address of each plot in MLflow; none where MLflow has no pages."""
     if keeps_artifacts_locally(tracking):
         return []
-    artifacts = f"{tracking.rstrip('/')}/#/runs/{info.run_id}/artifacts/{FOLDER}"
+    artifacts = page_address(tracking, f"runs/{info.run_id}/artifacts/{FOLDER}")
     return [(name, f"{artifacts}/{name}.png") for name in plots]

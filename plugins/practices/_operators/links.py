@@ -7,6 +7,8 @@ from urllib.parse import quote
 
 from airflow.sdk import BaseOperatorLink
 
+from pipelines.mlflow_client import page_address
+
 if TYPE_CHECKING:
     from airflow.sdk import BaseOperator
     from airflow.sdk.types import TaskInstanceKey
@@ -65,7 +67,7 @@ def mlflow_page(tracking: str, *parts: str) -> str | None:
     if not tracking.startswith(("http://", "https://")):
         return None
     page = "/".join(quote(part, safe="") for part in parts)
-    return f"{tracking.rstrip('/')}/#/{page}?workflowType=machine_learning"  # else it opens for language models
+    return f"{page_address(tracking, page)}?workflowType=machine_learning"  # else it opens for language models
 
 
 def airflow_address() -> str:

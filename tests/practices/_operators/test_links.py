@@ -70,6 +70,7 @@ def test_a_retrain_request_leads_to_the_run_that_it_started_and_else_nowhere(har
     ("tracking", "page"),
     [
         ("http://mlflow:5500/", "http://mlflow:5500/#/models/m/versions/3?workflowType=machine_learning"),
+        ("https://ann:se@cret@mlflow/base", "https://mlflow/base/#/models/m/versions/3?workflowType=machine_learning"),
         ("sqlite:///mlflow.db", None),
     ],
 )

@@ -181,6 +181,7 @@ def test_without_any_image_the_refusal_says_what_to_set(settings: Settings) -> N
         ({"store": "/srv/store"}, "AIRWORTHY_STORE /srv/store is a folder that the pod does not mount"),
         ({"tracking": "http://127.0.0.1:5500"}, "MLFLOW_TRACKING_URI http://127.0.0.1:5500 is the pod's own loopback"),
         ({"tracking": "http://localhost:5500"}, "loopback"),
+        ({"tracking": "https://ann:tell-nobody@mlflow"}, "MLFLOW_TRACKING_URI https://***@mlflow holds a password"),
     ],
 )
 def test_what_the_pod_cannot_reach_is_refused(

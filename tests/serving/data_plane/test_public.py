@@ -132,6 +132,41 @@ def test_only_the_scope_admin_chooses_a_version(guarded: Gateway) -> None:
     assert (absent.status_code, "version 1 is live" in absent.text) == (404, True)
 
 
+@pytest.mark.parametrize("content_type", ["application/json", "application/x-www-form-urlencoded"])
+@pytest.mark.parametrize(
+    ("origin", "status"),
+    [
+        ("http://pages.example", 403),
+        ("null", 403),
+        ("http://127.0.0.1.pages.example", 403),
+        ("http://localhost:8080", 200),
+        ("http://127.0.0.1:8900", 200),
+    ],
+)
+def test_a_gateway_without_a_declaration_answers_no_page_of_another_site(
+    strict: Gateway, origin: str, status: int, content_type: str
+) -> None:
+    """A form may be sent to this machine by any page; both types take both ways to an answer."""
+    row = {"inputs": [["UA", 1.0, 2.0]]}
+    answer = strict.invoke(row, origin=origin, **{"content-type": content_type})
+    assert answer.status_code == status, answer.text
+
+
+@pytest.mark.parametrize("page", ["/metrics", "/openapi.json", "/docs", "/v2/models/flight_delay"])
+def test_a_gateway_without_a_declaration_shows_its_pages_by_the_names_of_this_machine_alone(
+    strict: Gateway, page: str
+) -> None:
+    assert httpx.get(strict.base + page).status_code == 200
+    rebound = httpx.get(strict.base + page, headers={"host": "rebound.example"})
+    assert (rebound.status_code, "is not this machine" in rebound.text) == (403, True)
+    assert httpx.get(f"{strict.base}/health", headers={"host": "rebound.example"}).status_code == 200
+
+
+def test_whoever_declares_who_may_ask_may_be_asked_by_any_name(guarded: Gateway) -> None:
+    key = {"x-api-key": KEYS["caller"], "host": "models.example", "origin": "https://shop.example"}
+    assert guarded.invoke(BODY, **key).status_code == 200
+
+
 @pytest.mark.parametrize("path", [b"/invocations", b"/v2/models/flight_delay/infer"])
 def test_a_trailer_is_no_header_and_chooses_no_version(guarded: Gateway, path: bytes) -> None:
     body = BODY if path == b"/invocations" else V2_BODY
