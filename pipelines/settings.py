@@ -114,6 +114,13 @@ class Settings(BaseModel):
         )
 
 
+def make_private_folder(path: Path) -> None:
+    """Make the folder, with those that it lies in, for its owner alone; one that is there keeps its rights."""
+    for folder in reversed([path, *path.parents]):
+        if not folder.exists():
+            folder.mkdir(mode=0o700, exist_ok=True)
+
+
 def read_or_create_secret(path: Path, size: int = 64, text: str = "") -> str:
     """The text of a file for its owner's eyes; if there is none, ``size`` random bytes are drawn into it, once.
 
@@ -122,7 +129,7 @@ def read_or_create_secret(path: Path, size: int = 64, text: str = "") -> str:
     The file appears whole: a process that was killed leaves no empty secret. Raises ``Refused`` for an empty file.
     """
     if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_private_folder(path.parent)
         partial = path.with_name(f".{path.name}.{os.getpid()}")
         with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as stream:
             stream.write(text or secrets.token_urlsafe(size))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import stat
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from pipelines.adapters.ledger.sql import SqlLedger
 from pipelines.errors import Refused
 from pipelines.settings import git_revision, read_or_create_secret
 
@@ -40,6 +42,21 @@ def test_a_secret_is_drawn_once_and_readable_by_its_owner_alone(tmp_path: Path) 
     assert read_or_create_secret(file, 32) == secret
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert [path.name for path in file.parent.iterdir()] == ["token"]
+
+
+def test_a_ledger_that_is_begun_lies_in_a_folder_of_its_owner_alone_and_one_that_is_there_keeps_its_rights(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "shared").mkdir(mode=0o755)
+    (tmp_path / "shared").chmod(0o755)
+    before = os.umask(0o022)
+    try:
+        for folder in ("own/ledger", "shared"):
+            SqlLedger(f"sqlite:///{tmp_path}/{folder}/ledger.db").append("release", "m", "1", {}, actor="ann")
+    finally:
+        os.umask(before)
+    modes = {name: stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("own", "own/ledger", "shared")}
+    assert modes == {"own": 0o700, "own/ledger": 0o700, "shared": 0o755}
 
 
 def test_an_empty_secret_is_refused(tmp_path: Path) -> None:

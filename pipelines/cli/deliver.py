@@ -18,6 +18,7 @@ from pipelines.cli.terminal_text import print_line
 from pipelines.errors import Refused
 from pipelines.messages.ingestion import ExtractRequest
 from pipelines.ports import Ports, Store
+from pipelines.settings import make_private_folder
 from pipelines.spec.dataset import DatasetSpec
 from pipelines.spec.durations import written_duration
 from pipelines.spec.source import SourceSpec
@@ -42,6 +43,8 @@ def add_parser(subparsers: Any) -> None:
 
 def run(options: argparse.Namespace, ports: Ports) -> int:
     """Land the files and print what was landed."""
+    if Path(ports.settings.store).is_relative_to(ports.settings.home):  # no stack may have been started yet
+        make_private_folder(ports.settings.home)
     spec = dataset_of(options.dataset, ports)
     source = source_of(spec, options.source)
     earlier = delivered_partitions(spec, options.source, ports.store, ports.clock())

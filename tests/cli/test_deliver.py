@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -66,6 +68,20 @@ def hold(ports: FakePorts, day: date) -> pl.DataFrame:
     audit = audit_partition.run(ValidateRequest(dataset="shop", partition=f"{day}"), ports)
     publish_partition.run(PublishRequest(audit=audit, accept=True), ports)
     return ports.store.read("validated/shop.purchases", days=[day])
+
+
+def test_what_is_landed_before_a_stack_was_started_is_for_its_owner_alone(ports: FakePorts, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("00001 0001 19970101 1 11.77\n")
+    home = tmp_path / "srv" / "home"
+    ports.settings = ports.settings.model_copy(update={"home": home, "store": str(home / "store")})
+    ports.store = DeltaStore(ports.settings.store)
+    before = os.umask(0o022)
+    try:
+        deliver(ports, "1997-01-01", str(tmp_path / "a.txt"))
+    finally:
+        os.umask(before)
+    assert (home / "store").is_dir()
+    assert stat.S_IMODE(home.stat().st_mode) == 0o700
 
 
 def test_real_purchases_are_split_by_day_and_held_row_by_row(

@@ -14,6 +14,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, Operationa
 from sqlalchemy.pool import NullPool
 
 from pipelines.errors import Refused, Unavailable
+from pipelines.settings import make_private_folder
 
 LOCK_TIMEOUT_SECONDS = 30
 
@@ -92,7 +93,7 @@ class Database:
         return self._engine
 
     def _sqlite_engine(self) -> Engine:
-        Path(self._url.database or "").parent.mkdir(parents=True, exist_ok=True)
+        make_private_folder(Path(self._url.database or "").absolute().parent)
         engine = create_engine(
             self._url, poolclass=NullPool, isolation_level="AUTOCOMMIT", connect_args={"timeout": LOCK_TIMEOUT_SECONDS}
         )

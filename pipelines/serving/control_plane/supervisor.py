@@ -34,6 +34,7 @@ from pipelines.serving.prediction_log.side_files import FOLDER, SideFileCounts, 
 from pipelines.serving.prediction_log.writer import complete_segments
 from pipelines.serving.traffic.counters import decode_tallies
 from pipelines.serving.traffic.mirror_queue import mirror_sockets
+from pipelines.settings import make_private_folder
 
 log = logging.getLogger("airworthy.gateway")
 
@@ -71,7 +72,7 @@ class Supervisor:
         self._folder = Path(options.state).resolve()
         self._wal, self._cache = self._folder / "wal", self._folder / "bundles"
         for folder in (self._wal, self._cache):
-            folder.mkdir(parents=True, exist_ok=True)
+            make_private_folder(folder)
         self._lock_file = (self._folder / "lock").open("w")
         try:
             fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)

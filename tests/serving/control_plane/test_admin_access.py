@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import stat
 from pathlib import Path
 
 import httpx
@@ -83,6 +84,7 @@ def test_a_running_gateway_refuses_strangers_and_bundles_from_elsewhere(tmp_path
     gateway = Gateway(tmp_path / "gateway", bundles=tmp_path / "store")
     try:
         gateway.start()
+        assert stat.S_IMODE((gateway.folder / "state").stat().st_mode) == 0o700, "its log holds what callers sent"
         bare = f"http://127.0.0.1:{gateway.admin_port}"
         assert httpx.get(f"{bare}/health").status_code == 200
         for page in ("/models", "/metrics", "/ready", "/models/flight_delay/history"):
