@@ -22,6 +22,7 @@ from pipelines.cli.names import check_model, dataset_of
 from pipelines.cli.view_page import view_facts
 from pipelines.errors import AirworthyError, Unavailable
 from pipelines.ledger.required_evidence import is_gate
+from pipelines.ledger.version_state import live_version
 from pipelines.messages.incident import Incident
 from pipelines.messages.release import LiveState
 from pipelines.messages.rollout import RolloutState
@@ -78,7 +79,8 @@ def summary(ports: Ports, model: str | None = None) -> dict[str, Any]:
 
     ``datasets``: name to ``dataset_facts``. ``views``: name to ``view_facts``.
     ``models``: name to ``versions`` (newest first, each with its
-    ``status`` and since when, by whom and why it has it), ``gates``, ``live``, ``rollout`` (the newest one, if
+    ``status`` and since when, by whom and why it has it), ``gates``, ``live``, ``recorded`` (the live version by the
+    ledger), ``rollout`` (the newest one, if
     any), ``next_rollback``, ``disagreements`` (of ledger and registry with the target), ``outdated_tags``,
     ``incidents``, ``worth`` (``ModelWorth``; None where ledger or incidents did not answer), ``monitoring`` (last
     verdict per check on the live version), ``history`` (on other versions),
@@ -127,6 +129,7 @@ def summary(ports: Ports, model: str | None = None) -> dict[str, Any]:
             "declared": spec is not None,
             "versions": version_facts(standing, registered or []),
             "live": None if live is None else live.model_dump(mode="json", by_alias=True),
+            "recorded": live_version(standing.versions),
             "rollout": rollout_facts(rollout, own) if rollout is not None else None,
             "next_rollback": next_rollback(rollout, standing) if rollout is not None else None,
             "disagreements": standing.disagreements,

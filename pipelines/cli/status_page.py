@@ -132,7 +132,8 @@ def _model_lines(
         previous = f", previous {markup(live['previous'])}" if live["previous"] else ""
         yield f"  live: version [bold]{markup(live['version'])}[/bold]{previous} ({_workers_text(live['workers'])})"
     else:
-        yield "  live: nothing" if live else "  live: not known, the endpoint did not answer"
+        recorded = f"; by the ledger version {markup(model['recorded'])}" if model["recorded"] else ""
+        yield "  live: nothing" if live else f"  live: not known, the endpoint did not answer{recorded}"
     if live and live["log_set_aside"]:
         yield (
             f"  [red]prediction log: {live['log_set_aside']:,} records cannot be converted[/red]; they are kept in the"

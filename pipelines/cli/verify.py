@@ -10,9 +10,10 @@ from pipelines.cli.hanging_lines import hanging_lines
 from pipelines.cli.names import check_version
 from pipelines.cli.progress import open_console
 from pipelines.cli.terminal_text import print_line, print_text
-from pipelines.errors import EXIT_REFUSED
+from pipelines.errors import EXIT_REFUSED, Refused
 from pipelines.ledger.version_state import read_versions
 from pipelines.ports import Ports
+from pipelines.versions.reading import read_standing
 
 
 def add_parser(subparsers: Any) -> None:
@@ -50,9 +51,19 @@ def run(options: argparse.Namespace, ports: Ports) -> int:
     held = "does NOT hold" if failed else "holds"
     print_text(hanging_lines("", f"the certificate {held}; head of the ledger {certificate.head}", columns))
     if known := read_versions(ports.ledger.entries(model=options.model)).get(options.version):
-        print_text(hanging_lines("", f"version {options.version} is {known.text}", columns))
+        print_text(hanging_lines("", f"by the ledger, version {options.version} is {known.text}", columns))
+    for text in [] if options.offline else _disagreements(options.model, ports):
+        print_text(hanging_lines("", f"disagreement: {text}", columns))
     if any(check.name == "ledger" for check in failed):
         print_text(hanging_lines("", "airworthy ledger check names each fault of the ledger and the way out", columns))
     if options.write:
         options.write.write_text(certificate.model_dump_json(indent=2), encoding="utf-8")
     return EXIT_REFUSED if failed else 0
+
+
+def _disagreements(model: str, ports: Ports) -> list[str]:
+    """What the target serves otherwise than ledger and registry say; none of a model that is declared no more."""
+    try:
+        return read_standing(ports, model).disagreements
+    except Refused:
+        return []

@@ -68,6 +68,8 @@ class Incident(Circumstances):
     what: str
     first_seen: datetime
     opened: datetime
+    announced: datetime | None = None
+    """When it was told, if that was later than it began: escalation counts from then."""
     last_seen: datetime
     resolved: datetime | None = None
     count: int = 1

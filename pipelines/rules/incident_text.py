@@ -84,7 +84,7 @@ def since(incident: Incident) -> str:
     text = f"{moment(incident.opened)}, seen {incident.count} times, last {moment(incident.last_seen)}"
     text = moment(incident.opened) if incident.count == 1 else text
     came_back = len(incident.reopened)
-    return f"{text}; it came back {came_back} times" if came_back else text
+    return f"{text}; it came back {'once' if came_back == 1 else f'{came_back} times'}" if came_back else text
 
 
 def moment(at: datetime) -> str:

@@ -30,13 +30,13 @@ def judge_time(
     if incident.inhibited_by is not None:
         if incident.inhibited_by in active:
             return None
-        return announced(incident.model_copy(update={"inhibited_by": None, "opened": now}), "opened")
+        return announced(incident.model_copy(update={"inhibited_by": None, "announced": now}), "opened")
     if incident.status == "acknowledged":
         return None
     if incident.severity != "critical" and is_near_deadline(incident, now):
-        return announced(incident.model_copy(update={"severity": "critical", "opened": now}), "worse")
+        return announced(incident.model_copy(update={"severity": "critical", "announced": now}), "worse")
     wait = escalation_wait(incident, policy)
-    if wait is None or not incident.told or now - incident.opened < wait:
+    if wait is None or not incident.told or now - (incident.announced or incident.opened) < wait:
         return None
     return announced(incident.model_copy(update={"escalations": incident.escalations + 1}), "escalated")
 
@@ -85,4 +85,4 @@ def _settled(incident: Incident, now: datetime, newest_day: date | None) -> Inci
         return IncidentChange(incident=incident.model_copy(update=past))
     if incident.quiet_until is None or now < incident.quiet_until:
         return None
-    return announced(incident.model_copy(update={"quiet_until": None, "opened": now}), "opened")
+    return announced(incident.model_copy(update={"quiet_until": None, "announced": now}), "opened")

@@ -51,7 +51,8 @@ def judge_finding(
         "quiet_until": finding.at + timedelta(seconds=policy.settle_seconds) if is_old and not is_history else None,
     }
     if incident is not None and incident.resolved is not None and finding.at - incident.resolved <= REOPENED_WITHIN:
-        began_again = {"resolved": None, "acknowledged_by": None, "acknowledged_because": None, "escalations": 0}
+        nobody = dict.fromkeys(("resolved", "acknowledged_by", "acknowledged_because", "announced"))
+        began_again = {**nobody, "escalations": 0}
         counted = {"count": incident.count + 1, "reopened": (*incident.reopened, finding.at), "told": False}
         opened = incident.model_copy(update={**news, **began_again, **counted, "inhibited_by": None})
     else:

@@ -336,7 +336,9 @@ def test_what_does_not_answer_is_named_and_the_rest_is_told(ports: Any) -> None:
     assert told["models"]["flight_delay"]["versions"] == []
     assert told["datasets"]["flights"]["flights"]["accepted"] == 3
     assert "nobody answers" in page(ports)
-    assert "live: not known" in page(ports)
+    assert "live: not known, the endpoint did not answer\n" in page(ports)
+    ports.ledger = Lines([released("1"), released("2", "1"), *LEDGER])
+    assert "live: not known, the endpoint did not answer; by the ledger version 2\n" in page(ports)
 
 
 def test_a_person_reads_rows_metrics_gates_the_live_version_and_what_drifted(ports: Any) -> None:

@@ -15,6 +15,7 @@ from pipelines.ledger.certificate import Certificate
 from pipelines.ledger.required_evidence import REQUIRED_GATES
 from pipelines.steps.snapshot.table_digest import table_digest
 from pipelines.testing.ports import FakePorts
+from pipelines.testing.rollout_target import FakeTarget
 from pipelines.versions.records import append_rollback
 
 MODEL = b"the native model"
@@ -77,12 +78,26 @@ def test_what_became_of_the_version_is_said_and_of_a_rollback_by_whom_and_why(
     ports: FakePorts, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert call(ports, "late", "1", "--offline") == 0
-    assert "version 1 is live since 2013-03-01 06:00 UTC by a" in capsys.readouterr().out
+    assert "by the ledger, version 1 is live since 2013-03-01 06:00 UTC by a" in capsys.readouterr().out
     told = {"taken_back": "1", "put_back": "0", "reason": "late flights look punctual", "traffic": 10_000}
     append_rollback(ports, "late", **told, actor="ann", key="k")  # type: ignore[arg-type]
     assert call(ports, "late", "1", "--offline") == 0
     rolled_back = "rolled back since 2013-03-01 06:00 UTC by ann: late flights look punctual"
-    assert capsys.readouterr().out.splitlines()[-1] == f"version 1 is {rolled_back}"
+    assert capsys.readouterr().out.splitlines()[-1] == f"by the ledger, version 1 is {rolled_back}"
+
+
+def test_what_the_target_serves_otherwise_is_said_beside_what_the_ledger_says(
+    ports: FakePorts, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As when a rollout ended by its lease while no scheduler was there to write it down."""
+    ports.registry.register("late", tags={"airworthy.model_digest": DIGEST})
+    ports.targets["late"] = FakeTarget("2")
+    call(ports, "late", "1")
+    printed = capsys.readouterr().out
+    assert "by the ledger, version 1 is live since" in printed
+    assert "disagreement: the ledger's live version is 1, but the target serves version 2" in printed
+    call(ports, "late", "1", "--offline")
+    assert "disagreement" not in capsys.readouterr().out
 
 
 def test_one_item_that_fails_gives_65_and_hides_no_other(ports: FakePorts, capsys: pytest.CaptureFixture[str]) -> None:

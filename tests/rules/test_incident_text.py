@@ -35,7 +35,7 @@ def test_a_headline_is_one_line() -> None:
 def test_since_says_how_often_it_was_seen_and_came_back() -> None:
     assert since(opened()) == "2026-11-02 07:00 UTC"
     again = opened(count=3, last_seen=NOW + timedelta(hours=1), reopened=(NOW,))
-    assert since(again) == "2026-11-02 07:00 UTC, seen 3 times, last 2026-11-02 08:00 UTC; it came back 1 times"
+    assert since(again) == "2026-11-02 07:00 UTC, seen 3 times, last 2026-11-02 08:00 UTC; it came back once"
 
 
 def test_what_the_system_did_is_told_or_that_it_did_nothing() -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from pipelines.messages.incident import Incident
 from pipelines.rules.incident_kinds import INSTALLATION, KINDS
+from pipelines.rules.incident_text import since
 from pipelines.rules.incident_timing import find_cause, judge_time
 from pipelines.rules.incidents import IncidentChange
 from pipelines.spec.alerts import INCIDENT_KINDS, AlertsSpec
@@ -65,6 +66,29 @@ def test_a_deadline_is_told_when_a_quarter_of_the_time_is_left() -> None:
     assert change is not None
     assert (change.event, change.incident.severity) == ("worse", "critical")
     assert after(change.incident, hours=3.1) is None
+
+
+@pytest.mark.parametrize(
+    ("held", "minutes"),
+    [
+        ({"inhibited_by": 3, "told": False}, 60),
+        ({"day": date(2013, 3, 1), "told": False, "quiet_until": NOW + timedelta(minutes=60)}, 60),
+        ({"kind": "approval_waiting", "severity": "warning", "deadline": NOW + timedelta(hours=1)}, 45),
+    ],
+)
+def test_what_is_told_late_keeps_the_time_at_which_it_began_and_escalates_from_when_it_was_told(
+    held: dict[str, Any], minutes: float
+) -> None:
+    incident = opened(**{"severity": "critical", **held})
+    change = after(incident, newest=date(2013, 3, 1), minutes=minutes)
+    assert change is not None
+    told = change.incident
+    assert (told.opened, told.announced) == (incident.opened, NOW + timedelta(minutes=minutes))
+    assert since(told) == since(incident)
+    assert after(told, minutes=minutes + 14) is None
+    escalated = after(told, minutes=minutes + 15)
+    assert escalated is not None
+    assert escalated.event == "escalated"
 
 
 def test_what_nothing_says_is_well_again_ends_after_a_silent_week() -> None:
