@@ -24,7 +24,7 @@ PREFIX = "/airworthy"
 SHOWN = re.compile(
     r"(?P<kind>reports/validation|reports/drift|reports/live_inputs|reports/evaluation|rollouts)/"
     r"(?P<subject>[A-Za-z0-9_]+)/"
-    r"(?P<rest>(?:[A-Za-z0-9_.-]+/)*)(?P<name>[A-Za-z0-9_-]+\.(?:html|png|json))?"
+    r"(?P<rest>(?:[A-Za-z0-9_.-]+/)*)(?P<name>[A-Za-z0-9_:-]+\.(?:html|png|json))?"
 )
 """Files and folders that are shown: the dataset or the model is the part after the kind."""
 DAG_OF_KIND = {
@@ -35,6 +35,12 @@ DAG_OF_KIND = {
     "rollouts": "{}__deploy",
 }
 """Who may see this DAG may see the file."""
+CHECK_OF_KIND = {
+    "reports/validation": "quarantine",
+    "reports/drift": "drift_check",
+    "reports/live_inputs": "live_input_check",
+}
+"""The check whose ledger lines give the verdicts on a report's day."""
 END_RULE = "rollout_rollback"
 """Rule of the task that ends every deploy run; it passes whatever became of the version."""
 MEDIA_TYPES = {"html": "text/html; charset=utf-8", "png": "image/png", "json": "application/json"}
@@ -102,10 +108,25 @@ def read_page(path: str) -> bytes | None:
     ports = installation.open_ports()
     store = ports.store
     if not path.endswith("/"):
-        return store.get(path) if store.exists(path) else None
+        return with_verdicts(store.get(path), path, ports) if store.exists(path) else None
     names = sorted(file.removeprefix(path) for file in store.list(path))
     shown = [name for name in names if SHOWN.fullmatch(path + name)]
     return pictures_page(*folder_heading(path, ports), shown) if names else None
+
+
+def with_verdicts(content: bytes, path: str, ports: Ports) -> bytes:
+    """A report on a day that was judged more than once begins with all its verdicts: the page is that of the newest."""
+    report = SHOWN.fullmatch(path)
+    check = CHECK_OF_KIND.get(report["kind"]) if report and path.endswith(".html") else None
+    if report is None or check is None:
+        return content
+    day = report["name"].removesuffix(".html")
+    lines = [line for line in ports.ledger.entries(report["subject"]) if line.details.get("check") == check]
+    judged = [f"{line.at:%Y-%m-%d %H:%M} UTC {line.details['outcome']}" for line in lines if line.details["day"] == day]
+    if len(judged) < 2:
+        return content
+    note = f"<p>{escape(day)} was judged {len(judged)} times, and this is the newest: {escape(', '.join(judged))}</p>"
+    return re.sub(rb"<body[^>]*>", lambda body: body[0] + note.encode(), content, count=1)
 
 
 def folder_heading(path: str, ports: Ports) -> tuple[str, list[str]]:

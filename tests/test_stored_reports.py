@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -107,6 +108,29 @@ def test_a_folder_is_headed_by_its_version_and_the_verdicts_on_it_and_by_no_numb
     assert title in pages.get(f"/store/{picture.rpartition('/')[0]}/").text
 
 
+@pytest.mark.parametrize(
+    ("check", "subject", "path"),
+    [
+        ("quarantine", "flights", store_paths.data_docs("flights", DAY)),
+        ("drift_check", MODEL, store_paths.drift_report(MODEL, DAY)),
+        ("live_input_check", MODEL, store_paths.live_input_report(MODEL, DAY)),
+    ],
+)
+def test_a_report_says_that_its_day_was_judged_again_as_a_red_task_leads_to_it_too(
+    pages: TestClient, harness: PracticeHarness, readable: set[str], check: str, subject: str, path: str
+) -> None:
+    readable |= {f"{MODEL}__monitor"}
+    harness.store.put(path, b"<html><body class='x'><h1>no column broke</h1></body></html>")
+    kind = "data_verdict" if check == "quarantine" else "monitoring_verdict"
+    details = {"check": check, "day": f"{DAY}"}
+    for outcome in ("fail", "pass"):
+        harness.ledger.append(kind, subject, None, {**details, "outcome": outcome}, actor="test")
+        harness.ledger.append(kind, subject, None, {**details, "check": "another", "outcome": "fail"}, actor="test")
+        shown = pages.get(f"/store/{path}").text
+        assert ("was judged 2 times, and this is the newest" in shown) == (outcome == "pass")
+    assert re.search(r"<body class='x'><p>.*UTC fail, .*UTC pass</p><h1>no column broke", shown)
+
+
 @pytest.mark.parametrize("root", ["/srv/reports/drift/store", "s3://bucket/reports", "relative"])
 @pytest.mark.parametrize(
     ("kind", "path"),
@@ -130,7 +154,7 @@ def test_the_link_of_a_message_to_a_report_has_a_page_wherever_the_store_is(kind
 @pytest.mark.parametrize(
     "path",
     [
-        store_paths.data_docs(MODEL, DAY),
+        *(store_paths.data_docs(MODEL, key) for key in (DAY, "2013-06-01T05:00Z", "2013-W22", "2013-06", "once")),
         store_paths.drift_report(MODEL, DAY),
         store_paths.live_input_report(MODEL, DAY),
         store_paths.plot(MODEL, "3", "roc"),
