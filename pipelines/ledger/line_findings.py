@@ -76,9 +76,18 @@ def _rollout(line: LedgerEntry) -> Iterator[Finding]:
         yield _finding(line, "rollout_undecided", subject, firing=True, severity="warning", what=what, done=done)
     elif outcome == Outcome.FAIL.value:
         what = f"the {practice} of version {line.version} failed: {_reasons(line)}"
-        done = "the champion has all traffic again"
-        subject = f"version {line.version}"
-        yield _finding(line, "rollout_failed", subject, firing=True, severity="warning", what=what, done=done)
+        subject, answers = f"version {line.version}", _answering(details)
+        affects = f"the candidate; {answers}"
+        fields: dict[str, Any] = {"severity": "warning", "what": what, "affects": affects, "done": answers}
+        yield _finding(line, "rollout_failed", subject, firing=True, **fields)
+
+
+def _answering(details: dict[str, Any]) -> str:
+    """Who answers callers once a candidate was taken away; a first version has no other beside it."""
+    if "champion" not in details:
+        return "the version that was live answers all callers"
+    champion = details["champion"]
+    return f"version {champion} answers all callers" if champion else "no version answers callers yet"
 
 
 def _ended_rollouts(line: LedgerEntry) -> Iterator[Finding]:

@@ -113,6 +113,22 @@ def test_a_version_that_its_target_took_back_is_a_warning_and_one_that_a_person_
     assert (taken_back.severity, taken_back.done) == (severity, "version 2 answers")
 
 
+@pytest.mark.parametrize(
+    ("details", "answers"),
+    [
+        ({"champion": "2"}, "version 2 answers all callers"),
+        ({"champion": None}, "no version answers callers yet"),
+        ({}, "the version that was live answers all callers"),
+    ],
+)
+def test_of_a_candidate_that_failed_it_is_said_who_answers_and_of_a_first_one_that_nobody_does(
+    details: dict[str, Any], answers: str
+) -> None:
+    line = MemoryLedger().append("rollout", "churn", "3", {"practice": "load_test", **NO, **details}, actor="a")
+    [failed] = findings(line)
+    assert (failed.done, failed.affects) == (answers, f"the candidate; {answers}")
+
+
 def test_a_release_ends_what_was_wrong_with_the_versions_before() -> None:
     opens, ends = read("release", semantic_version="1.2.0")
     assert opens == set()
