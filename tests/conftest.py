@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from pipelines.settings import let_waiting_threads_sleep
+from tests.mlflow_database import SHARED_FOLDER
 from tests.shared_rewriting import rewrite_share
 
 let_waiting_threads_sleep()
@@ -36,6 +37,7 @@ def pytest_configure(config: pytest.Config) -> None:
     authority = Path(folder.name) / "authority.pem"
     authority.write_text(certifi.contents().partition(END)[0] + END)
     os.environ["SSL_CERT_FILE"] = str(authority)
+    os.environ[SHARED_FOLDER] = folder.name
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -32,6 +32,7 @@ from pipelines.rules.reproducible_training import judge_training
 from pipelines.settings import Settings
 from pipelines.verdict import Verdict
 from pipelines.wiring import open_ports, run_step
+from tests.mlflow_database import copy_empty_mlflow
 from tests.steps.built_features import build_view
 
 FIRST, DAYS, ROWS = date(2024, 4, 1), 3, 60
@@ -146,7 +147,7 @@ def opened(home: Path) -> Ports:
     environment = {
         "AIRWORTHY_HOME": str(home),
         "AIRWORTHY_INCLUDE": str(include),
-        "MLFLOW_TRACKING_URI": f"sqlite:///{home / 'mlruns.db'}",
+        "MLFLOW_TRACKING_URI": copy_empty_mlflow(home / "mlruns.db"),
     }
     ports = open_ports(Settings.from_environment(environment))
     assert ports.catalog.refused == {}

@@ -22,15 +22,15 @@ from pipelines.testing.rollout_target import FakeTarget
 from pipelines.versions.reading import read_standing
 from pipelines.versions.records import put_right, update_aliases, update_status
 from pipelines.versions.standing import differences
+from tests.mlflow_database import copy_empty_mlflow
 
 Add = Callable[[str, dict[str, str]], str]
 
 
 @pytest.fixture(scope="module")
 def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """MLflow creates its tables once; every test gets a copy."""
     database = tmp_path_factory.mktemp("mlflow") / "empty.db"
-    open_client(f"sqlite:///{database}").search_experiments()
+    copy_empty_mlflow(database)
     return database
 
 

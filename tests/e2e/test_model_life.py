@@ -23,6 +23,7 @@ from pipelines.demo.past_days import take_days
 from pipelines.demo.replay import replay
 from pipelines.settings import REPOSITORY, Settings
 from pipelines.wiring import RealPorts, open_ports
+from tests.mlflow_database import copy_empty_mlflow
 from tests.serving.gateway_process import Gateway
 
 pytestmark = pytest.mark.e2e
@@ -101,6 +102,7 @@ def life(tmp_path_factory: pytest.TempPathFactory, migrated: Settings) -> Iterat
     life.declare()
     (folder / "airflow").mkdir()
     shutil.copy(database_file(migrated), folder / "airflow")
+    copy_empty_mlflow(folder / "mlflow.db")
     life.arrive(0, HISTORY - 1)
     life.gateway.start()
     yield life

@@ -17,7 +17,6 @@ from pipelines import store_paths
 from pipelines.adapters.mlflow_registry import MlflowRegistry
 from pipelines.errors import Refused
 from pipelines.messages.training import SnapshotResult, SplitPart, TrainRequest
-from pipelines.mlflow_client import open_client
 from pipelines.settings import Settings
 from pipelines.spec.catalog import Catalog
 from pipelines.spec.dataset import DatasetSpec
@@ -27,6 +26,7 @@ from pipelines.spec.partitioning import Partitioning
 from pipelines.steps.snapshot.table_digest import table_digest
 from pipelines.testing.ports import FakePorts, MemoryStore
 from tests.declared import feature_view
+from tests.mlflow_database import copy_empty_mlflow
 
 START = datetime(2013, 1, 1, 10, tzinfo=UTC)
 ROWS = 1200
@@ -184,10 +184,8 @@ def request(snapshot: str, run_key: str = "small_delay__train/manual", **fields:
 
 @cache
 def _empty_mlflow(folder: Path) -> Path:
-    """MLflow creates its tables once; every test gets a copy."""
-    database = folder / "empty.db"
-    open_client(f"sqlite:///{database}").search_experiments()
-    return database
+    copy_empty_mlflow(folder / "empty.db")
+    return folder / "empty.db"
 
 
 def ports(tmp_path: Path, shared: Path, model: ModelSpec | None = None, store: MemoryStore | None = None) -> FakePorts:

@@ -24,6 +24,7 @@ from pipelines.steps import evaluate_model
 from pipelines.steps.snapshot.table_digest import table_digest
 from pipelines.testing.ports import MemoryStore
 from tests.declared import shipped, shipped_view
+from tests.mlflow_database import copy_empty_mlflow
 
 START = datetime(2013, 2, 1, tzinfo=UTC)
 STEP = timedelta(hours=2.4)
@@ -148,7 +149,7 @@ monitoring: {performance: {metric: roc_auc, max_drop: 0.1}}
 @pytest.fixture(scope="module")
 def tracking(tmp_path_factory: pytest.TempPathFactory) -> tuple[MlflowClient, str, str]:
     folder = tmp_path_factory.mktemp("mlflow")
-    uri = f"sqlite:///{folder}/mlflow.db"
+    uri = copy_empty_mlflow(folder / "mlflow.db")
     client = MlflowClient(tracking_uri=uri, registry_uri=uri)
     return client, uri, client.create_experiment("late", artifact_location=str(folder / "artifacts"))
 

@@ -22,6 +22,7 @@ from pipelines.steps import evaluate_model, take_snapshot, train_model
 from pipelines.steps.features.staleness import stale_days
 from pipelines.testing.memory_store import MemoryStore
 from pipelines.testing.ports import FakePorts
+from tests.mlflow_database import copy_empty_mlflow
 from tests.steps.built_features import build_view
 
 DAY, START, DAYS = timedelta(days=1), date(2024, 1, 1), 20
@@ -121,7 +122,7 @@ def evaluate(ports: FakePorts, candidate: TrainResult, champion: TrainResult) ->
 
 
 def world(folder: Path) -> FakePorts:
-    tracking = f"sqlite:///{folder / 'mlflow.db'}"
+    tracking = copy_empty_mlflow(folder / "mlflow.db")
     settings = Settings.from_environment({"AIRWORTHY_HOME": str(folder), "MLFLOW_TRACKING_URI": tracking})
     return FakePorts(
         settings=settings, catalog=catalog(folder, FIRST), store=MemoryStore(), registry=MlflowRegistry(tracking)

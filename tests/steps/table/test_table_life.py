@@ -38,6 +38,7 @@ from pipelines.steps.features.staleness import stale_days
 from pipelines.steps.take_snapshot import read_snapshot
 from pipelines.store_paths import MANIFEST
 from pipelines.testing.ports import FakePorts
+from tests.mlflow_database import copy_empty_mlflow
 from tests.steps.built_features import build_view
 from tests.tumours import DECLARATIONS, NAMES, ROWS
 
@@ -47,7 +48,7 @@ NOW = datetime(2024, 6, 1, tzinfo=UTC)
 @pytest.fixture(scope="module")
 def ports(tmp_path_factory: pytest.TempPathFactory) -> FakePorts:
     folder = tmp_path_factory.mktemp("clinic")
-    include, tracking = folder / "include", f"sqlite:///{folder / 'mlflow.db'}"
+    include, tracking = folder / "include", copy_empty_mlflow(folder / "mlflow.db")
     for name, text in DECLARATIONS.items():
         (include / name).parent.mkdir(parents=True, exist_ok=True)
         (include / f"{name}.yaml").write_text(text)
