@@ -50,7 +50,7 @@ KINDS: dict[str, Kind] = {
     "rollout_failed": Kind(
         "warning",
         "the candidate; the champion answers all callers",
-        "read the reasons; the version is not deployed again",
+        "read the reasons; to try it again, trigger its deployment with this version",
         ends_after=WEEK,
     ),
     "approval_waiting": Kind("info", "the candidate waits", "approve or reject it in Airflow"),
