@@ -15,7 +15,7 @@ INVENTED = --disable-plugin KeywordDetector --disable-plugin BasicAuthDetector \
 FAST = tests/house tests/rules tests/spec tests/statistics tests/rollout tests/ledger tests/docs
 
 .PHONY: help setup demo stop status house clean test test-fast static lint no-secrets spelling forms types imports unit coverage docs test-kubernetes \
-  kind mutants fuzz soak audit scan-code scan bench bench-full bench-serving calibrate lock schemas pictures secrets images push
+  test-lives kind mutants fuzz soak audit scan-code scan bench bench-full bench-serving calibrate lock schemas pictures secrets images push
 
 help:  ## Show what can be made
 	@awk 'BEGIN {FS = ":.*## "} /^##@ / {printf "\n%s\n", substr($$0, 5)} \
@@ -106,6 +106,9 @@ test-calendars: $(READY)  ## Run the tests of weeks, months, half hours and tabl
 
 test-canary: $(READY)  ## Run a slow and an equal candidate as live canaries by the shipped plan, for five minutes, and print what was counted
 	@AIRWORTHY_TEST_CANARY=1 $(BIN)/python -m pytest -q -s tests/serving/test_live_canary.py
+
+test-lives: $(READY)  ## Run the tests of a model of customers and one of a table without dates under a real scheduler
+	@AIRWORTHY_TEST_LIVES=1 $(BIN)/python -m pytest tests/e2e/test_other_lives.py
 
 kind: $(READY)  ## Start a cluster for these tests in a container, with kind and docker
 	@command -v kind >/dev/null && docker info >/dev/null 2>&1 || { echo "kind or a docker engine is missing; any cluster whose node is this machine will do"; exit 1; }

@@ -10,12 +10,13 @@ from pathlib import Path
 from pipelines import store_paths
 from pipelines.cli.named_file import read_named_file
 from pipelines.errors import Refused
-from pipelines.messages.delivery import RawReceipt
+from pipelines.messages.delivery import DeliveryManifest, RawReceipt
 from pipelines.ports import Store
 from pipelines.rules.complete_delivery import complete_partitions
 from pipelines.spec.dataset import DatasetSpec
 from pipelines.spec.partitions import ONCE
 
+PARTITION_OF_ROW = "__partition"
 Deliveries = dict[str, list[str]]
 """Source to the partitions that it has delivered, ascending."""
 
@@ -32,12 +33,13 @@ def deliver_files(dataset: DatasetSpec, names: list[str], scratch: Store) -> Del
 
     parts: dict[str, dict[str, dict[str, tuple[bytes, int]]]] = {}
     whole: list[tuple[str, str, bytes, int]] = []
+    dated: dict[str, dict[str, bytes]] = {}
     faults = []
-    for text in names:
+    for number, text in enumerate(names, 1):
         name, path = _named(dataset, text)
         file, content = path.name, read_named_file(path)
         declared = dataset.sources[name]
-        landed_as = file if declared.files.has(file) else declared.files.name.replace("*", "try")
+        landed_as = file if declared.files.has(file) else declared.files.name.replace("*", f"try-{number}")
         if declared.cadence == "reference" or dataset.partition.every == "once" or declared.row_time is None:
             rows = read_file(file, content, declared.files, list(declared.columns))
             faults += [f"{file}: {failure}" for failure in rows.failures]
@@ -45,6 +47,9 @@ def deliver_files(dataset: DatasetSpec, names: list[str], scratch: Store) -> Del
             continue
         split, broken = split_file(file, content, declared, dataset.partition_calendar)
         faults += [f"{file}: {fault}" for fault in broken]
+        if landed_as in dated.setdefault(name, {}):
+            faults.append(f"{file}: {name} has one file {landed_as} for each partition; name one file of it")
+        dated[name][landed_as] = content
         for key, part in split.items():
             parts.setdefault(name, {}).setdefault(key, {})[landed_as] = (part.content, part.rows)
     if faults:
@@ -55,9 +60,52 @@ def deliver_files(dataset: DatasetSpec, names: list[str], scratch: Store) -> Del
     if missing := [name for name in dataset.sources if name not in parts]:
         raise Refused(f"no file of {', '.join(missing)}: name one of each source, or none to take what has landed")
     for name, deliveries in parts.items():
-        for key, files in deliveries.items():
-            write_delivery(dataset, name, key, files, scratch)
+        manifests = {key: write_delivery(dataset, name, key, files, scratch) for key, files in deliveries.items()}
+        if name in dated:
+            _hold_rows(dataset, name, dated[name], manifests, scratch)
     return {name: sorted(deliveries) for name, deliveries in parts.items()}
+
+
+def _hold_rows(
+    dataset: DatasetSpec,
+    name: str,
+    files: Mapping[str, bytes],
+    manifests: Mapping[str, DeliveryManifest],
+    scratch: Store,
+) -> None:
+    """Hold the rows of whole files: they are read once, and not again for each partition.
+
+    What is not without a fault as a whole is left to be read, and refused, partition by partition.
+    """
+    import polars as pl
+
+    from pipelines.steps.ingestion.contract import read_delivery
+    from pipelines.tables.event_instants import event_instants
+
+    source, calendar = dataset.sources[name], dataset.partition_calendar
+    rows, faults = read_delivery(files, source, None, timezone=calendar.timezone)
+    time = source.stored_time
+    if faults or time is None:
+        return
+    instants = event_instants(rows, time, calendar.timezone)
+    partitions = {instant: calendar.partition_of(instant) for instant in instants.unique() if instant is not None}
+    keys = [partition.key if (partition := partitions.get(instant)) else None for instant in instants]
+    by_key = rows.with_columns(pl.Series(PARTITION_OF_ROW, keys, dtype=pl.String)).partition_by(
+        PARTITION_OF_ROW, as_dict=True, include_key=False, maintain_order=True
+    )
+    for (key,), part in by_key.items():
+        manifest = manifests.get(str(key))
+        if manifest is None or part.height < source.minimum_rows or part.height != manifest.rows:
+            continue
+        version = scratch.replace_partition(store_paths.raw(dataset.dataset, name), str(key), part)
+        receipt = RawReceipt(
+            rows=part.height,
+            sha256={file.name: file.sha256 for file in manifest.files},
+            version=version,
+            contract=source.contract_digest(calendar),
+        )
+        content = receipt.model_dump_json(by_alias=True).encode()
+        scratch.put(store_paths.raw_receipt(dataset.dataset, name, str(key)), content)
 
 
 def copy_deliveries(

@@ -20,7 +20,7 @@ from pipelines.messages.evaluation import EvaluateResult, Interval
 from pipelines.messages.features import FeaturesRequest, PublishFeaturesRequest
 from pipelines.messages.ingestion import IngestRequest
 from pipelines.messages.training import SnapshotRequest, SnapshotResult, TrainRequest
-from pipelines.messages.validation import AuditResult, PublishRequest, SourceAudit
+from pipelines.messages.validation import AuditResult, SourceAudit
 from pipelines.ports import Ports
 from pipelines.rules.contract_check import judge_contract
 from pipelines.rules.leaks import leak_reasons
@@ -165,7 +165,7 @@ def build_trial(view: FeatureView, deliveries: Mapping[str, Sequence[str]], port
 
 def _ingest(dataset: DatasetSpec, keys: Sequence[str], trial: Trial, ports: FakePorts) -> list[str]:
     """Those of the partitions that were published, ascending."""
-    from pipelines.steps import ingest_partition, publish_partition
+    from pipelines.steps import ingest_partition
 
     verdicts = {}
     for key in reversed(keys):  # late rows come with a later partition
@@ -176,14 +176,24 @@ def _ingest(dataset: DatasetSpec, keys: Sequence[str], trial: Trial, ports: Fake
         trial.refuse(f"contract {key}", verdict)
         held += [key] if verdict.passed else []
     published = []
-    for key, audit in _audits(dataset, held, trial, ports):
+    for key, partition in _judged_partitions(dataset, held, trial, ports):
+        audits = [source.audit for source in partition]
+        audit = AuditResult(dataset=dataset.dataset, partition=key, sources=audits, staged="")
         verdict = judge_audit(audit, dataset.max_quarantined_share)
         trial.refuse(f"quarantine {key}", verdict)
-        for source in audit.sources:
-            trial.sources[source.source].add(source, accepted=verdict.passed)
-        publish_partition.run(PublishRequest(audit=audit, accept=verdict.passed), ports)
+        for source in partition:
+            trial.sources[source.audit.source].add(source.audit, accepted=verdict.passed)
+            if verdict.passed:
+                _publish(dataset.dataset, source, ports)
         published += [key] if verdict.passed else []
     return published
+
+
+def _publish(dataset: str, judged: JudgedPartition, ports: FakePorts) -> None:
+    """Write the accepted rows. Their profile is empty: it says that they are held, and a trial reads nothing of it."""
+    table, key = store_paths.validated(dataset, judged.audit.source), judged.audit.landed
+    ports.store.replace_partition(table, key, judged.accepted, input_version=judged.audit.raw_version)
+    ports.store.put(store_paths.profile(table, key), b"{}")
 
 
 def _whole_partitions(dataset: DatasetSpec, deliveries: Mapping[str, Sequence[str]], trial: Trial) -> list[str]:
@@ -205,10 +215,18 @@ class JudgedRows:
     none: Mapping[str, pl.DataFrame]
 
 
-def _audits(
+@dataclass(frozen=True)
+class JudgedPartition:
+    """One partition of a source: what its suite accepts, and the counts."""
+
+    accepted: pl.DataFrame
+    audit: SourceAudit
+
+
+def _judged_partitions(
     dataset: DatasetSpec, keys: Sequence[str], trial: Trial, ports: FakePorts
-) -> Iterator[tuple[str, AuditResult]]:
-    """The audit of each partition; a copy of a reference is audited with the first."""
+) -> Iterator[tuple[str, list[JudgedPartition]]]:
+    """The sources of each partition; a copy of a reference is judged with the first."""
     judged: dict[str, JudgedRows] = {}
     for name, source in dataset.sources.items():
         table = store_paths.raw(dataset.dataset, name)
@@ -216,31 +234,29 @@ def _audits(
             judged[name] = _judge_rows(ports.store.read(table), source, name, trial, ports)
     copies = {name: min(judged[name].of_partition, default="") for name in dataset.reference() if name in judged}
     for number, key in enumerate(keys):
-        folder = store_paths.staged(dataset.dataset, key)
-        sources = [
-            _audit(dataset.dataset, name, copies.get(name, key), rows, folder, ports)
-            for name, rows in judged.items()
-            if number == 0 or name not in copies
-        ]
-        yield key, AuditResult(dataset=dataset.dataset, partition=key, sources=sources, staged=folder)
+        yield (
+            key,
+            [
+                _judged_partition(dataset.dataset, name, copies.get(name, key), rows, ports)
+                for name, rows in judged.items()
+                if number == 0 or name not in copies
+            ],
+        )
 
 
-def _audit(dataset: str, name: str, landed: str, judged: JudgedRows, folder: str, ports: FakePorts) -> SourceAudit:
-    from pipelines.steps.auditing.staged_rows import stage_rows
-
+def _judged_partition(dataset: str, name: str, landed: str, judged: JudgedRows, ports: FakePorts) -> JudgedPartition:
     rows = judged.of_partition.get(landed, judged.none)
-    version = ports.store.version(store_paths.raw(dataset, name)) or 0
     reasons = rows["quarantined"][REASONS_COLUMN].explode().drop_nulls().value_counts()
-    return SourceAudit(
+    audit = SourceAudit(
         source=name,
         landed=landed,
         received=rows["accepted"].height + rows["quarantined"].height,
         accepted=rows["accepted"].height,
         quarantined=rows["quarantined"].height,
         reasons=dict(reasons.iter_rows()),
-        raw_version=version,
-        staged=stage_rows(ports.store, f"{folder}/{name}", version, landed, rows),
+        raw_version=ports.store.version(store_paths.raw(dataset, name)) or 0,
     )
+    return JudgedPartition(rows["accepted"], audit)
 
 
 def _judge_rows(rows: pl.DataFrame, source: SourceSpec, name: str, trial: Trial, ports: FakePorts) -> JudgedRows:

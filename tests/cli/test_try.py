@@ -159,6 +159,20 @@ def test_files_are_tried_whatever_makes_a_delivery_of_their_source_complete(fold
     assert "orders: 600 rows accepted" in capsys.readouterr().out
 
 
+def test_several_files_of_a_source_are_all_tried_and_two_of_one_name_are_refused(folder: Path, capsys: Any) -> None:
+    head, *lines = orders().splitlines(keepends=True)
+    for number, part in enumerate((lines[:310], lines[310:])):
+        (folder / f"part-{number}.txt").write_text("".join([head, *part]))
+    words = [*(f"orders={folder}/part-{number}.txt" for number in (0, 1)), str(folder / "items.csv")]
+    ports = opened(folder)
+    assert attempt(ports, "--json", "returned", *words) == 0
+    assert facts(capsys)["sources"]["orders"]["accepted"] == 600
+    ports = declare(folder, (ORDERS_FILES, 'files: "{source}/{partition}/orders.csv"'))
+    with pytest.raises(Refused, match="cannot be taken apart") as error:
+        attempt(ports, "returned", *words)
+    assert "orders has one file orders.csv for each partition; name one file of it" in str(error.value)
+
+
 def landed(ports: FakePorts, days: int) -> None:
     """So many days of orders, with the items of the first."""
     spec = ports.catalog.dataset("shop")

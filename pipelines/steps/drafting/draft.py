@@ -118,6 +118,7 @@ def _model_page(
     page.ask("what is predicted, and for whom? write `description: …`; and who answers for it? write `owner: …`")
     page.write(f"view: {view}")
     page.write(f"target: {label}")
+    page.write("estimator: {kind: xgboost}")
     if isinstance(question, FutureQuestion) or main.event_time is None:
         return page
     if main.rows < 2 * ROWS_ASKED_FOR:
