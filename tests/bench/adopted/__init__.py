@@ -1,1 +1,0 @@
-"""Declarations written by hand for files that locked packages ship, and how many of their lines `adopt` drafts."""
