@@ -114,6 +114,8 @@ def lineage_lines(facts: dict[str, Any], *, in_full: bool) -> Iterator[str]:
         yield from [f"  feature {name}@{number}, definition {digest[:12]}"] if in_full else []
     for day, reasons in snapshot.get("missing_days", {}).items():
         yield f"  without {day}: {'; '.join(reasons)}"
+    for day, text in snapshot.get("incomplete_days", {}).items():
+        yield f"  incomplete {day}: {text}"
     days = facts["days"]
     shown = days if in_full else days[-SHOWN_DAYS:]
     if len(days) > len(shown):

@@ -70,6 +70,9 @@ class SnapshotResult(Message):
     """Validated table to those of its versions that the days of features were built from, ascending."""
     missing_days: dict[date, list[str]] = Field(default={}, exclude_if=lambda days: not days)
     """Days of the history that were validated and have no features, with every reason."""
+    incomplete_days: dict[date, str] = Field(default={}, exclude_if=lambda days: not days)
+    """Days of the history whose windows reach a partition that is not held, each with what is not. Their rows are not
+    in the snapshot, unless the view declares ``allow_missing``."""
     batch_rows: int | None = Field(default=None, exclude_if=lambda rows: rows is None)
     """Maximum rows per file if the table was written in batches."""
     history: HistoryChoice | None = Field(default=None, exclude_if=lambda choice: choice is None)

@@ -40,6 +40,9 @@ def judge_snapshot(result: SnapshotResult, spec: ModelSpec) -> Verdict:
     if result.missing_days:
         facts["missing_days"] = {f"{day}": reasons for day, reasons in result.missing_days.items()}
         findings.append(_missing_days(result))
+    if result.incomplete_days:
+        facts["incomplete_days"] = {f"{day}": text for day, text in result.incomplete_days.items()}
+        findings.append(_incomplete_days(result))
     return Verdict.of(RULE, failures=failures, unknowns=unknowns, findings=findings, facts=facts)
 
 
@@ -73,6 +76,14 @@ def _missing_days(result: SnapshotResult) -> str:
     more = len(result.missing_days) - len(named)
     days = "1 validated day has" if len(result.missing_days) == 1 else f"{len(result.missing_days)} validated days have"
     return f"{days} no features: {', '.join(named)}" + (f" and {more} more" if more else "")
+
+
+def _incomplete_days(result: SnapshotResult) -> str:
+    """``the windows of 1 day reach what is not held: 2013-01-06 (validated/shop.x does not hold 2013-01-05)``"""
+    named = [f"{day} ({text})" for day, text in list(result.incomplete_days.items())[:MAX_NAMED_DAYS]]
+    more = len(result.incomplete_days) - len(named)
+    days = "1 day reach" if len(result.incomplete_days) == 1 else f"{len(result.incomplete_days)} days reach"
+    return f"the windows of {days} what is not held: {', '.join(named)}" + (f" and {more} more" if more else "")
 
 
 def _part_faults(result: SnapshotResult, spec: ModelSpec, name: str) -> tuple[list[str], list[str]]:

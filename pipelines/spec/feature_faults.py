@@ -8,6 +8,7 @@ from typing import Literal
 
 from pipelines.spec.aggregate import Aggregate, aggregate_faults
 from pipelines.spec.dataset import DatasetSpec
+from pipelines.spec.event_time import EventTime
 from pipelines.spec.features import (
     EVENT,
     MOMENT,
@@ -20,15 +21,18 @@ from pipelines.spec.features import (
 )
 from pipelines.spec.label import Label
 from pipelines.spec.panel import PERIOD
-from pipelines.spec.python_function import PythonFunction
+from pipelines.spec.python_function import HAPPENED, ROW_ID, PythonFunction
 
 VAGUE_NAME_PATTERN = re.compile(r"^(f|x|v|col|feat|feature|var|variable|tmp|temp|test|data|value|field|input)_?\d*$")
 SNAKE_CASE = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 COLUMN_NAME = re.compile(r"[A-Za-z]\w*")
 WINDOW_SUFFIX = re.compile(r"_(\d+)(m|h|d)$")
 SECONDS = {"m": 60, "h": 3_600, "d": 86_400}
+PREDICTION_TIME = "prediction_time"
+"""Column of the rows that holds their moment ``t``."""
+TAKEN_BY_MOMENT = "by which name each row has its moment t; have the source rename the column"
 RESERVED_COLUMNS = (
-    "prediction_time", "day", PERIOD, "label_time", "target", "label", "part", "prediction", "entity_id"
+    PREDICTION_TIME, "day", PERIOD, "label_time", "target", "label", "part", "prediction", "entity_id"
 )  # fmt: skip
 """Columns that the feature table, a snapshot, its profile and a join with the prediction log have of their own."""
 
@@ -42,7 +46,21 @@ def function_faults(how: PythonFunction, own: str, dataset: DatasetSpec) -> list
         for name in how.columns
         if name in theirs and theirs[name].pii
     ]
+    is_its_time = theirs.get(HAPPENED) is not None and _is_its_time(HAPPENED, how.of, dataset)
+    given = [ROW_ID, MOMENT, *([HAPPENED] if HAPPENED in how.by or not is_its_time else [])]
+    faults += [
+        f"columns: {name!r} is a column of {how.of}, and what the function receives of a row or an event, too; have "
+        "the source rename the column"
+        for name in given
+        if name in how.columns_read()
+    ]
     return faults + aggregate_faults(how.events, "numeric", own, dataset)
+
+
+def _is_its_time(column: str, source: str, dataset: DatasetSpec) -> bool:
+    """Whether a column holds the time of the source's events as it is."""
+    of = dataset.sources[source]
+    return of.stored_time == EventTime(column) and of.stored_columns()[column].type == "timestamp"
 
 
 def name_faults(

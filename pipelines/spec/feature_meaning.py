@@ -15,7 +15,7 @@ from typing import Literal
 from pipelines.spec.aggregate import Aggregate, aggregate_faults, aggregate_kind
 from pipelines.spec.column import ColumnSpec
 from pipelines.spec.dataset import DatasetSpec
-from pipelines.spec.feature_faults import ambiguous, function_faults, limit_faults
+from pipelines.spec.feature_faults import PREDICTION_TIME, TAKEN_BY_MOMENT, ambiguous, function_faults, limit_faults
 from pipelines.spec.feature_forms import ExpressionForm, FeatureForm, OwnForm
 from pipelines.spec.features import (
     EVENT,
@@ -122,6 +122,8 @@ class FeatureMeanings:
         """A column of the row itself is known by ``t``, or the feature would tell what nobody knows yet."""
         if column not in self._own or isinstance(self._rows, PerPeriod):
             return
+        if column == PREDICTION_TIME:
+            self._fault(place, f"{name} reads {column!r}, {TAKEN_BY_MOMENT}")
         if isinstance(self._rows, PerTable) and self._label is not None and column in self._label.columns:
             self._fault(place, f"{name} reads {column!r}, of which the label tells; leave it out")
         known = self._dataset.known_time(self._rows.source, column)

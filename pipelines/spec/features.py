@@ -203,6 +203,8 @@ class FeatureView(DeclarationBlock):
     is_table: bool = False
     """Whether the rows are those of a table without dates, all of which are of the one day ``FIRST_DATE``."""
     warm_up: timedelta | None = None
+    allow_missing: bool = False
+    """Whether rows are trained on whose windows reach a partition that is not held."""
     panel: Panel | None = None
     label: Label | None = None
     features: dict[str, Feature] = Field(min_length=1)

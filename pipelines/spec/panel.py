@@ -40,6 +40,8 @@ class PerPeriod(DeclarationBlock):
     """How long after the begin of a period its rows are asked about; none: when the files of the day before are due."""
     warm_up: Duration | None = None
     """Rows with a ``t`` earlier than this after the start of the first partition are left out."""
+    allow_missing: bool = False
+    """Whether rows are trained on whose windows reach a partition that is not held."""
 
     @field_validator("each")
     @classmethod

@@ -13,6 +13,8 @@ from pipelines.spec.durations import Duration
 
 FOLDER = "python"
 """Folder of ``include/`` in which the functions lie: ``module:function`` is in ``module.py``."""
+ROW_ID, MOMENT, HAPPENED = "row_id", "t", "event_time"
+"""Columns that a function receives beside those of an event: a row's number and moment, an event's time."""
 NAME = re.compile(r"[a-z][a-z0-9_]*:[a-z_][a-z0-9_]*")
 ARGUMENTS = 2
 

@@ -12,7 +12,7 @@ from pipelines.spec.dataset import NO_OWNER, DatasetSpec
 from pipelines.spec.declared import DeclarationBlock, Identifier
 from pipelines.spec.examples import example_of
 from pipelines.spec.fault_text import FieldFaults
-from pipelines.spec.feature_faults import name_faults
+from pipelines.spec.feature_faults import PREDICTION_TIME, TAKEN_BY_MOMENT, name_faults
 from pipelines.spec.feature_forms import DeclaredFeature, Names
 from pipelines.spec.feature_meaning import FeatureMeanings
 from pipelines.spec.features import FeatureView
@@ -123,6 +123,7 @@ def resolved(
         due=timedelta() if is_table else dataset.partition.due,
         is_table=is_table,
         warm_up=declared.rows.warm_up,
+        allow_missing=declared.rows.allow_missing,
         label=declared.label,
         features=features,
     )
@@ -185,6 +186,8 @@ def _label_faults(declared: ViewDeclaration, dataset: DatasetSpec) -> list[str]:
         faults = _window_faults(declared, dataset)
         return [f"label.{declared.label.name}: {fault}" for fault in faults]
     faults = value_faults(declared.label.expression, declared.rows.source, dataset, subject="a label")
+    if PREDICTION_TIME in declared.label.columns:
+        faults.append(f"it reads {PREDICTION_TIME!r}, {TAKEN_BY_MOMENT}")
     if not isinstance(declared.rows, PerTable):
         faults = faults or early_faults(declared.label.expression, declared.rows.source, declared.rows.lead, dataset)
     return [f"label.{declared.label.name}: {fault}" for fault in faults]

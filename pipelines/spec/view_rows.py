@@ -27,6 +27,8 @@ class PerEvent(DeclarationBlock):
     warm_up: Duration | None = None
     """Rows with a ``t`` earlier than this after the start of the first partition are left out: their windows would
     begin before there are data. None: no row is."""
+    allow_missing: bool = False
+    """Whether rows are trained on whose windows reach a partition that is not held."""
 
     @property
     def source(self) -> str:
@@ -52,6 +54,11 @@ class PerTable(DeclarationBlock):
     def warm_up(self) -> None:
         """No window begins anywhere."""
         return
+
+    @property
+    def allow_missing(self) -> bool:
+        """A table is held as a whole, or not at all."""
+        return False
 
 
 ROW_FORMS: dict[str, type[DeclarationBlock]] = {"per": PerEvent, "each": PerPeriod, "table": PerTable}

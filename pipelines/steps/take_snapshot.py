@@ -18,6 +18,7 @@ from pipelines.spec.dataset import DatasetSpec
 from pipelines.spec.features import FeatureView
 from pipelines.spec.model import ModelSpec
 from pipelines.spec.split import SplitSpec
+from pipelines.steps.features.incomplete_days import incomplete_days
 from pipelines.steps.features.staleness import feature_records, stale_days, unbuilt_days
 from pipelines.steps.labels.read_labels import label_tables, read_labels
 from pipelines.steps.snapshot.files import FILE_LIST_NAME, open_files
@@ -34,7 +35,8 @@ def run(request: SnapshotRequest, ports: Ports) -> SnapshotResult:
     """Freeze what was known by ``request.as_of`` as the model's training table, or of its last days alone.
 
     One row per entity whose label was known by then: key, ``prediction_time``, ``label_time``, features, ``target``
-    (Float64; 0 or 1 for a classification) and ``part``, ordered by prediction time and key. An existing
+    (Float64; 0 or 1 for a classification) and ``part``, ordered by prediction time and key. Rows whose windows reach a
+    partition that is not held are left out, unless the view declares ``allow_missing``. An existing
     snapshot is not written again; its ``snapshot.json`` names the request and table versions that first made it.
 
     With ``training.out_of_core`` the same rows are read day by day and written as files of ``batch_rows`` rows, one
@@ -52,6 +54,8 @@ def run(request: SnapshotRequest, ports: Ports) -> SnapshotResult:
     features = [name for name in view.features if name in (spec.training.features or view.features)]
     tables = list(dict.fromkeys([store_paths.features(view.view), *label_tables(view)]))
     versions = {table: _table_version(ports.store, table) for table in tables}
+    incomplete = _incomplete_days(ports.store, spec, view, dataset, as_of, versions)
+    left_out = set[date]() if view.allow_missing else {*incomplete}
     facts = {
         "model": spec.model,
         "as_of": as_of,
@@ -60,14 +64,17 @@ def run(request: SnapshotRequest, ports: Ports) -> SnapshotResult:
         "definitions": _definitions(view, features),
         "rests_on": _rests_on(ports.store, spec, as_of, versions),
         "missing_days": _missing_days(ports.store, spec, view, as_of),
+        "incomplete_days": incomplete,
     }
     _check_fresh(ports, spec, view, as_of)
     if spec.training.out_of_core:
-        days = _history_days(ports.store, spec, as_of, versions)
+        days = [day for day in _history_days(ports.store, spec, as_of, versions) if day not in left_out]
         frames = (_labelled_rows(ports.store, spec, view, dataset, features, as_of, versions, [day]) for day in days)
         batch_rows = spec.training.out_of_core.batch_rows
         return _store_snapshot_in_batches(ports.store, spec, _split(spec, view), frames, batch_rows, facts)
-    history = _history_days(ports.store, spec, as_of, versions) if spec.training.history_days else None
+    history = _history_days(ports.store, spec, as_of, versions) if spec.training.history_days or left_out else None
+    if history is not None:
+        history = [day for day in history if day not in left_out]
     frame = _labelled_rows(ports.store, spec, view, dataset, features, as_of, versions, history)
     part = assign_parts(
         frame.with_columns(entity_id(view)),
@@ -159,6 +166,14 @@ def _check_fresh(ports: Ports, spec: ModelSpec, view: FeatureView, as_of: dateti
 def _missing_days(store: Store, spec: ModelSpec, view: FeatureView, as_of: datetime) -> dict[date, list[str]]:
     """Days of the history, until ``as_of``, of which there are rows and no features, with every reason."""
     return _within_history(unbuilt_days(store, view), spec, as_of)
+
+
+def _incomplete_days(
+    store: Store, spec: ModelSpec, view: FeatureView, dataset: DatasetSpec, as_of: datetime, versions: dict[str, int]
+) -> dict[date, str]:
+    """Days of the history whose windows reach a partition that is not held, each with what is not."""
+    days = [day for day in _history_days(store, spec, as_of, versions) if day <= as_of.date()]
+    return incomplete_days(store, view, dataset, days)
 
 
 def _within_history(days: dict[date, list[str]], spec: ModelSpec, as_of: datetime) -> dict[date, list[str]]:

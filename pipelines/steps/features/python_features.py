@@ -15,13 +15,13 @@ from polars.testing import assert_frame_equal
 from pipelines.errors import Refused
 from pipelines.spec.dataset import DatasetSpec
 from pipelines.spec.features import FeatureView
-from pipelines.spec.python_function import PythonFunction
+from pipelines.spec.python_function import HAPPENED, MOMENT, ROW_ID, PythonFunction
 from pipelines.steps.features.aggregates.compute import EVENT, KNOWN, ROW
 from pipelines.steps.panel.events import source_events
 
 Function = Callable[[pl.DataFrame, pl.DataFrame], Any]
-ROW_ID, MOMENT, VALUE, HAPPENED = "row_id", "t", "value", "event_time"
-OWN = "__own"
+VALUE = "value"
+OWN, PAIRS = "__own", "__pairs"
 MAX_PAIRS = 2_000_000
 """Events of the groups of all rows of one call, so that memory is bounded; one row's alone may be more."""
 CHECKED_ROWS = 1_000
@@ -45,7 +45,10 @@ def python_features(
         own = [pl.col(ROW).alias(OWN)] if is_own else []
         events = source_events(frames[how.of], how.of, how.columns_read(), dataset)
         events = events.select(
-            *dict.fromkeys(how.columns_read()), pl.col(EVENT).alias(HAPPENED), pl.col(KNOWN), *own
+            *(name for name in how.columns_read() if name != HAPPENED),
+            pl.col(EVENT).alias(HAPPENED),
+            pl.col(KNOWN),
+            *own,
         ).drop_nulls([HAPPENED, KNOWN])
         row_moments = rows.select(*how.by, pl.col("prediction_time").alias(MOMENT), *own).with_row_index(ROW_ID)
         kind = pl.String() if feature.type == "categorical" else pl.Float64()
@@ -65,7 +68,7 @@ def _questions(
     if asked.is_empty():
         return
     if how.by:
-        sizes = asked.join(events.group_by(how.by).len("pairs"), on=how.by, how="left", maintain_order="left")["pairs"]
+        sizes = asked.join(events.group_by(how.by).len(PAIRS), on=how.by, how="left", maintain_order="left")[PAIRS]
     else:
         sizes = pl.repeat(events.height, asked.height, dtype=pl.UInt32, eager=True)
     chunk = (sizes.fill_null(0).cast(pl.Int64).cum_sum() // MAX_PAIRS).to_numpy()

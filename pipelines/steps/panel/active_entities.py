@@ -23,27 +23,29 @@ def active_entities(
     """
     known = events.select(*by, EVENT, KNOWN).drop_nulls()
     opens, closes = pl.max_horizontal(EVENT, KNOWN), pl.col(EVENT) + span
-    visible = known.select(*by, opens.alias("opens"), closes.alias("closes")).filter(pl.col("opens") < pl.col("closes"))
+    visible = known.select(*by, opens.alias("__opens"), closes.alias("__closes")).filter(
+        pl.col("__opens") < pl.col("__closes")
+    )
     times = pl.Series(TIME, list(moments), dtype=UTC_TIMESTAMP)
     # An event is visible from ``opens`` until just before ``closes``: at the moments of these places.
     places = visible.with_columns(
-        first=times.search_sorted(visible["opens"], side="left").cast(pl.Int64),
-        after=times.search_sorted(visible["closes"], side="left").cast(pl.Int64),
-    ).filter(pl.col("first") < pl.col("after"))
-    ranges = _merged(places.select(*by, "first", "after"), by)
-    count = (ranges["after"] - ranges["first"]).to_numpy()
+        __first=times.search_sorted(visible["__opens"], side="left").cast(pl.Int64),
+        __after=times.search_sorted(visible["__closes"], side="left").cast(pl.Int64),
+    ).filter(pl.col("__first") < pl.col("__after"))
+    ranges = _merged(places.select(*by, "__first", "__after"), by)
+    count = (ranges["__after"] - ranges["__first"]).to_numpy()
     row = np.repeat(np.arange(ranges.height), count)
-    place = ranges["first"].to_numpy()[row] + np.arange(len(row)) - np.repeat(np.cumsum(count) - count, count)
+    place = ranges["__first"].to_numpy()[row] + np.arange(len(row)) - np.repeat(np.cumsum(count) - count, count)
     return ranges.select(by)[row].with_columns(times.gather(place)).select(TIME, *by).sort(TIME, *by)
 
 
 def _merged(ranges: pl.DataFrame, by: Sequence[str]) -> pl.DataFrame:
     """The ranges ``[first, after)`` of each entity, those that overlap or touch as one."""
-    ordered = ranges.sort(*by, "first")
-    before = pl.col("after").cum_max().shift(1).over(by)
-    begins = pl.col("first") > before.fill_null(-1)
+    ordered = ranges.sort(*by, "__first")
+    before = pl.col("__after").cum_max().shift(1).over(by)
+    begins = pl.col("__first") > before.fill_null(-1)
     return (
         ordered.with_columns(__range=begins.cast(pl.Int64).cum_sum())
         .group_by("__range", maintain_order=True)
-        .agg(*(pl.col(name).first() for name in by), pl.col("first").first(), pl.col("after").max())
+        .agg(*(pl.col(name).first() for name in by), pl.col("__first").first(), pl.col("__after").max())
     )
