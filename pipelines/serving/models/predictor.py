@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import resource
 import struct
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -91,9 +92,22 @@ class Predictor:
 
     def predict_timed(self, values: Values, count: int) -> TimedAnswers:
         """The same with its seconds: those of the model alone, whatever queue or process lies before it."""
-        started = time.perf_counter()
+        before, started = resource.getrusage(resource.RUSAGE_THREAD), time.perf_counter()
         answers = self.predict(values, count)
-        return answers, time.perf_counter() - started
+        seconds = time.perf_counter() - started
+        return answers, own_seconds(before, resource.getrusage(resource.RUSAGE_THREAD), seconds)
+
+
+def own_seconds(before: resource.struct_rusage, after: resource.struct_rusage, seconds: float) -> float:
+    """Of the ``seconds`` between two uses of this thread, those that were its own.
+
+    Where the processor was taken from it for another program, the wait says nothing of the model: then it is the
+    processor time. Where it waited by itself as well, for a lock, a disk or a sleep, it is the whole time.
+    """
+    if after.ru_nivcsw == before.ru_nivcsw or after.ru_nvcsw != before.ru_nvcsw:
+        return seconds
+    used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return min(seconds, used)
 
 
 def load_onnx(path: Path, probability: bool) -> Scorer:

@@ -29,6 +29,8 @@ from practices._pods.recorded_end import end_error, end_json
 from practices._pods.run_identity import is_same_request, path_slug
 from practices._pods.sealed_files import SealedFiles
 
+ATTEMPT = re.compile(r"[0-9]{1,9}-[0-9A-Za-z]*")
+"""Name of an attempt's folder; others that lie beside them are nobody's."""
 END_FILE, ADOPTS_FILE, COLLECTED_FILE = "end.json", "adopts.json", "collected.json"
 
 
@@ -96,7 +98,8 @@ class Launch:
         files: dict[str, set[str]] = {}
         for path in self.store.list(f"{self.root}/"):
             attempt, _, name = path.removeprefix(f"{self.root}/").partition("/")
-            files.setdefault(attempt, set()).add(name)
+            if ATTEMPT.fullmatch(attempt):
+                files.setdefault(attempt, set()).add(name)
         return files
 
     def current_attempt(self) -> str | None:

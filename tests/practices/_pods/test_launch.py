@@ -157,6 +157,13 @@ def test_an_adoption_that_a_pod_wrote_leads_to_no_other_attempt(store: MemorySto
         of.reload().current_attempt()
 
 
+@pytest.mark.parametrize("name", ["zz-0190", "-", "0190aaaa", "\u0661-0190", "1" * 5000 + "-0190"])
+def test_a_folder_that_a_pod_made_beside_the_attempts_stops_no_later_try(store: MemoryStore, name: str) -> None:
+    of = begun(store)
+    store.put(f"{of.root}/{name}/ticket.json", b"{}")
+    assert launch(store, 2).unfinished_attempt() == of.attempt
+
+
 def test_a_run_goes_on_while_the_secret_of_the_installation_is_replaced(store: MemoryStore) -> None:
     of = finish(store, begun(store, secrets=["its former one"]), result=b'{"ok": 2}')
     assert launch(store).read_result(of.attempt) == b'{"ok": 2}'
