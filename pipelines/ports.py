@@ -328,9 +328,7 @@ class Incidents(Protocol):
         ...
 
     def note(self, name: str) -> str | None: ...
-
     def set_note(self, name: str, value: str) -> None: ...
-
     def claim(
         self, channel: str, holder: str, now: datetime, *, lease: timedelta, pause: timedelta
     ) -> list[OutboxMessage]:
@@ -343,7 +341,6 @@ class Incidents(Protocol):
         ...
 
     def sent(self, channel: str, batch: int, now: datetime) -> None: ...
-
     def failed(self, channel: str, reason: str, *, now: datetime) -> int:
         """The channel did not take the messages; it rests. Returns how often in a row that happened."""
         ...
@@ -351,6 +348,9 @@ class Incidents(Protocol):
     def waiting(self) -> dict[str, int]:
         """How many messages wait, by channel."""
         ...
+
+    def told(self, channel: str, since: datetime) -> list[Incident]:
+        """Incidents of which the channel took a message: those that are not over, and those whose message is as new."""
 
 
 class Notifier(Protocol):

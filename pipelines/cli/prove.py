@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pipelines.prove.proof import Outcome
 
 STREAMS, DAYS, EVERY = 20, 364, 28
-OUTCOMES_FILE, REPORT_FILE = "streams.jsonl", "report.md"
+OUTCOMES_FILE, REPORT_FILE, PLOT_FILE = "streams.jsonl", "report.md", "delays.png"
 
 
 def add_parser(subparsers: Any) -> None:
@@ -42,6 +42,7 @@ def run(options: argparse.Namespace, ports: Ports) -> int:
     check_model(options.model, ports)
     from pipelines.prove.fleet import Fleet
     from pipelines.prove.ground import read_ground
+    from pipelines.prove.plots import delays_plot
     from pipelines.prove.proof import Proof, prove
     from pipelines.prove.report import goal_lines, report_text
 
@@ -61,18 +62,23 @@ def run(options: argparse.Namespace, ports: Ports) -> int:
             stored.write(outcome.model_dump_json() + "\n")
             stored.flush()
             print_line(f"{len(outcomes)} of {options.streams}: {_outcome_text(outcome)}", flush=True)
+    (folder / PLOT_FILE).write_bytes(delays_plot(options.model, outcomes))
     (folder / REPORT_FILE).write_text(report_text(options.model, options.seed, options.days, outcomes))
     goals = list(goal_lines(outcomes))
-    for line in [*goals, f"the tables are in {folder / REPORT_FILE}"]:
+    for line in [*goals, f"the tables are in {folder / REPORT_FILE}, the plot is {folder / PLOT_FILE}"]:
         print_line(line)
     return 1 if any(goal.startswith("MISSED") for goal in goals) else 0
 
 
 def _read(file: Path, head: str) -> list[Outcome]:
-    """The outcomes that an earlier run left. ``Refused`` if it was of another seed or length."""
+    """The outcomes that an earlier run left, without a line that it did not end. ``Refused`` if of another seed."""
     from pipelines.prove.proof import Outcome
 
-    lines = file.read_text().splitlines() if file.exists() else []
+    text = file.read_text() if file.exists() else ""
+    whole = text[: text.rfind("\n") + 1]
+    if whole != text:
+        file.write_text(whole)
+    lines = whole.splitlines()
     if not lines:
         file.write_text(head + "\n")
     elif lines[0] != head:

@@ -5,19 +5,31 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from datetime import timedelta
+from typing import Protocol, runtime_checkable
 
 from pipelines.errors import AirworthyError
 from pipelines.incidents.record import take
-from pipelines.messages.incident import Finding, OutboxMessage
+from pipelines.messages.incident import Finding, Notice, OutboxMessage
 from pipelines.ports import Ports
 from pipelines.rules.incident_kinds import INSTALLATION, KINDS
-from pipelines.rules.incident_text import notice
+from pipelines.rules.incident_text import last_event, notice
 
 LEASE = timedelta(seconds=90)
 """For how long a channel belongs to its sender; longer than one message may take."""
+REPEATED_FOR = timedelta(hours=1)
+"""For how long a service that forgets is told again that an incident is over."""
 SILENT_AFTER = 3
 """Failures in a row after which a channel is an incident itself, told by the others."""
 log = logging.getLogger(__name__)
+
+
+@runtime_checkable
+class ForgetfulNotifier(Protocol):
+    """A channel whose service loses what it was sent when it restarts, so that all of it is sent again and again."""
+
+    def repeat(self, notices: Sequence[Notice]) -> None:
+        """One notice for each incident, as it is now; it changes nothing that the service has not lost."""
+        ...
 
 
 def deliver(ports: Ports, holder: str, *, airflow: str) -> int:
@@ -26,7 +38,12 @@ def deliver(ports: Ports, holder: str, *, airflow: str) -> int:
     ``holder`` names this sender, differently for each process; ``airflow`` is the address for links. A channel that
     fails rests and keeps its messages; the others go on.
     """
-    return sum(_deliver_to(channel, ports, holder, airflow) for channel in ports.catalog.alerts.channels)
+    channels = ports.catalog.alerts.channels
+    taken = sum(_deliver_to(channel, ports, holder, airflow) for channel in channels)
+    for channel in channels:
+        if channels[channel].forgets:
+            _repeat_to(channel, ports, airflow)
+    return taken
 
 
 def _deliver_to(channel: str, ports: Ports, holder: str, airflow: str) -> int:
@@ -57,6 +74,18 @@ def _send(messages: Sequence[OutboxMessage], ports: Ports, airflow: str) -> None
     incident_events = [(incident, event) for incident, event in pairs if incident is not None]
     channel, batch = messages[0].channel, messages[0].batch or messages[0].number
     ports.notifier(channel).send(notice(channel, batch, incident_events, ports.catalog.alerts, airflow))
+
+
+def _repeat_to(channel: str, ports: Ports, airflow: str) -> None:
+    """Tell a service that forgets again what it heard, also of what ended of late: a repeat may overtake an end."""
+    incidents = ports.incidents.told(channel, ports.clock() - REPEATED_FOR)
+    policy = ports.catalog.alerts
+    notices = [notice(channel, each.number or 0, [(each, last_event(each))], policy, airflow) for each in incidents]
+    try:
+        if notices and isinstance(notifier := ports.notifier(channel), ForgetfulNotifier):
+            notifier.repeat(notices)
+    except AirworthyError as error:
+        log.warning("channel %s was not told again of %d incident(s): %s", channel, len(notices), error)
 
 
 def _silence(channel: str, ports: Ports, what: str) -> Finding:

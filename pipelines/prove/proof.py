@@ -13,10 +13,10 @@ from pipelines.errors import Refused
 from pipelines.prove.fleet import Fleet, Version
 from pipelines.prove.ground import WEEK, Ground
 from pipelines.prove.streams import HARMFUL, HARMLESS, Kind, Stream, draw_stream, possible_kinds
-from pipelines.prove.watch import Watch
+from pipelines.prove.watch import Checked, Watch
 from pipelines.spec.model import LOWER_IS_BETTER
 from pipelines.steps.drift.findings import READ_DAYS
-from pipelines.steps.evaluation.metrics import measure
+from pipelines.steps.evaluation.metrics import measure_one
 
 YEAR = 52 * WEEK
 TRAINED_EVERY = 28
@@ -28,6 +28,8 @@ FOLLOWED = 90
 HARM_DAYS = 14
 MOST_DRAWS, DRAWS_OF_A_KIND = 60, 10
 """Of a kind that costs nothing in so many draws the next one is planted."""
+BLOCK, FIRST_BLOCK = 28, 6
+"""Days that are judged together; of harm, which is mostly found at once, fewer at first."""
 DRIFT, PERFORMANCE = "drift_fault", "performance"
 
 
@@ -79,15 +81,10 @@ class Proof:
         kinds = possible_kinds(self.ground, HARMLESS)
         kind = kinds[number % len(kinds)]
         stream = draw_stream(self.ground, (self.seed, number), kind, self.begins + self.days // 3)
-        watch, warned, paged = Watch(self.ground), 0, 0
+        warned = paged = 0
         broken: set[str] = set()
         was_worse = False
-        for day in range(self.begins - WARM_UP, self.begins + self.days):
-            version = self.live(day)
-            watch.see(day, stream.rows_of(day), version)
-            if day < self.begins or version is None:
-                continue
-            checked = watch.judge(day, version)
+        for checked in self._watched(stream, self.begins - WARM_UP, self.begins, self.begins + self.days):
             warned += len(set(checked.broken) - broken)
             paged += checked.is_worse and not was_worse
             broken, was_worse = set(checked.broken), checked.is_worse
@@ -96,23 +93,40 @@ class Proof:
     def harmful(self, number: int) -> Outcome:
         """A stream in which harm is planted that costs half of the allowed loss or more; watched until it is found."""
         stream, loss = self._drawn_harm(number)
-        watch, found_after, by = Watch(self.ground), None, None
+        found_after, by = None, None
         before: set[str] = set()
-        for day in range(stream.onset - WARM_UP, stream.onset + FOLLOWED):
-            version = self.live(day)
-            watch.see(day, stream.rows_of(day), version)
-            if day < stream.onset - 1 or version is None:
-                continue
-            checked = watch.judge(day, version)
-            if day < stream.onset:
+        for checked in self._watched(stream, stream.onset - WARM_UP, stream.onset - 1, stream.onset + FOLLOWED):
+            if checked.number < stream.onset:
                 before = set(checked.broken)
                 continue
             columns = [name for name in checked.broken if name in stream.columns and name not in before]
             if columns or checked.is_worse:
-                found_after, by = day - stream.onset + 1, DRIFT if columns else PERFORMANCE
+                found_after, by = checked.number - stream.onset + 1, DRIFT if columns else PERFORMANCE
                 break
         facts = {"kind": stream.kind, "what": stream.name, "is_harmful": True, "loss": loss}
         return Outcome(number=number, found_after=found_after, by=by, **facts)
+
+    def _watched(self, stream: Stream, seen: int, first: int, stop: int) -> Iterator[Checked]:
+        """The verdicts of each day from ``first`` on, with the days from ``seen`` on as the past."""
+        watch, live = Watch(self.ground), self.live(first)
+        for start, end in self._blocks(seen, first, BLOCK):
+            # Of the days before, only the answers of the version that is live on the first one are read.
+            version = live if self.live(start) is live else None
+            watch.see([stream.rows_of(number) for number in range(start, end)], start, version)
+        for start, end in self._blocks(first, stop, FIRST_BLOCK if stream.is_harmful else BLOCK):
+            version = self.live(start)
+            watch.see([stream.rows_of(number) for number in range(start, end)], start, version)
+            if version is not None:
+                yield from watch.judge(end - start, end - 1, version)
+
+    def _blocks(self, first: int, stop: int, days: int) -> Iterator[tuple[int, int]]:
+        """Consecutive days that one version answers; so many in the first block."""
+        while first < stop:
+            since = first - FIRST_TRAINED
+            next_version = FIRST_TRAINED + (since // self.trained_every + 1) * self.trained_every
+            end = min(first + days, stop, FIRST_TRAINED if since < 0 else next_version)
+            yield first, end
+            first, days = end, BLOCK
 
     def _drawn_harm(self, number: int) -> tuple[Stream, float]:
         """The first draw that costs enough to be called harm, of the stream's kind if it can."""
@@ -136,8 +150,8 @@ class Proof:
         if rows.is_empty() or version is None:
             return None
         answers = version.predict(rows)
-        measured = measure(spec.problem, rows["target"].to_numpy(), answers, spec.evaluation.threshold)
-        return measured[spec.monitoring.performance.metric]
+        metric, threshold = spec.monitoring.performance.metric, spec.evaluation.threshold
+        return measure_one(spec.problem, metric, rows["target"].to_numpy(), answers, threshold)
 
 
 def prove(proof: Proof, streams: range) -> Iterator[Outcome]:

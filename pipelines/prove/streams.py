@@ -44,6 +44,10 @@ class Stream:
     plant: Plant
 
     @property
+    def is_harmful(self) -> bool:
+        return self.kind in HARMFUL
+
+    @property
     def name(self) -> str:
         return f"{self.kind} {', '.join(self.columns)}".strip()
 

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date
 
+import numpy as np
 import polars as pl
 
-from pipelines.messages.monitoring import DayValue, DriftResult, PerformanceResult
+from pipelines.messages.monitoring import ColumnFinding, DayValue, DriftResult, PerformanceResult
 from pipelines.prove.fleet import Version
 from pipelines.prove.ground import Ground
 from pipelines.rules.drift_check import judge_drift
 from pipelines.rules.performance_check import judge_performance
-from pipelines.steps.drift.findings import READ_DAYS, find_moved_columns
+from pipelines.steps.drift.findings import READ_DAYS
+from pipelines.steps.drift.many_days import find_moved_by_day
 from pipelines.steps.drift.shifts import HISTORY_DAYS
-from pipelines.steps.evaluation.metrics import measure
+from pipelines.steps.evaluation.metrics import Array
 from pipelines.steps.measure_performance import WATCHED_DAYS
 from pipelines.steps.monitoring.certificate_comparison import compare_days
 from pipelines.steps.monitoring.day_values import day_values
@@ -45,11 +48,11 @@ class Checked:
 
 @dataclass(frozen=True)
 class _Answered:
-    """The answers about one day: ``day``, ``label`` and ``prediction``, and its values."""
+    """The answers about one day: how many there are, and its values."""
 
     version: Version
     day: date
-    answers: pl.DataFrame
+    rows: int
     values: list[DayValue]
 
 
@@ -61,57 +64,74 @@ class Watch:
     _profiles: list[tuple[date, TableProfile | None]] = field(default_factory=list)
     _answered: list[_Answered] = field(default_factory=list)
 
-    def see(self, number: int, rows: pl.DataFrame, version: Version | None) -> None:
-        """Take a day in: its profile and, with a version, its answers."""
-        profile = profile_features(rows, self.ground.kinds) if rows.height else None
-        self._profiles = [*self._profiles, (self.ground.day(number), profile)][-READ_DAYS:]
-        if version is None or rows.is_empty():
+    def see(self, days: Sequence[pl.DataFrame], first: int, version: Version | None) -> None:
+        """Take consecutive days in: the profile of each and, with a version, its answers."""
+        for number, rows in enumerate(days, first):
+            profile = profile_features(rows, self.ground.kinds) if rows.height else None
+            self._profiles.append((self.ground.day(number), profile))
+        together = pl.concat(days)
+        if version is None or together.is_empty():
             return
-        answers = rows.select("day", pl.col("target").alias("label")).with_columns(
-            prediction=pl.Series(version.predict(rows))
-        )
-        of_day = _Answered(version, self.ground.day(number), answers, day_values(answers, self.ground.spec))
-        self._answered = [*self._answered, of_day][-WATCHED_DAYS:]
+        predictions = np.split(version.predict(together), np.cumsum([rows.height for rows in days])[:-1])
+        for rows, prediction in zip(days, predictions, strict=True):
+            if rows.height:
+                self._answered.append(self._answers(rows, prediction, version))
+        del self._answered[: -WATCHED_DAYS - len(days)]
 
-    def judge(self, number: int, version: Version) -> Checked:
-        return Checked(number, self._drift(number, version), self._performance(number, version))
+    def _answers(self, rows: pl.DataFrame, prediction: Array, version: Version) -> _Answered:
+        answers = rows.select("day", pl.col("target").alias("label"), pl.Series("prediction", prediction))
+        spec = self.ground.spec
+        values = day_values(answers, spec, spec.monitoring.performance.metric)
+        return _Answered(version, rows["day"][0], rows.height, values)
 
-    def _drift(self, number: int, version: Version) -> Verdict:
-        spec, names, reference = self.ground.spec, list(self.ground.kinds), version.reference
-        names = [name for name in names if name not in spec.monitoring.drift.exclude]
-        window = self._profiles[-spec.monitoring.drift.window_days :]
+    def judge(self, days: int, last: int, version: Version) -> list[Checked]:
+        """The verdicts of so many days up to ``last``, the last that was seen; this version is live on all of them."""
+        names = [name for name in self.ground.kinds if name not in self.ground.spec.monitoring.drift.exclude]
+        reference = version.reference
+        first, number = len(self._profiles) - days, last - days + 1
+        findings = find_moved_by_day(self._profiles, first, names, reference, reference.influence)
+        checked = [
+            Checked(number + place, self._drift(first + place, of_day), self._performance(number + place, version))
+            for place, of_day in enumerate(findings)
+        ]
+        del self._profiles[:-READ_DAYS]
+        return checked
+
+    def _drift(self, row: int, findings: list[ColumnFinding]) -> Verdict:
+        spec = self.ground.spec
+        past = [profile for _, profile in self._profiles[max(row - 1 - HISTORY_DAYS, 0) : row - 1]]
+        window = self._profiles[max(row + 1 - spec.monitoring.drift.window_days, 0) : row + 1]
         result = DriftResult(
             model=spec.model,
-            day=self.ground.day(number),
+            day=self._profiles[row][0],
             window=[day for day, _ in window],
-            version=str(version.trained),
+            version="live",
             reference="",
             features=[],
-            findings=find_moved_columns(self._profiles, names, reference, reference.influence),
-            history_days=sum(profile is not None for _, profile in self._profiles[-HISTORY_DAYS - 2 : -2]),
+            findings=findings,
+            history_days=sum(profile is not None for profile in past),
         )
         return judge_drift(result, spec)
 
     def _performance(self, number: int, version: Version) -> Verdict:
         spec, performance = self.ground.spec, self.ground.spec.monitoring.performance
-        last = self.ground.day(number - self.ground.view.label_lag)
-        own = [each for each in self._answered if each.version is version and each.day <= last]
+        last, until = self.ground.day(number - self.ground.view.label_lag), self.ground.day(number)
+        answered = [each for each in self._answered if each.day <= until][-WATCHED_DAYS:]
+        own = [each for each in answered if each.version is version and each.day <= last]
         values = [value for each in own for value in each.values]
         in_window = own[-performance.window_days :]
-        empty = pl.DataFrame(schema={"day": pl.Date, "label": pl.Float64, "prediction": pl.Float64})
-        answers = pl.concat([empty, *(each.answers for each in in_window)])
-        metrics = measure(
-            spec.problem, answers["label"].to_numpy(), answers["prediction"].to_numpy(), spec.evaluation.threshold
-        )
+        rows = sum(each.rows for each in in_window)
+        # The rule asks whether the window's metric was measured; its number is shown to people alone.
+        measured = [value.metrics[performance.metric] for each in in_window for value in each.values if value.metrics]
         certificate = [value.metrics.get(performance.metric, 0.0) for value in version.certificate]
         result = PerformanceResult(
             model=spec.model,
             day=self.ground.day(number),
             window=[each.day for each in in_window],
             days=[],
-            window_metrics=metrics,
-            window_predictions=answers.height,
-            window_labelled=answers.height,
+            window_metrics={performance.metric: sum(measured) / len(measured) if measured else None},
+            window_predictions=rows,
+            window_labelled=rows,
             version=str(version.trained) if own else None,
             reference={performance.metric: sum(certificate) / len(certificate)} if certificate else {},
             comparison=compare_days(spec, version.certificate, values, last),

@@ -53,6 +53,15 @@ def notice(
     )
 
 
+def last_event(incident: Incident) -> Event:
+    """What people heard last of it, by its state."""
+    if not incident.is_active:
+        return "resolved"
+    if incident.status == "acknowledged":
+        return "acknowledged"
+    return "escalated" if incident.escalations else "opened"
+
+
 def headline(incident: Incident, event: Event) -> str:
     """``[critical] resolved: churn: amount broke: …``, without line breaks."""
     what = " ".join(incident.what.split())

@@ -113,6 +113,11 @@ class Channel(DeclarationBlock):
     least_severity: Severity = "info"
     """What is less severe is not sent to this channel."""
 
+    @property
+    def forgets(self) -> bool:
+        """Whether the service loses what it was sent when it restarts."""
+        return self.kind == "alertmanager"
+
     @model_validator(mode="after")
     def check_address(self) -> Self:
         faults = []

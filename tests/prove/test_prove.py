@@ -104,6 +104,9 @@ def test_a_run_goes_on_where_it_ended_and_refuses_what_another_seed_left(
     fields = {"model": MODEL, "days": 1, "every": EVERY, "seed": 3, "into": str(tmp_path)}
     command.run(argparse.Namespace(**fields, streams=1), ports)
     assert "1 of 1: calm" in capsys.readouterr().out
+    assert (tmp_path / "delays.png").read_bytes().startswith(b"\x89PNG")
+    with (tmp_path / "streams.jsonl").open("a") as file:
+        file.write('{"number":1,"kind":"ca')  # by a run that was killed
     command.run(argparse.Namespace(**fields, streams=1), ports)
     shown = capsys.readouterr().out
     assert "1 of 1" not in shown

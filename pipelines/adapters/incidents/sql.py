@@ -100,6 +100,15 @@ class SqlIncidents:
         with self._database.connection() as connection:
             return {str(channel): int(count) for channel, count in placed(connection).execute(query)}
 
+    def told(self, channel: str, since: datetime) -> list[Incident]:
+        taken = select(MESSAGE.c.incident).where(MESSAGE.c.channel == channel, MESSAGE.c.sent.is_not(None))
+        is_active = and_(INCIDENT.c.status != "resolved", INCIDENT.c.number.in_(taken))
+        is_new = INCIDENT.c.number.in_(taken.where(MESSAGE.c.sent >= _text(since)))
+        query = select(INCIDENT.c.number, INCIDENT.c.record).where(or_(is_active, is_new))
+        with self._database.connection() as connection:
+            rows = placed(connection).execute(query.order_by(INCIDENT.c.number)).mappings()
+            return [_incident(row) for row in rows]
+
 
 class SqlChanges:
     """The transaction that ``SqlIncidents.change`` opened."""

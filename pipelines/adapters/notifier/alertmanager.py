@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -22,13 +23,15 @@ class AlertmanagerNotifier:
 
     def send(self, notice: Notice) -> None:
         """``Unavailable`` if it does not answer, ``Refused`` if it does not take the alerts."""
+        self._post(_alerts(notice))
+
+    def repeat(self, notices: Sequence[Notice]) -> None:
+        """The same of several, for an Alertmanager keeps its alerts in memory alone."""
+        self._post([posted for notice in notices for posted in _alerts(notice)])
+
+    def _post(self, alerts: list[dict[str, Any]]) -> None:
         import httpx
 
-        alerts = [
-            posted
-            for incident, event in zip(notice.incidents, notice.events, strict=True)
-            for posted in [*_less_severe(incident, event, notice), alert(incident, event, notice)]
-        ]
         try:
             answer = httpx.post(f"{self._url}/api/v2/alerts", json=alerts, timeout=SECONDS)
         except httpx.HTTPError as error:
@@ -37,6 +40,14 @@ class AlertmanagerNotifier:
             raise Unavailable(f"the Alertmanager at {self._url} answered {answer.status_code}")
         if answer.is_error:
             raise Refused(f"the Alertmanager at {self._url} refused {len(alerts)} alert(s)", [answer.text[:200]])
+
+
+def _alerts(notice: Notice) -> list[dict[str, Any]]:
+    return [
+        posted
+        for incident, event in zip(notice.incidents, notice.events, strict=True)
+        for posted in [*_less_severe(incident, event, notice), alert(incident, event, notice)]
+    ]
 
 
 def alert(incident: Incident, event: Event, notice: Notice) -> dict[str, Any]:

@@ -37,12 +37,15 @@ class DailyStatistics:
 
 
 def daily_statistics(
-    profiles: Sequence[tuple[date, TableProfile | None]], columns: Sequence[str], reference: TableProfile
+    profiles: Sequence[tuple[date, TableProfile | None]],
+    columns: Sequence[str],
+    reference: TableProfile,
+    windows: Sequence[range] = (),
 ) -> DailyStatistics:
     """The series of these columns over consecutive days, ascending; a day without a profile has no values.
 
     Means and spreads are in standard deviations of the reference. A category has a series if it has at least 1 % of the
-    rows of all days.
+    rows of all days, or of any of ``windows`` (of rows) where they are given.
     """
     statistics: list[Statistic] = []
     values: list[list[float]] = []
@@ -55,8 +58,10 @@ def daily_statistics(
 
     days = [profile for _, profile in profiles]
     for name in columns:
-        shares = [null_share(profile, name) for profile in days]
-        add(Statistic(name, "nulls"), [_logit(profile, name) for profile in days], shares)
+        column_days = [find_column(profile, name) for profile in days]
+        rows = [rows_of(column) for column in column_days]
+        nulls = [column.nulls if column is not None else 0 for column in column_days]
+        add(Statistic(name, "nulls"), list(map(_logit, nulls, rows)), list(map(_share, nulls, rows)))
         if any(profile is not None and name in profile.numeric for profile in days):
             numeric = [profile.numeric.get(name) if profile else None for profile in days]
             center, unit = _reference_scale(reference, name, numeric)
@@ -66,8 +71,11 @@ def daily_statistics(
             add(Statistic(name, "spread"), spreads, spreads)
         else:
             categorical = [profile.categorical.get(name) if profile else None for profile in days]
-            for category in _frequent_categories(categorical):
-                of_day = [_category_share(column, category) for column in categorical]
+            for category in _frequent_categories(categorical, windows or [range(len(days))]):
+                of_day = [
+                    _share(column.counts.get(category, 0) if column is not None else 0, count)
+                    for column, count in zip(categorical, rows, strict=True)
+                ]
                 add(Statistic(name, "category", category), [log(share + 0.005) for share in of_day], of_day)
     floors = np.array([FLOORS[statistic.kind] for statistic in statistics])
     moves = np.array([SMALLEST_NULL_MOVE if statistic.kind == "nulls" else 0.0 for statistic in statistics])
@@ -87,8 +95,7 @@ def daily_statistics(
 def null_share(profile: TableProfile | None, name: str) -> float:
     """Share of rows without a value; NaN where the day or the column is missing."""
     column = find_column(profile, name)
-    rows = rows_of(column)
-    return column.nulls / rows if column is not None and rows else float("nan")
+    return _share(column.nulls, rows_of(column)) if column is not None else float("nan")
 
 
 def find_column(profile: TableProfile | None, name: str) -> NumericProfile | CategoricalProfile | None:
@@ -104,12 +111,12 @@ def rows_of(column: NumericProfile | CategoricalProfile | None) -> int:
     return (column.count if isinstance(column, NumericProfile) else column.valued) + column.nulls
 
 
-def _logit(profile: TableProfile | None, name: str) -> float:
-    column = find_column(profile, name)
-    rows = rows_of(column)
-    if column is None or not rows:
-        return float("nan")
-    return log((column.nulls + 0.5) / (rows - column.nulls + 0.5))
+def _share(part: int, rows: int) -> float:
+    return part / rows if rows else float("nan")
+
+
+def _logit(nulls: int, rows: int) -> float:
+    return log((nulls + 0.5) / (rows - nulls + 0.5)) if rows else float("nan")
 
 
 def _reference_scale(reference: TableProfile, name: str, days: Sequence[NumericProfile | None]) -> tuple[float, float]:
@@ -134,15 +141,15 @@ def _log_spread(column: NumericProfile | None, unit: float) -> float:
     return log(min(column.std / unit, LARGEST_MEAN) + 0.02)
 
 
-def _frequent_categories(days: Sequence[CategoricalProfile | None]) -> list[str]:
-    counts: dict[str, int] = {}
-    total = sum(column.valued for column in days if column is not None)
-    for column in days:
-        for name, rows in column.counts.items() if column is not None else ():
-            counts[name] = counts.get(name, 0) + rows
-    return sorted(name for name, rows in counts.items() if rows >= SMALLEST_CATEGORY_SHARE * total)
-
-
-def _category_share(column: CategoricalProfile | None, category: str) -> float:
-    rows = rows_of(column)
-    return column.counts.get(category, 0) / rows if column is not None and rows else float("nan")
+def _frequent_categories(days: Sequence[CategoricalProfile | None], windows: Sequence[range]) -> list[str]:
+    """Those with 1 % of the rows of any of these windows of days."""
+    names = sorted(set[str]().union(*(column.counts for column in days if column is not None)))
+    rows = np.zeros((len(days) + 1, len(names) + 1), dtype=np.int64)
+    for number, column in enumerate(days, 1):
+        if column is not None:
+            rows[number] = [*(column.counts.get(name, 0) for name in names), column.valued]
+    below = rows.cumsum(axis=0)
+    starts, stops = ([getattr(window, end) for window in windows] for end in ("start", "stop"))
+    counted = below[stops] - below[starts]
+    is_frequent = (counted[:, :-1] > 0) & (counted[:, :-1] >= SMALLEST_CATEGORY_SHARE * counted[:, -1:])
+    return [name for name, frequent in zip(names, is_frequent.T, strict=True) if frequent.any()]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy as np
 from pipelines.messages.monitoring import ColumnFinding
 from pipelines.steps.drift.daily_statistics import Statistic, daily_statistics, find_column, null_share, rows_of
 from pipelines.steps.drift.ks import ks_test
-from pipelines.steps.drift.plain_checks import PAST_DAYS, find_broken_checks
+from pipelines.steps.drift.plain_checks import PAST_DAYS, BrokenCheck, find_broken_checks
 from pipelines.steps.drift.shifts import FOLLOWED_DAYS, Shift, find_slow_shifts, find_sudden_shifts
 from pipelines.steps.drift.sketch import QuantileSketch
 from pipelines.tables.profile import CategoricalProfile, NumericProfile, TableProfile, merge_profiles
@@ -35,25 +35,51 @@ def find_moved_columns(
     daily = daily_statistics(profiles, columns, reference)
     sudden = find_sudden_shifts(daily.series)
     slow = find_slow_shifts(daily.series, sudden.shifted)
+    broken = find_broken_checks(profiles, columns)
+    return _findings(profiles, daily.statistics, sudden.open, slow, broken, influence)
+
+
+def find_slowly_moved_columns(
+    profiles: Profiles, columns: Sequence[str], reference: TableProfile, influence: Mapping[str, float]
+) -> list[ColumnFinding]:
+    """What ``find_moved_columns`` finds of columns of which no check is broken and no shift was sudden."""
+    daily = daily_statistics(profiles, columns, reference)
+    slow = find_slow_shifts(daily.series, np.zeros(daily.series.values.shape, dtype=bool))
+    return _findings(profiles, daily.statistics, [], slow, [], influence)
+
+
+def sort_findings(findings: Iterable[ColumnFinding]) -> list[ColumnFinding]:
+    """Faults first, the weightiest of each lane first."""
+    return sorted(findings, key=lambda finding: (finding.lane, -(finding.weight or 0.0), finding.column))
+
+
+def _findings(
+    profiles: Profiles,
+    statistics: Sequence[Statistic],
+    sudden: Sequence[Shift],
+    slow: Sequence[Shift],
+    checks: Sequence[BrokenCheck],
+    influence: Mapping[str, float],
+) -> list[ColumnFinding]:
     faults: dict[str, list[tuple[int, float | None, str]]] = {}
     watched: dict[str, list[tuple[int, float | None, str]]] = {}
-    for broken in find_broken_checks(profiles, columns):
+    for broken in checks:
         faults.setdefault(broken.column, []).append((broken.since, None, broken.text))
-    for shift in sudden.open:
-        statistic = daily.statistics[shift.statistic]
+    for shift in sudden:
+        statistic = statistics[shift.statistic]
         # The mix of categories moves by itself, with a timetable: a category that breaks is a renamed one.
         lane = watched if statistic.kind == "category" else faults
         text = _shift_text(statistic, shift, profiles, "usual daily changes")
         lane.setdefault(statistic.column, []).append((shift.since, shift.size, text))
     for shift in slow:
-        statistic = daily.statistics[shift.statistic]
+        statistic = statistics[shift.statistic]
         text = _shift_text(statistic, shift, profiles, "standard errors over 7 days")
         watched.setdefault(statistic.column, []).append((shift.since, shift.size, text))
     findings = [_finding(name, "fault", signs, profiles, influence) for name, signs in faults.items()]
     findings += [
         _finding(name, "watch", signs, profiles, influence) for name, signs in watched.items() if name not in faults
     ]
-    return sorted(findings, key=lambda finding: (finding.lane, -(finding.weight or 0.0), finding.column))
+    return sort_findings(findings)
 
 
 def _finding(

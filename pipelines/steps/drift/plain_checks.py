@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
 from datetime import date
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipelines.steps.drift.daily_statistics import find_column, null_share, rows_of
 from pipelines.steps.drift.shifts import FOLLOWED_DAYS, MINIMUM_HISTORY_DAYS
@@ -51,14 +52,75 @@ def find_broken_checks(profiles: Profiles, columns: Sequence[str]) -> list[Broke
     days = [profile for _, profile in profiles]
     broken: list[BrokenCheck] = []
     for name in columns:
-        is_numeric = any(profile is not None and name in profile.numeric for profile in days)
-        checks = {"null_share": _many_nulls, **({"range": _outside} if is_numeric else {"renamed": _renamed})}
-        for kind, check in checks.items():
+        for kind, check in _checks(days, name).items():
             if (found := _follow(check, days, name)) is not None:
                 broken.append(BrokenCheck(name, kind, *found))
-        if (found := _stuck(days, name)) is not None:
+        if (found := _stuck(top_shares(days, name))) is not None:
             broken.append(BrokenCheck(name, "stuck", *found))
     return broken
+
+
+def breaks_after_a_calm_past(profiles: Profiles, name: str, rows: Sequence[int]) -> list[bool]:
+    """By row: whether ``find_broken_checks`` finds a check but ``stuck`` to break on the day before if none did before.
+
+    A check that begins to break on no followed day is not broken, so one pass serves the windows of many days.
+    """
+    days = [profile for _, profile in profiles]
+    checks = _checks(days, name).values()
+    is_possible = _has_new_extremes(days, name) | _has_new_categories(days, name)
+    return [
+        bool(is_possible[row]) and any(_begins(check, days, name, row, set()) is not None for check in checks)
+        for row in rows
+    ]
+
+
+def _has_new_extremes(days: Sequence[TableProfile | None], name: str) -> NDArray[np.bool_]:
+    """By row: whether it and the day before have more nulls, or a smaller or larger value, than all days of their past.
+
+    Without that neither the check of nulls nor that of the range breaks.
+    """
+    numeric = [profile.numeric.get(name) if profile is not None else None for profile in days]
+    lowest = [-column.minimum if column is not None and column.minimum is not None else -np.inf for column in numeric]
+    highest = [column.maximum if column is not None and column.maximum is not None else -np.inf for column in numeric]
+    nulls = [share if share > SMALLEST_NULL_SHARE else -np.inf for share in (null_share(day, name) for day in days)]
+    is_new = np.zeros((3, len(days)), dtype=bool)
+    for series, of_series in zip(np.array([lowest, highest, nulls]), is_new, strict=True):
+        past = np.concatenate([np.full(PAST_DAYS + 1, -np.inf), series])
+        # The past of a row and of the day before it: the days from PAST_DAYS + 1 to 2 before it.
+        most = np.lib.stride_tricks.sliding_window_view(past, PAST_DAYS)[: len(days)].max(axis=1)
+        of_series[1:] = (series[:-1] > most[1:]) & (series[1:] > most[1:])
+    lower, higher, emptier = is_new
+    return lower | higher | emptier
+
+
+def _has_new_categories(days: Sequence[TableProfile | None], name: str) -> NDArray[np.bool_]:
+    """By row: whether it and the day before have a category that no day of their past has; else none is renamed."""
+    counts = [profile.categorical[name].counts if profile and name in profile.categorical else {} for profile in days]
+    is_new = np.zeros(len(days), dtype=bool)
+    last_seen: dict[str, int] = {}
+    for row in range(1, len(days)):
+        if row >= 2:
+            last_seen.update(dict.fromkeys(counts[row - 2], row - 2))
+        start = row - 1 - PAST_DAYS
+        is_new[row] = all(
+            any(last_seen.get(value, -1) < max(start, 0) for value in counts[on]) for on in (row - 1, row)
+        )
+    return is_new
+
+
+def is_stuck(shares: Sequence[float | None]) -> bool:
+    """Whether the column of these ``top_shares`` is stuck on the last day."""
+    return _stuck(shares) is not None
+
+
+def top_shares(days: Sequence[TableProfile | None], name: str) -> list[float | None]:
+    """By day, the share of the most frequent value among the rows that have one."""
+    return [_top_share(find_column(profile, name)) for profile in days]
+
+
+def _checks(days: Sequence[TableProfile | None], name: str) -> dict[str, Check]:
+    is_numeric = any(profile is not None and name in profile.numeric for profile in days)
+    return {"null_share": _many_nulls, **({"range": _outside} if is_numeric else {"renamed": _renamed})}
 
 
 def _follow(check: Check, days: Sequence[TableProfile | None], name: str) -> tuple[int, str] | None:
@@ -68,7 +130,7 @@ def _follow(check: Check, days: Sequence[TableProfile | None], name: str) -> tup
     faulty: set[int] = set()
     past: list[TableProfile] = []
     for row in range(max(len(days) - FOLLOWED_DAYS, 1), len(days)):
-        before, today = days[row - 1], days[row]
+        today = days[row]
         if today is None:
             continue
         if since is not None:
@@ -77,18 +139,27 @@ def _follow(check: Check, days: Sequence[TableProfile | None], name: str) -> tup
                 faulty.add(row)
                 continue
             since = None
-        if before is None:
-            continue
-        start = max(row - 1 - PAST_DAYS, 0)
-        past = [
-            day for place, day in enumerate(days[start : row - 1], start) if day is not None and place not in faulty
-        ]
-        if len(past) >= MINIMUM_HISTORY_DAYS and check(past, before, name) is not None:
-            text = check(past, today, name)
-            if text is not None:
-                since = row - 1
-                faulty |= {row - 1, row}
+        begins = _begins(check, days, name, row, faulty)
+        if begins is not None:
+            past, text = begins
+            since = row - 1
+            faulty |= {row - 1, row}
     return (since, text) if since is not None and text is not None else None
+
+
+def _begins(
+    check: Check, days: Sequence[TableProfile | None], name: str, row: int, faulty: Set[int]
+) -> tuple[list[TableProfile], str] | None:
+    """The past of a day and the one before it, and the day's text, where the check breaks on both."""
+    before, today = days[row - 1], days[row]
+    if before is None or today is None:
+        return None
+    start = max(row - 1 - PAST_DAYS, 0)
+    past = [day for place, day in enumerate(days[start : row - 1], start) if day is not None and place not in faulty]
+    if len(past) < MINIMUM_HISTORY_DAYS or check(past, before, name) is None:
+        return None
+    text = check(past, today, name)
+    return (past, text) if text is not None else None
 
 
 def _many_nulls(past: Sequence[TableProfile], day: TableProfile, name: str) -> str | None:
@@ -161,16 +232,15 @@ def _names(shares: dict[str, float]) -> str:
     return ", ".join(ordered[:3]) + (f" and {len(ordered) - 3} more" if len(ordered) > 3 else "")
 
 
-def _stuck(days: Sequence[TableProfile | None], name: str) -> tuple[int, str] | None:
+def _stuck(shares: Sequence[float | None]) -> tuple[int, str] | None:
     """One value has almost all rows for longer than it ever did, in a column for which that is rare."""
-    shares = [_top_share(find_column(profile, name)) for profile in days]
-    is_stuck = [share is not None and share >= STUCK_SHARE for share in shares]
-    length = _trailing_run(is_stuck)
-    since = len(days) - length
+    stuck_days = [share is not None and share >= STUCK_SHARE for share in shares]
+    length = _trailing_run(stuck_days)
+    since = len(shares) - length
     past = [
         stuck
         for stuck, share in zip(
-            is_stuck[max(since - PAST_DAYS, 0) : since], shares[max(since - PAST_DAYS, 0) : since], strict=True
+            stuck_days[max(since - PAST_DAYS, 0) : since], shares[max(since - PAST_DAYS, 0) : since], strict=True
         )
         if share is not None
     ]

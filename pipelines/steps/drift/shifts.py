@@ -99,13 +99,7 @@ def find_sudden_shifts(series: Series, followed_days: int = FOLLOWED_DAYS) -> Su
     shifted = np.zeros((rows, statistics), dtype=bool)
     open_shifts: dict[int, tuple[Shift, _Past]] = {}
     for row in range(max(rows - followed_days, MINIMUM_HISTORY_DAYS + 1), rows):
-        past = _describe(series, row - 1, shifted)
-        first = past.innovation(series.values[row - 1], series.days[row - 1].weekday(), row - 1)
-        second = past.innovation(series.values[row], series.days[row].weekday(), row)
-        moves = np.minimum(abs(series.levels[row - 1] - past.level), abs(series.levels[row] - past.level))
-        sizes = np.sign(first) * np.minimum(abs(first), abs(second))
-        alarms = (abs(sizes) >= ALARM) & (np.sign(first) == np.sign(second)) & (moves >= series.smallest_moves)
-        alarms &= past.days >= MINIMUM_HISTORY_DAYS
+        past, sizes, alarms = _sudden(series, row, shifted)
         for statistic, (shift, before) in list(open_shifts.items()):
             alarms[statistic] = False
             size = before.innovation(series.values[row], series.days[row].weekday(), row)[statistic]
@@ -117,6 +111,29 @@ def find_sudden_shifts(series: Series, followed_days: int = FOLLOWED_DAYS) -> Su
             shifted[row - 1 : row + 1, statistic] = True
             open_shifts[statistic] = Shift(statistic, row - 1, float(sizes[statistic])), past
     return SuddenShifts([shift for shift, _ in open_shifts.values()], shifted)
+
+
+def alarms_after_a_calm_past(series: Series, rows: Sequence[int]) -> Mask:
+    """By row and statistic: whether ``find_sudden_shifts`` opens a shift on that day if it opened none before.
+
+    A statistic without an alarm on any followed day has no open shift, so one pass serves the windows of many days.
+    """
+    days, statistics = series.values.shape
+    calm, alarms = np.zeros((days, statistics), dtype=bool), np.zeros((len(rows), statistics), dtype=bool)
+    for number, row in enumerate(rows):
+        alarms[number] = _sudden(series, row, calm)[2]
+    return alarms
+
+
+def _sudden(series: Series, row: int, shifted: Mask) -> tuple[_Past, Floats, Mask]:
+    """The past of a day and the one before it, how far the two are from it, and which statistics left it."""
+    past = _describe(series, row - 1, shifted)
+    first = past.innovation(series.values[row - 1], series.days[row - 1].weekday(), row - 1)
+    second = past.innovation(series.values[row], series.days[row].weekday(), row)
+    moves = np.minimum(abs(series.levels[row - 1] - past.level), abs(series.levels[row] - past.level))
+    sizes = np.sign(first) * np.minimum(abs(first), abs(second))
+    alarms = (abs(sizes) >= ALARM) & (np.sign(first) == np.sign(second)) & (moves >= series.smallest_moves)
+    return past, sizes, alarms & (past.days >= MINIMUM_HISTORY_DAYS)
 
 
 def find_slow_shifts(series: Series, shifted: Mask) -> list[Shift]:

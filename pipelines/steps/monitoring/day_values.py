@@ -7,18 +7,19 @@ import polars as pl
 from pipelines.messages.monitoring import DayValue
 from pipelines.ports import Ports
 from pipelines.spec.model import ModelSpec
-from pipelines.steps.evaluation.metrics import measure
+from pipelines.steps.evaluation.metrics import measure, measure_one
 from pipelines.tables.row_days import row_days
 
 SMALLEST_CLASS = 5
 SMALLEST_ROWS = 10
 
 
-def day_values(answers: pl.DataFrame, spec: ModelSpec) -> list[DayValue]:
-    """Metrics of ``answers`` (``day``, ``label``, ``prediction``), ascending; rows without either are left out.
+def day_values(answers: pl.DataFrame, spec: ModelSpec, metric: str | None = None) -> list[DayValue]:
+    """All metrics, or the named one, of ``answers`` (``day``, ``label``, ``prediction``), ascending by day.
 
-    A day counts by itself if it has five rows of each class (a regression: ten rows); else it is taken together with
-    the days after it until there are as many. Days that are too few at the end have no value yet.
+    Rows without label or prediction are left out. A day counts by itself if it has five rows of each class (a
+    regression: ten rows); else it is taken together with the days after it until there are as many. Days that are too
+    few at the end have no value yet.
     """
     known = answers.filter(pl.col("label").is_not_null() & pl.col("prediction").is_finite()).sort("day")
     values: list[DayValue] = []
@@ -29,7 +30,10 @@ def day_values(answers: pl.DataFrame, spec: ModelSpec) -> list[DayValue]:
         if not _is_enough(together, spec):
             continue
         label, prediction = together["label"].to_numpy(), together["prediction"].to_numpy()
-        metrics = measure(spec.problem, label, prediction, spec.evaluation.threshold)
+        if metric is None:
+            metrics = measure(spec.problem, label, prediction, spec.evaluation.threshold)
+        else:
+            metrics = {metric: measure_one(spec.problem, metric, label, prediction, spec.evaluation.threshold)}
         values.append(
             DayValue(
                 first=together["day"][0],

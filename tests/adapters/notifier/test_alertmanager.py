@@ -1,45 +1,71 @@
-"""A real Alertmanager has one alert an incident, which worsens, ends, and is unchanged by a repeat."""
+"""A real Alertmanager has one alert an incident, which worsens, ends, and is there again after a crash."""
 
 from __future__ import annotations
 
 import subprocess
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from pipelines.adapters.incidents.sql import SqlIncidents
 from pipelines.adapters.notifier.alertmanager import AlertmanagerNotifier
 from pipelines.errors import Refused, Unavailable
-from pipelines.messages.incident import Event, Incident
+from pipelines.incidents.look import look
+from pipelines.incidents.record import take_over
+from pipelines.messages.incident import Event, Finding, Incident
 from pipelines.rules.incident_text import notice
 from pipelines.spec.alerts import AlertsSpec
+from pipelines.testing.ports import FakePorts
 from tests.debian import debian_command
 from tests.free_port import free_port
 
 CONFIGURATION = "route: {receiver: none, group_wait: 0s}\nreceivers: [{name: none}]\n"
 
 
-@pytest.fixture(scope="module")
-def alertmanager(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    command = debian_command("prometheus-alertmanager", "prometheus-alertmanager")
-    folder, port = tmp_path_factory.mktemp("alertmanager"), free_port()
-    (folder / "config.yml").write_text(CONFIGURATION)
-    options = [f"--config.file={folder}/config.yml", f"--storage.path={folder}/data", "--cluster.listen-address="]
-    url = f"http://127.0.0.1:{port}"
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(
-            [*command, *options, f"--web.listen-address=127.0.0.1:{port}"], stdout=log, stderr=log
-        )
+class Server:
+    """A real Alertmanager at an address of its own, which may be killed and started again."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, port = folder, free_port()
+        self.url = f"http://127.0.0.1:{port}"
+        (folder / "config.yml").write_text(CONFIGURATION)
+        options = [f"--config.file={folder}/config.yml", f"--storage.path={folder}/data", "--cluster.listen-address="]
+        command = debian_command("prometheus-alertmanager", "prometheus-alertmanager")
+        self._command = [*command, *options, f"--web.listen-address=127.0.0.1:{port}"]
+
+    def start(self) -> None:
+        with (self._folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(self._command, stdout=log, stderr=log)
         try:
-            wait_until_ready(process, url, folder / "log")
-            yield url
-        finally:
-            process.terminate()
-            process.wait()
+            wait_until_ready(self._process, self.url, self._folder / "log")
+        except BaseException:
+            self.kill()
+            raise
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    started = Server(tmp_path_factory.mktemp("alertmanager"))
+    started.start()
+    try:
+        yield started
+    finally:
+        started.kill()
+
+
+@pytest.fixture
+def alertmanager(server: Server) -> str:
+    return server.url
 
 
 def wait_until_ready(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
@@ -100,3 +126,33 @@ def test_an_alertmanager_that_refuses_an_alert_says_why(alertmanager: str) -> No
 def test_an_alertmanager_that_is_away_is_unavailable() -> None:
     with pytest.raises(Unavailable, match="does not answer"):
         send(f"http://127.0.0.1:{free_port()}", incident(), "opened")
+
+
+def test_an_alertmanager_that_was_killed_has_every_alert_again_after_the_next_look(
+    server: Server, tmp_path: Path
+) -> None:
+    ports = FakePorts.make(tmp_path, incidents=SqlIncidents(f"sqlite:///{tmp_path}/ledger.db"))
+    channels = {"am": {"kind": "alertmanager", "url": server.url}}
+    alerts = AlertsSpec.model_validate({"channels": channels, "default_channels": ["am"]})
+    ports.catalog = replace(ports.catalog, alerts=alerts)
+    ports.clock.at = datetime.now(UTC) - timedelta(minutes=30)  # it advances faster than the server's
+    ports.notifiers = {"am": AlertmanagerNotifier(server.url)}
+
+    def look_at(*subjects: str, firing: bool = True) -> list[str]:
+        ports.clock.advance(timedelta(seconds=61))
+        about = {"model": "shop", "kind": "drift_fault", "severity": "warning", "at": ports.clock()}
+        findings = [Finding(**about, subject=name, what=f"{name} broke", firing=firing) for name in subjects]
+        look(ports, observer="watch", findings=findings)
+        shop = [alert["labels"] for alert in active(server.url) if alert["labels"]["model"] == "shop"]
+        return sorted(labels["subject"] for labels in shop)
+
+    assert look_at("open", "taken", "over") == ["open", "over", "taken"]
+    number = next(each.number for each in ports.incidents.read() if each.subject == "taken")
+    take_over(ports, number or 0, person="ada", because="asking the source")
+    assert look_at("over", firing=False) == ["open", "taken"]
+    server.kill()
+    server.start()
+    assert active(server.url) == []
+    assert look_at() == ["open", "taken"]
+    assert ports.incidents.waiting() == {}
+    assert look_at("open", firing=False) == ["taken"]
