@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from datetime import UTC, date, datetime, timedelta
+from multiprocessing import get_context
 from pathlib import Path
 
 import polars as pl
@@ -19,11 +20,10 @@ from pipelines.errors import Conflict, Refused, Unavailable
 from pipelines.messages.partition_record import PartitionRecord
 from pipelines.ports import Store
 from pipelines.testing.ports import MemoryStore
-from tests.rivals import rival_context
 
 TABLE = "raw/flights"
 FIRST, SECOND, THIRD = (date(2013, 1, number) for number in (1, 2, 3))
-RIVALS = rival_context(__name__)
+RIVALS = get_context("spawn")
 
 
 def rows(*numbers: int) -> pl.DataFrame:

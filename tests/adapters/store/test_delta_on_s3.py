@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +27,10 @@ from pipelines.adapters.store.delta import DeltaStore
 from pipelines.errors import AirworthyError, Refused, Unavailable
 from pipelines.settings import REPOSITORY
 from tests.adapters.s3_server import BUCKET, S3Server, s3_server
-from tests.rivals import rival_context
 
 TABLE = "raw/flights"
 FIRST, SECOND = date(2013, 1, 1), date(2013, 1, 2)
-RIVALS = rival_context(__name__)
+RIVALS = get_context("spawn")
 WRITERS, WRITES = 4, 4
 
 
