@@ -48,6 +48,10 @@ DEFAULT_SCALE = 9
 LARGEST_SCALE = 18
 DeclaredValue = Annotated[Any, WithJsonSchema({"anyOf": [{"type": "number"}, {"type": "string"}, {"type": "boolean"}]})]
 """A number, a text, ``true``, a date or a time; in the type of its column once it was read."""
+DeclaredLimit = Annotated[
+    Any, WithJsonSchema({"anyOf": [{"type": "number"}, {"type": "string"}, {"type": "boolean"}, {"type": "null"}]})
+]
+"""The same, or nothing."""
 
 
 def _read_type(declared: Any) -> Any:
@@ -73,8 +77,8 @@ class ColumnSpec(DeclarationBlock):
     nullable: bool = False
     allowed: list[DeclaredValue] | None = Field(default=None, min_length=1)
     """Its categories, of its type. A word that is one of ``null_values``, too, is a value of this column."""
-    min: DeclaredValue = None
-    max: DeclaredValue = None
+    min: DeclaredLimit = None
+    max: DeclaredLimit = None
     pattern: str | None = None
     """Regular expression that each text matches as a whole."""
     scale: int | None = Field(default=None, ge=0, le=LARGEST_SCALE)

@@ -25,7 +25,7 @@ def parse_duration(value: Any) -> timedelta:
         raise ValueError(f"is no duration; {EXAMPLES}")
     if isinstance(value, int | float):
         raise ValueError(f"a duration needs its unit; write {value}m, {value}h or {value}d")
-    text = value.strip()
+    text = value
     if clock := TIME_OF_DAY.fullmatch(text):
         parts = [f"{int(part)}{unit}" for part, unit in zip(clock.groups(), "hms", strict=True) if part and int(part)]
         raise ValueError(f"a duration is not written as a time of day; write {''.join(parts) or '0m'}")
