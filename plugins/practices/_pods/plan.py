@@ -102,8 +102,7 @@ def identity_annotations(launch: Launch, attempt: str) -> dict[str, str]:
 
 
 def check_reachable(pod: Any, settings: Settings) -> None:
-    """``Refused`` if the pod (a ``V1Pod``) does not mount the store's folder, or MLflow's address is loopback or has a
-    password."""
+    """``Refused`` if the pod (a ``V1Pod``) cannot use the store's folder or MLflow's address, or shows a password."""
     container, faults = pod.spec.containers[0], []
     if "://" not in settings.store:
         mounted = [mount.mount_path.rstrip("/") for mount in container.volume_mounts or []]
@@ -115,10 +114,8 @@ def check_reachable(pod: Any, settings: Settings) -> None:
     address = urlsplit(settings.tracking)
     host = address.hostname or ""
     if address.password:
-        faults.append(
-            f"MLFLOW_TRACKING_URI {settings.tracking} holds a password, and whoever may see the pod reads it; "
-            "name MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD by the runner's secrets"
-        )
+        remedy = "name MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD by the runner's secrets"
+        faults.append(f"MLFLOW_TRACKING_URI {settings.tracking} holds a password, which the pod shows; {remedy}")
     if host.startswith(LOOPBACK_HOSTS) and not pod.spec.host_network:
         faults.append(
             f"MLFLOW_TRACKING_URI {settings.tracking} is the pod's own loopback; give an address that pods can reach"
