@@ -19,7 +19,7 @@ from collections.abc import Iterable, Sequence
 EXIT_REFUSED = 65
 EXIT_UNAVAILABLE = 75
 LOGIN = re.compile(r"(?<=:/)(/?)(?:[^\s/:@]*:\S+|[^\s/]+)@")
-"""Of an address, the name and password before its host, whatever the password holds, also where a slash was forgotten."""
+"""The name and password of an address, whatever the password holds, also where a slash was forgotten."""
 
 
 def hide_passwords(text: str) -> str:
