@@ -29,8 +29,7 @@ from practices._pods.recorded_end import end_error, end_json
 from practices._pods.run_identity import is_same_request, path_slug
 from practices._pods.sealed_files import SealedFiles
 
-ATTEMPT = re.compile(r"[0-9]{1,9}-[0-9A-Za-z]*")
-"""Name of an attempt's folder; others that lie beside them are nobody's."""
+ATTEMPT = re.compile(r"[0-9]{1,9}-[0-9A-Za-z]*")  # an attempt's folder; others that lie beside it are nobody's
 END_FILE, ADOPTS_FILE, COLLECTED_FILE = "end.json", "adopts.json", "collected.json"
 
 
@@ -90,8 +89,6 @@ class Launch:
     @cached_property
     def _sealed(self) -> SealedFiles:
         return SealedFiles(self.store, self.secrets)
-
-    # ---- reading -----------------------------------------------------------------------------------------------
 
     @cached_property
     def _files_by_attempt(self) -> dict[str, set[str]]:
@@ -176,8 +173,6 @@ class Launch:
 
     def _lacks_seal(self, attempt: str) -> bool:
         return self._sealed.lacks_seal(self.path(attempt), TICKET)
-
-    # ---- writing -----------------------------------------------------------------------------------------------
 
     def write_ticket(self, declarations: str, workers: int) -> None:
         """Write the ticket; called before the pod is created, which reads it."""
