@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from datetime import date
 
 import polars as pl
 
 from pipelines import store_paths
-from pipelines.errors import Refused
 from pipelines.logs.personal_data import mask_message
 from pipelines.messages.live_inputs import InputMeasure, LiveInputsResult
 from pipelines.messages.monitoring import ColumnFinding, DriftMeasure, MonitorRequest
 from pipelines.ports import Ports
-from pipelines.spec.features import Feature, FeatureView
+from pipelines.spec.features import Feature
 from pipelines.spec.model import ModelSpec
 from pipelines.steps.drift.compare import compare
 from pipelines.steps.drift.daily_statistics import find_column
 from pipelines.steps.drift.distances import kl_divergence, wasserstein
 from pipelines.steps.drift.findings import READ_DAYS, find_moved_columns
 from pipelines.steps.drift.shifts import HISTORY_DAYS
-from pipelines.steps.evaluation.rows import trained_definitions
-from pipelines.steps.features.former_versions import former_column
+from pipelines.steps.evaluation.rows import trained_columns
 from pipelines.steps.features.limits import other_values
 from pipelines.steps.monitoring.caller_rows import CORRELATION_ID, read_caller_rows
 from pipelines.steps.monitoring.live_inputs_page import write_page
@@ -228,7 +225,8 @@ def _with_skew(
     if not built or rows.is_empty():
         return measures
     held = ports.store.read(table, days=built[:1]).columns
-    stored = {name: column for name, column in _trained_columns(view, names, request, ports).items() if column in held}
+    columns_of_version = trained_columns(request.model, request.version, names, ports)
+    stored = {name: column for name, column in columns_of_version.items() if column in held}
     if missing := [name for name in names if name not in stored]:
         former = (
             f"of {', '.join(missing)} {table} does not hold the meaning that version {request.version} was trained on"
@@ -242,19 +240,6 @@ def _with_skew(
     offline = offline.unique(same, keep="none").select(*same, pl.col("^__.*$"))
     matched = rows.join(offline, on=same, how="inner", maintain_order="left")
     return [_skew_of(measure, matched) if measure.name in stored else measure for measure in measures]
-
-
-def _trained_columns(view: FeatureView, names: Sequence[str], request: MonitorRequest, ports: Ports) -> dict[str, str]:
-    """Feature to the column of the version that the live version was trained on, as far as that is recorded."""
-    trained: dict[str, tuple[int, str]] = {}
-    if request.version is not None:
-        with suppress(Refused):
-            trained = trained_definitions(ports.registry.get(request.model, request.version), ports)
-    versions = {name: trained.get(name, (view.features[name].version, ""))[0] for name in names}
-    return {
-        name: name if version == view.features[name].version else former_column(name, version)
-        for name, version in versions.items()
-    }
 
 
 def _skew_of(measure: InputMeasure, matched: pl.DataFrame) -> InputMeasure:

@@ -16,6 +16,7 @@ from pipelines.errors import Conflict, Refused, Unavailable
 from pipelines.messages.features import BuiltPartition, FeatureRecord, PublishFeaturesRequest, PublishFeaturesResult
 from pipelines.ports import Ports, Store
 from pipelines.spec.features import FeatureView
+from pipelines.steps.features.former_versions import is_former_column
 from pipelines.steps.features.staleness import feature_records, is_older, stale_days
 from pipelines.steps.snapshot.table_digest import table_digest
 from pipelines.tables.profile import profile_features
@@ -125,5 +126,9 @@ class _Publisher:
 
 
 def _profile(view: FeatureView, rows: pl.DataFrame) -> bytes:
-    profile = profile_features(rows, {name: feature.type for name, feature in view.features.items()})
+    """Of the features, and of the columns of their former versions, which models are still watched by."""
+    types: dict[str, str] = {name: feature.type for name, feature in view.features.items()}
+    former = [name for name in rows.columns if is_former_column(name) and name not in view.key]
+    types |= {name: "categorical" if rows.schema[name] == pl.String else "numeric" for name in former}
+    profile = profile_features(rows, types)
     return profile.model_dump_json(by_alias=True).encode()

@@ -15,10 +15,11 @@ from pipelines import store_paths
 from pipelines.adapters.mlflow_registry import MlflowRegistry
 from pipelines.adapters.store.delta import DeltaStore
 from pipelines.messages.evaluation import EvaluateRequest, EvaluateResult
+from pipelines.messages.monitoring import MonitorRequest
 from pipelines.messages.training import ModelDigests, SnapshotRequest, TrainRequest, TrainResult
 from pipelines.settings import Settings
 from pipelines.spec.catalog import Catalog
-from pipelines.steps import evaluate_model, take_snapshot, train_model
+from pipelines.steps import evaluate_model, measure_drift, take_snapshot, train_model
 from pipelines.steps.features.staleness import stale_days
 from pipelines.testing.memory_store import MemoryStore
 from pipelines.testing.ports import FakePorts
@@ -71,6 +72,7 @@ def catalog(folder: Path, features: dict[str, Any], dataset: dict[str, Any] = DA
     training = {"minimum_rows": 100, "estimator": {"rounds": 10}}
     model: dict[str, Any] = {"schema": 2, "model": "late", "view": "ride", "target": "is_late", "training": training}
     model["evaluation"] = {"comparison": {"metric": "roc_auc", "unit": "ride"}}
+    model["monitoring"] = {"drift": {"minimum_rows": RIDES}}
     for name, content in {"datasets/city": dataset, "features/ride": view(features), "models/late": model}.items():
         path = folder / "include" / f"{name}.yaml"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -90,7 +92,7 @@ def rides(day: date, number: int) -> pl.DataFrame:
             "at": [begin + timedelta(minutes=10 * ride) for ride in range(RIDES)],
             "ride": range(number * RIDES, (number + 1) * RIDES),
             "first_map": length,
-            "second_map": 10 - length,
+            "second_map": 20 - length,
             "late": length + random.normal(size=RIDES) > 5,
         },
         schema_overrides={"at": pl.Datetime("us", "UTC"), "ride": pl.Int64},
@@ -160,7 +162,7 @@ def test_a_table_of_an_installation_takes_up_the_former_version_and_all_its_days
     arrive(ports, range(2, 3))
     table = ports.store.read(TABLE)
     assert table.height == 3 * RIDES
-    assert (table["length"] + table["length@1"]).to_list() == pytest.approx([10.0] * 3 * RIDES)
+    assert (table["length"] + table["length@1"]).to_list() == pytest.approx([20.0] * 3 * RIDES)
     assert stale_days(ports.store, view, dataset) == {}
 
 
@@ -191,6 +193,20 @@ def test_a_champion_is_scored_with_the_meaning_that_it_was_trained_on(life: dict
     assert not any("does not answer itself" in note for note in result.notes)
 
 
+@pytest.mark.parametrize("live", ["champion", "candidate"])
+def test_drift_is_that_of_the_meaning_that_the_live_version_was_trained_on(life: dict[str, Any], live: str) -> None:
+    """The two maps have no length in common: a version measured by the other one would have drifted altogether."""
+    request = MonitorRequest(
+        model="late", day=START + (DAYS - 1) * DAY, version=life[live].version, shapes=live == "champion"
+    )
+    result = measure_drift.run(request, life["ports"])
+    assert {measure.name: measure.psi < 0.25 for measure in result.features if measure.psi is not None} == {
+        "length": True,
+        "length_squared": True,
+    }
+    assert not any("does not hold" in note or "no shapes" in note for note in result.notes)
+
+
 def test_a_champion_whose_meaning_is_not_built_any_more_does_not_answer_itself(life: dict[str, Any]) -> None:
     """Its column is gone from the source: at the most its recipe is compared, and the notes say so."""
     ports, folder = life["ports"], life["folder"]
@@ -198,12 +214,14 @@ def test_a_champion_whose_meaning_is_not_built_any_more_does_not_answer_itself(l
     without = {**DATASET, "sources": {"rides": {**DATASET["sources"]["rides"], "columns": columns}}}
     ports.catalog = catalog(folder, SECOND, without)
     newest = START + (DAYS - 1) * DAY
-    ports.store.replace_partition(
-        store_paths.validated("city", "rides"),
-        newest,
-        rides(newest, DAYS - 1).with_columns(pl.col("second_map") + 1e-9),
-    )
-    build_view(ports, "ride", newest)
+    window = range(DAYS - 7, DAYS)
+    for number in window:
+        corrected = rides(START + number * DAY, number).with_columns(pl.col("second_map") + 1e-9)
+        ports.store.replace_partition(store_paths.validated("city", "rides"), START + number * DAY, corrected)
+    build_view(ports, "ride", newest, [START + number * DAY for number in window])
+    drift = measure_drift.run(MonitorRequest(model="late", day=newest, version="1"), ports)
+    assert any("does not hold length@1, length_squared@1, which version 1 was" in note for note in drift.notes)
+    assert [measure.psi for measure in drift.features] == [None, None]
     result = evaluate(ports, life["candidate"], life["champion"])
     assert any("champion 1 does not answer itself: it was trained on length@1" in note for note in result.notes)
     assert result.comparison is None or result.comparison.method == "forward_chaining"

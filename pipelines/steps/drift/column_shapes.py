@@ -20,6 +20,7 @@ from pipelines import store_paths
 from pipelines.errors import AirworthyError, Refused
 from pipelines.messages.monitoring import DriftResult
 from pipelines.ports import Ports, VersionInfo
+from pipelines.steps.evaluation.rows import trained_columns
 from pipelines.steps.snapshot.files import open_files
 
 SAMPLE_ROWS = 2000
@@ -39,7 +40,8 @@ def draw_shapes(result: DriftResult, names: Sequence[str], ports: Ports) -> tupl
         live = ports.registry.get(result.model, result.version)
         held, reference_rows = _training_rows(live, list(names), ports)
         reference, _ = _sample(held, result.day)
-        current, current_rows = _sample(_window_rows(result, view.view, list(names), ports), result.day)
+        columns = trained_columns(result.model, result.version, names, ports)
+        current, current_rows = _sample(_window_rows(result, view.view, columns, ports), result.day)
         page = _evidently_page(reference, current, {name: view.features[name].type for name in names})
     except AirworthyError as error:
         raise Refused(str(error)) from error
@@ -67,12 +69,14 @@ def _training_rows(live: VersionInfo, names: list[str], ports: Ports) -> tuple[p
     return rows, rows.height
 
 
-def _window_rows(result: DriftResult, view: str, names: list[str], ports: Ports) -> pl.DataFrame:
+def _window_rows(result: DriftResult, view: str, columns: Mapping[str, str], ports: Ports) -> pl.DataFrame:
+    """``columns``: feature to its column of the feature table, that of the version which the model was trained on."""
     table = store_paths.features(view)
     days = sorted(set(result.window) & set(ports.store.days(table)))
     if not days:
         raise Refused(f"{table} has no rows of {result.window[0]} to {result.window[-1]}")
-    return ports.store.read(table, days=days, columns=names).select(names)
+    rows = ports.store.read(table, days=days, columns=list(columns.values()))
+    return rows.select(pl.col(column).alias(name) for name, column in columns.items())
 
 
 def _sample(rows: pl.DataFrame, day: date) -> tuple[pl.DataFrame, int]:

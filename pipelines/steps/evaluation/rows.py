@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -131,6 +132,22 @@ def former_columns(info: VersionInfo, other: VersionInfo, ports: Ports) -> dict[
         name: former_column(name, version)
         for name, (version, _) in theirs.items()
         if name in ours and ours[name][0] != version  # a version has one meaning, under whatever digest
+    }
+
+
+def trained_columns(model: str, version: str | None, names: Sequence[str], ports: Ports) -> dict[str, str]:
+    """Feature to the column of the feature table that holds the meaning that a version was trained on.
+
+    A feature whose version is not recorded has the newest meaning.
+    """
+    trained: dict[str, tuple[int, str]] = {}
+    if version is not None:
+        with suppress(Refused):
+            trained = trained_definitions(ports.registry.get(model, version), ports)
+    newest = {name: ports.catalog.view_of(model).features[name].version for name in names}
+    return {
+        name: name if trained.get(name, (number, ""))[0] == number else former_column(name, trained[name][0])
+        for name, number in newest.items()
     }
 
 

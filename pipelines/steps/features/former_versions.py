@@ -17,10 +17,17 @@ from pipelines.spec.dataset import DatasetSpec
 from pipelines.spec.features import Feature, FeatureView, RowExpression
 from pipelines.steps.features.compute import Frames, compute_features
 
+VERSION_SIGN = "@"
+
 
 def former_column(name: str, version: int) -> str:
     """The column in which a former version of a feature stands."""
-    return f"{name}@{version}"
+    return f"{name}{VERSION_SIGN}{version}"
+
+
+def is_former_column(name: str) -> bool:
+    """Whether a column of a feature table is that of a former version: no feature's own name has the sign."""
+    return VERSION_SIGN in name
 
 
 @dataclass(frozen=True)
