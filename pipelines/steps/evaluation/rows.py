@@ -138,13 +138,14 @@ def former_columns(info: VersionInfo, other: VersionInfo, ports: Ports) -> dict[
 def trained_columns(model: str, version: str | None, names: Sequence[str], ports: Ports) -> dict[str, str]:
     """Feature to the column of the feature table that holds the meaning that a version was trained on.
 
-    A feature whose version is not recorded has the newest meaning.
+    A feature whose version is not recorded has the newest meaning. The registry is asked only where a feature has a
+    second version.
     """
     trained: dict[str, tuple[int, str]] = {}
-    if version is not None:
+    newest = {name: ports.catalog.view_of(model).features[name].version for name in names}
+    if version is not None and any(number > 1 for number in newest.values()):
         with suppress(Refused):
             trained = trained_definitions(ports.registry.get(model, version), ports)
-    newest = {name: ports.catalog.view_of(model).features[name].version for name in names}
     return {
         name: name if trained.get(name, (number, ""))[0] == number else former_column(name, trained[name][0])
         for name, number in newest.items()
