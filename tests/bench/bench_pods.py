@@ -78,8 +78,7 @@ def _measure(api: Any, folder: Path) -> int:
     made.up()
     try:
         digest = small_training.keep_snapshot(made.ports.store, small_training.rows())  # type: ignore[arg-type]
-        made.until(lambda: DAG in {dag["dag_id"] for dag in made.airflow.dags()}, "parsing")
-        made.airflow.unpause(DAG)
+        made.unpause(DAG)
         found = [_once(made, digest) for _ in range(RUNS + 1)][1:]
     finally:
         made.down()

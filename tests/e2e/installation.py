@@ -90,6 +90,12 @@ class Installation:
             stack.start(self.settings, Console(quiet=True), self.components())
         self.started |= {component.name for component in self.components()}
 
+    def unpause(self, *dag_ids: str) -> None:
+        """Unpause DAGs as soon as all of them are parsed."""
+        self.until(lambda: {*dag_ids} <= {dag["dag_id"] for dag in self.airflow.dags()}, "parsing")
+        for dag_id in dag_ids:
+            self.airflow.unpause(dag_id)
+
     def components(self) -> list[Component]:
         return [each for each in components(self.settings) if self.parts is None or each.name in self.parts]
 

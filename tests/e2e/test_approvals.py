@@ -120,10 +120,7 @@ def approval_stack(tmp_path_factory: pytest.TempPathFactory, migrated: Settings)
     made.take_database(migrated)
     made.up()
     try:
-        deployed = {f"{model}__deploy" for model in (PATIENT, HASTY)}
-        made.until(lambda: deployed <= {dag["dag_id"] for dag in made.airflow.dags()}, "parsing")
-        for model in (PATIENT, HASTY):
-            made.airflow.unpause(f"{model}__deploy")
+        made.unpause(*(f"{model}__deploy" for model in (PATIENT, HASTY)))
         made.deploy(HASTY, "admin", "unanswered")
         made.deploy(PATIENT, "ml_lead", "agreed")
         made.deploy(PATIENT, "admin", "alone")

@@ -38,9 +38,6 @@ def installation(tmp_path_factory: pytest.TempPathFactory, migrated: Settings) -
     stack.take_database(migrated)
     stack.up()
     try:
-        datasets = ("air", "equipment", "patients", "meter", "readings")
-        parsed = {f"{dataset}__arrive" for dataset in datasets}
-        stack.until(lambda: parsed <= {dag["dag_id"] for dag in stack.airflow.dags()}, "parsing")
         yield stack
     finally:
         stack.down()
@@ -60,16 +57,16 @@ def test_weeks_months_half_hours_and_a_table_without_dates_are_taken_whenever_th
         return list(split_and_deliver(catalog.dataset(dataset), source, tmp_path / name, store))
 
     weeks = split("air", "weeks", "co2.csv", other.weeks_file(4))
-    airflow.unpause("air__ingest")
+    installation.unpause("air__ingest")
     airflow.backfill("air__ingest", date(2001, 12, 3), date(2001, 12, 10), max_active_runs=2)
     for dataset in ("air", "equipment", "patients", "meter"):
-        airflow.unpause(f"{dataset}__validate")
+        installation.unpause(f"{dataset}__validate")
     installation.until(lambda: held(installation, "air.weeks") == weeks[:2], "the weeks of the backfill")
     months = split("equipment", "orders", "elec_equip.csv", b"".join(other.months_file().splitlines(keepends=True)[:3]))
     hours = split("meter", "readings", "a.jsonl", other.half_hours_file(other.METER_DAY, 4))
     store.put(store_paths.landing("patients", "measurements", "all", "diabetes_data_raw.csv.gz"), other.patients_file())
     for dataset in ("air", "equipment", "patients", "meter"):
-        airflow.unpause(f"{dataset}__arrive")
+        installation.unpause(f"{dataset}__arrive")
     for table, keys in (("air.weeks", weeks), ("equipment.orders", months), ("meter.readings", hours)):
         installation.until(lambda table=table, keys=keys: held(installation, table) == keys, table)
     installation.until(lambda: held(installation, "patients.measurements") == ["all"], "the table without dates")
@@ -93,7 +90,7 @@ def test_todays_file_is_taken_within_a_minute_and_what_a_task_takes_to_start_and
     for partition in (today, yesterday):
         store.put(path(partition.key, "a.jsonl"), other.half_hours_file(partition.begin, 2))
     for stage in ("arrive", "validate", "ingest"):
-        airflow.unpause(f"readings__{stage}")
+        installation.unpause(f"readings__{stage}")
     triggered = datetime.now(UTC)
     run = airflow.trigger("readings__ingest", {"day": yesterday.key})
 

@@ -60,13 +60,8 @@ def installation(tmp_path_factory: pytest.TempPathFactory, migrated: Settings) -
     stack.take_database(migrated)
     stack.up()
     try:
-        expected = {f"{DATASET}__validate", f"{MODEL}__monitor", f"{TABLE_MODEL}__deploy"}
-        stack.until(lambda: expected <= {dag["dag_id"] for dag in stack.airflow.dags()}, "parsing")
-        for dataset in (DATASET, TABLE_DATASET):
-            stack.airflow.unpause(f"{dataset}__validate")
-        for model in (MODEL, TABLE_MODEL):
-            for stage in ("train", "evaluate", "deploy"):
-                stack.airflow.unpause(f"{model}__{stage}")
+        stages = [f"{model}__{stage}" for model in (MODEL, TABLE_MODEL) for stage in ("train", "evaluate", "deploy")]
+        stack.unpause(f"{DATASET}__validate", f"{TABLE_DATASET}__validate", *stages)
         yield stack
     finally:
         stack.down()
@@ -90,7 +85,7 @@ def deliver_table(installation: Installation, rows: pl.DataFrame) -> None:
 
 def test_a_table_without_dates_goes_from_its_file_to_a_second_version_that_is_live(installation: Installation) -> None:
     ports, airflow = installation.ports, installation.airflow
-    airflow.unpause(f"{TABLE_DATASET}__arrive")
+    installation.unpause(f"{TABLE_DATASET}__arrive")
     for version, rows in (("1", ROWS), ("2", ROWS.sample(500, seed=3))):
         deliver_table(installation, rows)
         airflow.trigger(f"{TABLE_MODEL}__train", {"hypothesis": "size tells", "seed": int(version)})
@@ -124,7 +119,7 @@ def deliver_last_days(installation: Installation, monday: date) -> list[date]:
 def test_the_last_day_of_a_week_makes_the_rows_of_the_monday_after_it(installation: Installation) -> None:
     airflow, dag = installation.airflow, f"{DATASET}__validate"
     take_days(days(FIRST, RELEASE - DELIVERED - DAY), installation.ports, DATASET)
-    airflow.unpause(f"{DATASET}__ingest")
+    installation.unpause(f"{DATASET}__ingest")
     delivered = deliver_last_days(installation, RELEASE)
     rows = installation.ports.store.read(store_paths.features(VIEW), days=[RELEASE])
     assert rows["customer_id"].n_unique() == rows.height == CUSTOMERS
@@ -161,7 +156,7 @@ def test_answers_are_held_to_labels_that_are_known_weeks_later_and_new_rows_ask_
     assert answered == {MODEL: 7 * CUSTOMERS}
     take_days(days(RELEASE, LAST - DELIVERED - DAY), ports, DATASET)
     monitor = f"{MODEL}__monitor"
-    airflow.unpause(monitor)
+    installation.unpause(monitor)
     deliver_last_days(installation, LAST)
     installation.until(lambda: bool(airflow.runs(monitor, partition_key_pattern=f"{LAST}")), "monitoring")
     [run] = airflow.runs(monitor, partition_key_pattern=f"{LAST}")

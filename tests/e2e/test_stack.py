@@ -43,10 +43,7 @@ def installation(tmp_path_factory: pytest.TempPathFactory, migrated: Settings) -
     made.take_database(migrated)
     made.up()
     try:
-        made.until(lambda: len(made.airflow.dags()) >= 3, "parsing")
-        made.until(lambda: "flights__validate" in {dag["dag_id"] for dag in made.airflow.dags()}, "parsing")
-        for stage in ("ingest", "validate"):
-            made.airflow.unpause(f"flights__{stage}")
+        made.unpause("flights__ingest", "flights__validate")
         yield made
     finally:
         made.down()
@@ -113,7 +110,7 @@ def test_days_that_are_backfilled_and_delivered_twice_while_validation_is_paused
     backfill(installation, again="completed", days=PAUSED[1:2])
     installation.until(lambda: all(b["completed_at"] for b in airflow.backfills("flights__ingest")), "the backfills")
     assert not set(PAUSED) & set(installation.built())
-    airflow.unpause("flights__validate")
+    installation.unpause("flights__validate")
     installation.until(lambda: set(PAUSED) <= set(installation.built()), "the paused days")
     installation.until(lambda: not busy(installation), "quiet")
     expected = content(undisturbed, [*DAYS, *PAUSED])
@@ -194,7 +191,7 @@ def test_a_late_day_that_breaks_its_contract_is_refused_and_taken_up_by_itself_o
     installation: Installation,
 ) -> None:
     store = installation.ports.store
-    installation.airflow.unpause("flights__arrive")
+    installation.unpause("flights__arrive")
     land(LATE, LATE, installation.ports)
     installation.until(lambda: LATE in installation.built(), "the late day")
 

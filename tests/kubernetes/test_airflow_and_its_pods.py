@@ -65,8 +65,7 @@ def flights(
         login["MLFLOW_TRACKING_PASSWORD"] = made.settings.registry_password_file.read_text().strip()
         core_api.create_namespaced_secret(module_namespace, {"metadata": {"name": "registry"}, "stringData": login})
         try:
-            made.until(lambda: DAG in {dag["dag_id"] for dag in made.airflow.dags()}, "parsing")
-            made.airflow.unpause(DAG)
+            made.unpause(DAG)
             yield made, module_namespace
         finally:
             made.down()
