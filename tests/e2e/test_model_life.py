@@ -23,6 +23,7 @@ from pipelines.demo.past_days import take_days
 from pipelines.demo.replay import replay
 from pipelines.settings import REPOSITORY, Settings
 from pipelines.wiring import RealPorts, open_ports
+from tests.e2e.installation import PATIENCE
 from tests.mlflow_database import copy_empty_mlflow
 from tests.serving.gateway_process import Gateway
 
@@ -88,7 +89,7 @@ class Life:
         """Let Airflow run these DAGs one after the other; what became of them."""
         script = [sys.executable, str(Path(__file__).with_name("drive.py"))]
         done = subprocess.run(
-            script, input=json.dumps(orders), env=self.environment, capture_output=True, text=True, timeout=300
+            script, input=json.dumps(orders), env=self.environment, capture_output=True, text=True, timeout=PATIENCE
         )
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
         answer: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])

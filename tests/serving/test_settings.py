@@ -49,7 +49,7 @@ BAD: list[tuple[str, Any, list[str]]] = [
     ("no UTF-8", b"schema: 1\n# \xff", ["it is not UTF-8; save it as UTF-8 (line 2)"]),
     ("a field given twice", "schema: 1\nlog: {}\nlog: {}", ["'log' is given twice; remove one of them (line 3)"]),
     ("a list", "[]", ["start it with `schema: 1`"]),
-    ("another schema", "schema: 2", ["schema: must be one of 1 (got 2) (line 1)"]),
+    ("another schema", "schema: 2", ["schema: must be 1 (got 2) (line 1)"]),
     ("authentication by nobody", {"authentication": {}}, ["declare keys or jwt"]),
     (
         "an open door without a reason",

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -84,10 +85,15 @@ def test_the_page_names_how_to_say_who_one_is(page: dict[str, Any]) -> None:
 def test_requests_drawn_from_the_page_bring_about_no_server_error_and_no_hang(
     gateway: Gateway, page: dict[str, Any]
 ) -> None:
-    until = time.monotonic() + FUZZ_SECONDS
-    codes, failed = send_described(page, gateway.base, ADMIN, until, {"post": 30})
-    assert failed == []
-    assert sum(codes.values()) >= 20, codes  # as many as a busy machine comes to
+    codes = Counter[int]()
+    for patience in (1, 4, 16):  # a busy machine takes longer to come to as many
+        until = time.monotonic() + patience * FUZZ_SECONDS
+        answers, failed = send_described(page, gateway.base, ADMIN, until, {"post": 30})
+        assert failed == []
+        codes += answers
+        if sum(codes.values()) >= 20 and {200, 400} <= set(codes):
+            break
+    assert sum(codes.values()) >= 20, codes
     assert {200, 400} <= set(codes), codes
     assert gateway.invoke({"inputs": [["UA", 1, 2]]}, **ADMIN, **{"x-model": "second"}).is_success
     assert "Traceback" not in gateway.log
