@@ -167,7 +167,7 @@ def test_a_broken_promise_is_named_and_nothing_is_written(ports: FakePorts, mend
     [
         (b"", "the file is empty"),
         ("carrier,flight\nÄ,1\n".encode("latin-1"), "line 2 is not UTF-8 (byte 0xc4)"),
-        (b"a,b\n1,2\n1,2,3\n", "the file is not readable as CSV"),
+        (b"carrier,flight\n1,2\n1,2,3\n", "the file is not readable as CSV"),
     ],
 )
 def test_an_unreadable_file_is_refused_for_what_it_is(ports: FakePorts, content: bytes, expected: str) -> None:
