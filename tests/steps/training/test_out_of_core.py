@@ -30,7 +30,7 @@ from pipelines.settings import REPOSITORY
 from pipelines.spec.model import ModelSpec, OutOfCore
 from pipelines.spec.split import SplitSpec
 from pipelines.steps import build_bundle, evaluate_model, reproduce_model, train_model
-from pipelines.steps.drift import report
+from pipelines.steps.drift import column_shapes
 from pipelines.steps.snapshot.spool import spool, temporary_folder
 from pipelines.steps.take_snapshot import count_verified_rows, read_snapshot, run
 from pipelines.steps.training.checkpoints import INDEX_FILE
@@ -432,7 +432,7 @@ def test_all_that_follows_a_training_reads_the_snapshot_in_batches(tmp_path: Pat
     bundle = build_bundle.run(BundleRequest(model=MODEL, version=version, digests=trained), world)
     assert bundle.parity_rows > 1000
     live = world.registry.get(MODEL, version)
-    reference, held = report._training_rows(live, ["distance"], world)
+    reference, held = column_shapes._training_rows(live, ["distance"], world)
     assert (reference.height, held) == (2000, 2550)
     assert count_verified_rows(world.store, MODEL, digest) == 3000
     altered(world.store, store_paths.snapshot(MODEL, digest, "train-00003.parquet"))
