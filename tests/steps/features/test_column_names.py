@@ -205,5 +205,5 @@ def test_a_name_of_our_own_columns_changes_no_value_or_is_refused_when_read(tmp_
                         refused.add(name)
             for view, table in ((view, table) for answer in answers for view, table in answer.items()):
                 assert_frame_equal(table, plain[view], check_exact=True, check_column_order=False)
-    assert {"day", "event", "label", "prediction_time", "row_id", "t"} <= refused
+    assert {"day", "event", "prediction_time", "row_id", "t"} <= refused
     assert len(refused) < len(candidates) / 4

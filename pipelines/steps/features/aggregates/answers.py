@@ -13,10 +13,9 @@ import polars as pl
 
 from pipelines.steps.features.aggregates.distinct import DistinctValues
 from pipelines.steps.features.aggregates.exact_sum import Digits, Numbers, digits_of, squares_of
-from pipelines.steps.features.aggregates.extremes import OpenedRanges, extremes
+from pipelines.steps.features.aggregates.extremes import extremes
 from pipelines.steps.features.aggregates.moments import Sums, moments, sums_of
 from pipelines.steps.features.aggregates.newest import newest
-from pipelines.steps.features.aggregates.nulls import null_where_not
 from pipelines.steps.features.aggregates.timeline import (
     NONE,
     Flags,
@@ -97,10 +96,6 @@ class _View:
     def newest(self) -> Integers:
         return newest(self.visible)
 
-    @cached_property
-    def opened(self) -> OpenedRanges:
-        return OpenedRanges(self.visible)
-
 
 class _Values:
     """A column of the events: what is there, and as numbers where it is numeric or Boolean."""
@@ -140,10 +135,7 @@ class _Values:
 
     @cached_property
     def distinct(self) -> DistinctValues:
-        if self.series.dtype in (pl.Int64, pl.Float64):
-            codes = np.unique(self.numbers, return_inverse=True)[1]
-        else:
-            codes = self.series.rank("dense").cast(pl.Int64).fill_null(0).to_numpy()
+        codes = self.series.rank("dense").cast(pl.Int64).fill_null(0).to_numpy()
         return DistinctValues(self._timeline, codes, self.present)
 
 
@@ -199,30 +191,28 @@ class _Answer:
         return moments(self._visible, sums, self._count, moment_names)
 
     def _extreme(self, *, highest: bool) -> pl.Series:
-        best = extremes(self._view.opened, self._numbers, self._present, highest=highest)
-        return null_where_not(self._count > 0, pl.Series(best))
+        best = extremes(self._visible, self._numbers, self._present, highest=highest)
+        return pl.select(pl.when(pl.Series(self._count > 0)).then(pl.Series(best))).to_series()
 
     def _share(self, where: str | None) -> pl.Series:
         assert where is not None
         true = self._visible.of_timeline(self._view.events.true(where)).astype(np.int64)
         count = self._visible.count
         share = RunningSums(self._visible.timeline, true).of(self._visible) / np.maximum(count, 1)
-        return null_where_not(count > 0, pl.Series(share))
+        return pl.select(pl.when(pl.Series(count > 0)).then(pl.Series(share))).to_series()
 
     def _first(self) -> pl.Series:
         positions = np.arange(len(self._visible.timeline), dtype=np.int64)
-        oldest = extremes(self._view.opened, positions, np.ones(len(positions), dtype=np.bool_), highest=False)
+        oldest = extremes(self._visible, positions, np.ones(len(positions), dtype=np.bool_), highest=False)
         return self._values_at(np.where(self._visible.count > 0, oldest, NONE))
 
     def _values_at(self, positions: Integers) -> pl.Series:
         """Of each question the column's value of the event at its position; null for -1."""
         series = self._values.series
-        if series.dtype in (pl.Int64, pl.Float64) and len(self._present):
-            known = (positions != NONE) & self._present[positions]
-            return null_where_not(known, pl.Series(self._numbers[positions]))
         if self._visible.event_mask is not None:
             series = series.filter(pl.Series(self._visible.event_mask))
-        return series.gather(null_where_not(positions != NONE, pl.Series(positions)))
+        places = pl.Series(positions).cast(pl.Int64)
+        return series.gather(pl.select(pl.when(places >= 0).then(places)).to_series())
 
     def _distinct(self) -> pl.Series:
         return pl.Series(self._values.distinct.count(self._visible))
@@ -233,4 +223,4 @@ class _Answer:
         if not len(self._visible.timeline):
             return pl.repeat(None, len(at), dtype=pl.Duration("us"), eager=True)
         since = self._visible.questions.time - self._visible.timeline.event[at]
-        return null_where_not(at != NONE, pl.Series(since).cast(pl.Duration("us")))
+        return pl.select(pl.when(pl.Series(at != NONE)).then(pl.Series(since).cast(pl.Duration("us")))).to_series()

@@ -13,7 +13,6 @@ import numpy as np
 import polars as pl
 
 from pipelines.steps.features.aggregates.answers import Aggregation, OrderedEvents, answers
-from pipelines.steps.features.aggregates.blocks import blocks
 from pipelines.steps.features.aggregates.timeline import NONE, Integers, Questions, Timeline
 
 TIME, EVENT, KNOWN, ROW = "__time", "__event", "__known", "__row"
@@ -45,25 +44,18 @@ def aggregate(
     used = [name for item in aggregations for name in (item.column, item.where) if name]
     numbered = _Entities(events, by)
     ordered = numbered.ordered(events, clock, ties, used)
-    ordered_questions = numbered.questions(questions, events, ordered.timeline)
+    ordered_questions = numbered.questions(questions, events)
     order = _order(ordered_questions)
     if order is not None:
         ordered_questions = Questions(
             ordered_questions.entity[order], ordered_questions.time[order], ordered_questions.own[order]
         )
-    parts = [answers(*block, aggregations) for block in blocks(ordered, ordered_questions)]
-    frame = pl.DataFrame([_joined(list(columns)) for columns in zip(*parts, strict=True)])
+    frame = pl.DataFrame(answers(ordered, ordered_questions, aggregations))
     if order is None:
         return frame
     back = np.empty_like(order)
     back[order] = np.arange(len(order))
     return frame[back]
-
-
-def _joined(parts: list[pl.Series]) -> pl.Series:
-    """One column of all blocks; a sum of integers is as wide as the widest of them."""
-    widest = pl.Int128 if any(part.dtype == pl.Int128 for part in parts) else parts[0].dtype
-    return pl.concat([part.cast(widest) for part in parts], rechunk=False)
 
 
 def _order(ordered_questions: Questions) -> Integers | None:
@@ -73,21 +65,6 @@ def _order(ordered_questions: Questions) -> Integers | None:
         & (ordered_questions.time[1:] < ordered_questions.time[:-1])
     )
     return np.lexsort((ordered_questions.time, ordered_questions.entity)).astype(np.int64) if earlier.any() else None
-
-
-def _in_order(frame: pl.DataFrame, ties: Sequence[str]) -> pl.DataFrame:
-    """By entity and time; events of one instant by the columns ``ties``. Only these are compared by all of them."""
-    frame = frame.sort("__entity", "__at")
-    entity, at = frame["__entity"].to_numpy(), frame["__at"].to_numpy()
-    is_tied = np.zeros(len(at) + 1, dtype=np.bool_)
-    is_tied[1:-1] = (entity[1:] == entity[:-1]) & (at[1:] == at[:-1])
-    places = np.flatnonzero(is_tied[1:] | is_tied[:-1])
-    if not len(places) or not ties:
-        return frame
-    tied = frame[places].with_columns(pl.Series("__place", places)).sort("__entity", "__at", *ties)
-    order = np.arange(len(at))
-    order[places] = tied["__place"].to_numpy()
-    return frame[order]
 
 
 class _Entities:
@@ -112,28 +89,28 @@ class _Entities:
         """The events that can be seen, by entity, the clock's time, ``ties``, then value."""
         event = EVENT if clock == "event" else KNOWN
         columns = list(dict.fromkeys([*ties, *used]))
-        frame = events.select(
-            *columns,
-            self.of(events).alias("__entity"),
-            _microseconds(event).alias("__at"),
-            _microseconds(KNOWN).alias("__opens"),
-        ).with_row_index("__position")
-        is_seen = (pl.col("__entity") >= 0) & pl.col("__at").is_not_null() & pl.col("__opens").is_not_null()
-        frame = _in_order(frame.filter(is_seen), columns)
+        frame = (
+            events.select(
+                *columns,
+                self.of(events).alias("__entity"),
+                _microseconds(event).alias("__at"),
+                _microseconds(KNOWN).alias("__opens"),
+            )
+            .with_row_index("__position")
+            .filter((pl.col("__entity") >= 0) & pl.col("__at").is_not_null() & pl.col("__opens").is_not_null())
+            .sort("__entity", "__at", *columns)
+        )
         at = frame["__at"].to_numpy()
         opens = np.maximum(frame["__opens"].to_numpy(), at)
         timeline = Timeline(frame["__entity"].to_numpy(), at, opens, frame["__position"].cast(pl.Int64).to_numpy())
         return OrderedEvents(timeline, frame)
 
-    def questions(self, questions: pl.DataFrame, events: pl.DataFrame, timeline: Timeline) -> Questions:
-        """The questions, each with the position of its own event in the timeline."""
+    def questions(self, questions: pl.DataFrame, events: pl.DataFrame) -> Questions:
         own = np.full(questions.height, NONE, dtype=np.int64)
         if ROW in questions.columns and ROW in events.columns:
-            positions = np.full(events.height, NONE, dtype=np.int64)
-            positions[timeline.rows] = np.arange(len(timeline))
-            numbers = events.select(ROW, pl.Series("__position", positions))
-            joined = questions.select(ROW).join(numbers, on=ROW, how="left", maintain_order="left")
-            own = joined["__position"].fill_null(NONE).to_numpy()
+            positions = events.select(ROW).with_row_index("__position")
+            joined = questions.select(ROW).join(positions, on=ROW, how="left", maintain_order="left")
+            own = joined["__position"].cast(pl.Int64).fill_null(NONE).to_numpy()
         time = questions.select(_microseconds(TIME)).to_series()
         entity = pl.select(pl.when(time.is_not_null()).then(self.of(questions)).otherwise(NONE)).to_series()
         return Questions(entity.to_numpy(), time.fill_null(0).to_numpy(), own)

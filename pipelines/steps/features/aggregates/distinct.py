@@ -10,9 +10,6 @@ import numpy as np
 
 from pipelines.steps.features.aggregates.timeline import NONE, Flags, Integers, Timeline, Visible
 
-KEY_BITS = 63
-"""Bits of a key that is not negative."""
-
 
 class DistinctValues:
     """Events of a timeline by value: ``codes`` numbers the values, ``present`` says where there is one."""
@@ -28,11 +25,8 @@ class DistinctValues:
     def _by_value(self, order: Integers) -> Integers:
         """The events that have a value, by entity and value, then in the given order."""
         rows = order[self._groups[order] != NONE]
-        groups, bits = self._groups[rows], len(rows).bit_length()
-        if int(groups.max(initial=0)).bit_length() + bits < KEY_BITS:  # one sort of numbers is quicker than of places
-            keys = np.sort(groups << bits | np.arange(len(rows)))
-            return rows[keys & ((1 << bits) - 1)]  # type: ignore[no-any-return]
-        return rows[np.argsort(groups, kind="stable")]  # type: ignore[no-any-return]
+        sorted_rows: Integers = rows[np.argsort(self._groups[rows], kind="stable")]
+        return sorted_rows
 
     def count(self, visible: Visible) -> Integers:
         """Number of different values that each question sees. ``visible``: a window over the same timeline."""

@@ -18,8 +18,6 @@ from pipelines.steps.features.aggregates.timeline import Flags, Integers
 Floats = npt.NDArray[np.float64]
 Numbers = npt.NDArray[Any]
 """Int64 or Float64."""
-Exponent = Integers | int
-"""Of each number, or one of all."""
 DIGIT = 24
 """Bits of a digit in a result: products of two, and sums of many of them, stay exact in 64 bits."""
 MASK = (1 << DIGIT) - 1
@@ -124,20 +122,19 @@ def carried(sums: list[Integers], width: int) -> list[Integers]:
     return [*digits, carry] if carry.any() else digits
 
 
-def rounded(digits: list[Integers]) -> tuple[Floats, Exponent]:
+def rounded(digits: list[Integers]) -> tuple[Floats, Integers]:
     """The number that the digits are, to within some units of the last binary place, as ``value * 2 ** exponent``.
 
     From the top down: nothing is rounded until more than 53 bits are there, and what follows cannot cancel them.
     """
-    value: Floats = digits[-1].astype(np.float64)
-    exponent: Exponent = 0
-    for number, digit in enumerate(reversed(digits[:-1]), start=1):
+    value, exponent = np.zeros(len(digits[0])), np.zeros(len(digits[0]), dtype=np.int64)
+    for number, digit in enumerate(reversed(digits)):
         if number < DIGITS_OF_A_DOUBLE:
             value = value * float(1 << DIGIT) + digit
             continue
         value, more = np.frexp(value)
         exponent = exponent + more + DIGIT
-        value = value + np.ldexp(digit.astype(np.float64), np.negative(exponent))
+        value = value + np.ldexp(digit.astype(np.float64), -exponent)
     return value, exponent
 
 
@@ -152,17 +149,3 @@ def spread(count: Integers, total: list[Integers], square: list[Integers]) -> li
         for other, high in enumerate(total[one + 1 :], start=one + 1):
             places[one + other] -= (low * high) << 1
     return carried(places, DIGIT)
-
-
-def whole_spread(count: Integers, total: list[Integers], square: list[Integers]) -> tuple[Floats, Exponent] | None:
-    """The same of sums that are one place each, where no product leaves 64 bits; else None."""
-    if len(total) > 1 or len(square) > 1 or not len(count):
-        return None
-    most, largest, largest_square = (
-        int(count.max()),
-        max(int(total[0].max()), -int(total[0].min())),
-        int(square[0].max()),
-    )
-    if most * largest_square >= MAX_SUM or largest**2 >= MAX_SUM:
-        return None
-    return (count * square[0] - total[0] * total[0]).astype(np.float64), 0

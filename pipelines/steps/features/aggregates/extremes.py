@@ -17,44 +17,30 @@ PAIRS = 1 << 22
 """Pairs of a question and an event looked at together, which bounds the memory."""
 
 
-class OpenedRanges:
-    """What opened within each question's window, as ranges of the order of opening; the same for all columns."""
-
-    def __init__(self, visible: Visible) -> None:
-        self.visible = visible
-        first, last = visible.opened_before, visible.opened
-        stragglers = last - first != visible.count_with_own
-        self.stragglers = np.flatnonzero(stragglers & (visible.count > 0)) if stragglers.any() else None
-        """Questions that are answered event by event; None: none is."""
-        if self.stragglers is not None:
-            first, last = np.where(stragglers, 0, first), np.where(stragglers, 0, last)
-        self._ranges = [_Ranges(first, last)] if visible.own is None else self._without_own(visible.own, first, last)
-
-    def _without_own(self, own: Integers, first: Integers, last: Integers) -> list[_Ranges]:
-        """What lies before the own event, and what lies after it."""
-        places = self.visible.timeline.place_in_opening
-        own = own if places is None else np.where(own == NONE, NONE, places[own])
-        split = np.where(own == NONE, last, np.clip(own, first, last))
-        rest = np.where(own == NONE, last, np.clip(own + 1, first, last))
-        return [_Ranges(first, split), _Ranges(rest, last)]
-
-    def best(self, table: Numbers, better: np.ufunc, nothing: Any) -> Numbers:
-        """Best of each range of the table; ``nothing`` where it is empty."""
-        best, *more = (ranges.best(table, better, nothing) for ranges in self._ranges)
-        return better(best, more[0]) if more else best
-
-
-def extremes(opened: OpenedRanges, values: Numbers, present: Flags, *, highest: bool) -> Numbers:
+def extremes(visible: Visible, values: Numbers, present: Flags, *, highest: bool) -> Numbers:
     """The highest (or lowest) present value that each question sees; arbitrary where it sees none.
 
-    ``values`` and ``present``: one entry per event of the questions' timeline.
+    ``values`` and ``present``: one entry per event of ``visible.timeline``.
     """
+    timeline = visible.timeline
     better = np.maximum if highest else np.minimum
     nothing = _nothing(values, highest=highest)
     values = np.where(present, values, nothing).astype(values.dtype)
-    best = opened.best(opened.visible.timeline.in_opening_order(values), better, nothing)
-    if opened.stragglers is not None:
-        _look_at_each(opened.visible, opened.stragglers, values, best, better, nothing)
+    first, last = visible.opened_before, visible.opened
+    stragglers = last - first != visible.count_with_own
+    clean_first, clean_last = np.where(stragglers, 0, first), np.where(stragglers, 0, last)
+    table = timeline.in_opening_order(values)
+    if visible.own is None:
+        best = _of_ranges(table, clean_first, clean_last, better, nothing)
+    else:
+        places = timeline.place_in_opening
+        own = visible.own if places is None else np.where(visible.own == NONE, NONE, places[visible.own])
+        split = np.where(own == NONE, clean_last, np.clip(own, clean_first, clean_last))
+        best = _of_ranges(table, clean_first, split, better, nothing)
+        rest = np.where(own == NONE, clean_last, np.clip(own + 1, clean_first, clean_last))
+        best = better(best, _of_ranges(table, rest, clean_last, better, nothing))
+    if stragglers.any():
+        _look_at_each(visible, np.flatnonzero(stragglers & (visible.count > 0)), values, best, better, nothing)
     return best
 
 
@@ -65,25 +51,18 @@ def _nothing(values: Numbers, *, highest: bool) -> Any:
     return -np.inf if highest else np.inf
 
 
-class _Ranges:
-    """Ranges ``[first, last)`` of a table, each as two of 1, 2, 4, … entries that overlap."""
-
-    def __init__(self, first: Integers, last: Integers) -> None:
-        self._count = len(first)
-        level = np.frexp(np.maximum(last - first, 0).astype(np.float64))[1] - 1
-        self._levels: list[tuple[Integers, Integers, Integers]] = []
-        for power in range(int(level.max(initial=-1)) + 1):
-            at = np.flatnonzero(level == power)
-            self._levels.append((at, first[at], last[at] - (1 << power)))
-
-    def best(self, table: Numbers, better: np.ufunc, nothing: Any) -> Numbers:
-        best = np.full(self._count, nothing, dtype=table.dtype)
-        for power, (at, first, last) in enumerate(self._levels):
-            if power:
-                half = 1 << (power - 1)
-                table = better(table[:-half], table[half:])
-            best[at] = better(table[first], table[last])
-        return best
+def _of_ranges(table: Numbers, first: Integers, last: Integers, better: np.ufunc, nothing: Any) -> Numbers:
+    """Best of ``table[first:last]`` for each pair, from ranges of 1, 2, 4, … entries; ``nothing`` where it is empty."""
+    best = np.full(len(first), nothing, dtype=table.dtype)
+    length = last - first
+    level = np.frexp(np.maximum(length, 0).astype(np.float64))[1] - 1
+    for power in range(int(level.max(initial=-1)) + 1):
+        if power:
+            half = 1 << (power - 1)
+            table = better(table[:-half], table[half:])
+        at = np.flatnonzero(level == power)
+        best[at] = better(table[first[at]], table[last[at] - (1 << power)])
+    return best
 
 
 def _look_at_each(

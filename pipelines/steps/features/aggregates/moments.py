@@ -8,16 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from pipelines.steps.features.aggregates.exact_sum import (
-    Digits,
-    Exponent,
-    Numbers,
-    carried,
-    rounded,
-    spread,
-    whole_spread,
-)
-from pipelines.steps.features.aggregates.nulls import null_where_not
+from pipelines.steps.features.aggregates.exact_sum import Digits, Numbers, carried, rounded, spread
 from pipelines.steps.features.aggregates.timeline import Flags, Integers, RunningSums, Timeline, Visible
 
 CHUNK = 1 << 16
@@ -54,7 +45,7 @@ def moments(visible: Visible, sums: Sums, counts: Integers, functions: Collectio
         part = slice(start, start + CHUNK)
         count = counts[part]
         places = [place.of(visible, part) for place in sums.places]
-        total = None if len(places) == 1 else carried(places, digits.width)
+        total = carried(places, digits.width)
         number = _number(places, total)
         if "sum" in functions:
             whole = sums.whole
@@ -62,24 +53,19 @@ def moments(visible: Visible, sums: Sums, counts: Integers, functions: Collectio
         if "mean" in functions:
             results["mean"].append(_double(number, digits, np.maximum(count, 1), count > 0))
         if squares is not None and "std" in functions:
-            square_places = [place.of(visible, part) for place in sums.square_places]
-            variance, exponent = whole_spread(count, places, square_places) or rounded(
-                spread(count, total or carried(places, digits.width), carried(square_places, squares.width))
-            )
-            deviation = _deviation(count, variance, exponent, digits.lowest)
-            results["std"].append(_double_or_null(deviation, count > 1))
+            square = carried([place.of(visible, part) for place in sums.square_places], squares.width)
+            results["std"].append(_double_or_null(_deviation(count, total, square, digits.lowest), count > 1))
     return {name: pl.concat(parts) for name, parts in results.items()}
 
 
-def _number(places: list[Integers], total: list[Integers] | None) -> tuple[Numbers, Exponent]:
-    """The sum as ``value * 2 ** exponent``, times two to the digits' lowest place. ``total``: ``places``, carried;
-    None: there is one of them."""
-    if total is None:
-        return places[0].astype(np.float64), 0
+def _number(places: list[Integers], total: list[Integers]) -> tuple[Numbers, Integers]:
+    """The sum as ``value * 2 ** exponent``, times two to the digits' lowest place. ``total``: ``places``, carried."""
+    if len(places) == 1:
+        return places[0].astype(np.float64), np.zeros(len(places[0]), dtype=np.int64)
     return rounded(total)
 
 
-def _double(number: tuple[Numbers, Exponent], digits: Digits, divisor: Integers | int, there: Flags) -> pl.Series:
+def _double(number: tuple[Numbers, Integers], digits: Digits, divisor: Integers | int, there: Flags) -> pl.Series:
     """The number over the divisor; null where there is none, and where it is beyond a double."""
     value, exponent = number
     with np.errstate(over="ignore"):
@@ -87,7 +73,7 @@ def _double(number: tuple[Numbers, Exponent], digits: Digits, divisor: Integers 
 
 
 def _double_or_null(values: Numbers, there: Flags) -> pl.Series:
-    return null_where_not(there & np.isfinite(values), pl.Series(values))
+    return pl.select(pl.when(pl.Series(there & np.isfinite(values))).then(pl.Series(values))).to_series()
 
 
 def _whole_sum(places: list[Integers], digits: Digits) -> pl.Series:
@@ -102,9 +88,10 @@ def _whole_sum(places: list[Integers], digits: Digits) -> pl.Series:
     return pl.select(pl.sum_horizontal(parts)).to_series()
 
 
-def _deviation(count: Integers, variance: Numbers, exponent: Exponent, lowest: int) -> Numbers:
-    """Square root of ``(n * sum of squares - sum ** 2) / (n * (n - 1))``. ``variance``: what is divided."""
+def _deviation(count: Integers, total: list[Integers], square: list[Integers], lowest: int) -> Numbers:
+    """Square root of ``(n * sum of squares - sum ** 2) / (n * (n - 1))``."""
     pairs = np.maximum(count, 2).astype(np.float64) * np.maximum(count - 1, 1)
+    variance, exponent = rounded(spread(count, total, square))
     odd = exponent & 1
     root = np.sqrt(np.ldexp(np.maximum(variance, 0.0), odd) / pairs)
     with np.errstate(over="ignore"):
