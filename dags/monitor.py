@@ -26,8 +26,9 @@ Owner: **{owner}** · limits declared under `monitoring` in `include/models/{spe
    the days are worse, a column broke, or callers send something else; the log and the ledger have every reason. It is
    *skipped* while it has too few rows, labels or days (for {spec.monitoring.max_unmeasured_days} days), or no requests.
 2. **estimate_performance** says how well it answers before labels arrive; *skipped* while that cannot be known.
-3. **request_retraining** starts `{spec.model}__train` when a declared trigger detects, once per incident; at the end
-   **all_is_well** fails the run if a check failed.
+3. **request_retraining** starts `{spec.model}__train` when a declared trigger detects, once per incident.
+4. **all_is_well** fails the run if a check failed.
+
 Starts for each day of `{spec.view}:features`, or by hand for one day, for example after late labels.
 """
 DAY = day_field("The day to monitor in a manual run. Empty: the run's partition key.", example="2013-03-01")
@@ -43,9 +44,8 @@ for spec in specs_to_build(load_catalog().of_days(), "monitor"):
         doc_md=markdown.fill(DOC, spec=spec),
         max_active_runs=4,
     ):
-        performance = PerformanceCheck(task_id="check_performance", model=spec.model)
         checks = [
-            performance,
+            PerformanceCheck(task_id="check_performance", model=spec.model),
             DriftCheck(task_id="check_drift", model=spec.model),
             LiveInputCheck(task_id="check_live_inputs", model=spec.model),
         ]

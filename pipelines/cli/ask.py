@@ -63,8 +63,8 @@ def run(options: argparse.Namespace, ports: Ports) -> int:
             else:
                 answers, version = _live_answers(options.model, names, rows, ports)
         except Refused as error:
-            told = [f"row {number}: {fault}" for number, texts in enumerate(faults, 1) for fault in texts]
-            raise Refused(error.subject, [*error.reasons, *told]) from error
+            row_texts = [f"row {number}: {fault}" for number, texts in enumerate(faults, 1) for fault in texts]
+            raise Refused(error.subject, [*error.reasons, *row_texts]) from error
     if options.json:
         print(json.dumps({"model": options.model, "version": version, "answers": answers, "faults": faults}))
     else:

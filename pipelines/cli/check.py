@@ -16,9 +16,8 @@ from pipelines.errors import EXIT_REFUSED, Refused, unknown_name
 from pipelines.ports import Ports
 from pipelines.spec.catalog import ALERTS_FILE, FOLDERS, Catalog, read_declaration
 from pipelines.spec.gateway import GatewaySpec
-from pipelines.spec.plain_yaml import load, with_lines
+from pipelines.spec.plain_yaml import load, split_line, with_lines
 
-LINE = re.compile(r" \(line (\d+)\)$")
 NUMBER = re.compile(r"^expectation (\d+) ")
 GATEWAY_FILE = "gateway.yaml"
 KINDS = {"datasets": "dataset", "suites": "suite", "views": "view", "models": "model"}
@@ -49,13 +48,13 @@ def run(options: argparse.Namespace, ports: Ports) -> int:
     files = [*_installation_files(options.name, include), *_files_of(options.name, include)]
     faults = [(file, reason) for file in files if file in refused for reason in _reasons(refused[file])]
     for file, reason in faults:
-        line, text = _split_line(reason)
+        line, text = split_line(reason)
         if options.json:
             print(json.dumps({"file": f"{include}/{file}", "line": line, "fault": text}))
         else:
             print_text(f"{include}/{file}{'' if line is None else f':{line}'}: {text}")
     for file, reason in _questions(files, catalog, include):
-        line, text = _split_line(reason)
+        line, text = split_line(reason)
         if options.json:
             print(json.dumps({"file": f"{include}/{file}", "line": line, "question": text}))
         else:
@@ -206,9 +205,3 @@ def _suite_faults(catalog: Catalog, include: Path) -> dict[str, Refused]:
 
 def _reasons(error: Refused) -> list[str]:
     return error.reasons or [error.subject]
-
-
-def _split_line(reason: str) -> tuple[int | None, str]:
-    """``owner: is required (line 4)`` as 4 and the text; None where the fault is of the whole file."""
-    match = LINE.search(reason)
-    return (int(match[1]), reason[: match.start()]) if match else (None, reason)

@@ -15,6 +15,7 @@ from pipelines.ports import Store
 from pipelines.rules.complete_delivery import complete_partitions
 from pipelines.spec.column import ColumnSpec
 from pipelines.spec.dataset import DatasetSpec
+from pipelines.spec.fault_text import shortened
 from pipelines.spec.personal_names import may_be_personal, personal_kind
 from pipelines.spec.source import SourceSpec
 from pipelines.steps.ingestion.column_values import INTEGER, NUMBER
@@ -126,5 +127,4 @@ def _personal_question(name: str, column: ColumnSpec, values: pl.Series) -> str 
 
 
 def _shown(value: object) -> str:
-    text = "null" if value is None else f"{value}"
-    return text if len(text) <= VALUE_WIDTH else f"{text[: VALUE_WIDTH - 1]}…"
+    return shortened("null" if value is None else f"{value}", VALUE_WIDTH)

@@ -21,7 +21,7 @@ from pipelines.ports import Ports
 from pipelines.rules.leaks import leak_reasons
 from pipelines.spec.features import FeatureView
 from pipelines.spec.model import ModelSpec
-from pipelines.spec.plain_yaml import load, with_lines
+from pipelines.spec.plain_yaml import load, split_line, with_lines
 from pipelines.verdict import counted, significant
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def check_view_sample(name: str, files: Sequence[str], ports: Ports, *, as_json:
             described, questions = _describe(view, models, scratch, width)
             lines += described
     file = ports.settings.include / "features" / f"{view.view}.yaml"
-    placed = [_split(line) for line in with_lines(file.read_text(encoding="utf-8"), _placed(questions, file))]
+    placed = [split_line(line) for line in with_lines(file.read_text(encoding="utf-8"), _placed(questions, file))]
     if as_json:
         for stage, reason in trial.refused:
             print(json.dumps({"stage": stage, "fault": reason}))
@@ -173,9 +173,3 @@ def _place_of(name: str, declared: Sequence[str]) -> str:
         if any(re.fullmatch(PLACEHOLDER.sub("[a-z0-9_]+", re.escape(each)), name) for each in names):
             return place
     return "*"
-
-
-def _split(line: str) -> tuple[int | None, str]:
-    """``features.note: is note known… (line 4)`` as 4 and the text."""
-    match = re.search(r" \(line (\d+)\)$", line)
-    return (int(match[1]), line[: match.start()]) if match else (None, line)

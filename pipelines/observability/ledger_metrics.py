@@ -73,7 +73,10 @@ def _times(lines: Sequence[LedgerEntry], now: datetime) -> Iterator[Metric]:
 def _verdicts(lines: Sequence[LedgerEntry], now: datetime) -> Iterator[Metric]:
     """The newest verdict of each check on the version that is live by the ledger; those on others are history."""
     checks = [line for line in lines if line.kind == "monitoring_verdict"]
-    own = {model: [line for line in lines if line.model == model] for model in {line.model for line in checks}}
+    own: dict[str, list[LedgerEntry]] = {line.model: [] for line in checks}
+    for line in lines:
+        if line.model in own:
+            own[line.model].append(line)
     live = {model: live_version(read_versions(of_model)) for model, of_model in own.items()}
     judged_at = {(line.model, str(line.details.get("check"))): line.at for line in checks}
     newest: dict[tuple[str, str], LedgerEntry] = {}

@@ -63,8 +63,8 @@ def _streak(trigger: RetrainTrigger, history: Sequence[Detection], spec: ModelSp
     """
     outcomes = {d.day: _outcome(trigger, d, spec) for d in history if d.kind == trigger.when and d.day <= day}
     measured = sorted(on for on, outcome in outcomes.items() if outcome is not Outcome.UNKNOWN)
-    windows = spec.monitoring.drift.window_days, spec.monitoring.performance.window_days
-    apart = windows[0] if trigger.when != "performance" else windows[1] if trigger.limits else 1
+    watched = spec.monitoring.performance if trigger.when == "performance" else spec.monitoring.drift
+    apart = 1 if trigger.when == "performance" and not trigger.limits else watched.window_days
     row = _detection_streak(_days_apart(measured, apart), outcomes)
     needed = trigger.consecutive or spec.monitoring.retraining.consecutive_detections
     reason = None

@@ -25,12 +25,11 @@ def parse_duration(value: Any) -> timedelta:
         raise ValueError(f"is no duration; {EXAMPLES}")
     if isinstance(value, int | float):
         raise ValueError(f"a duration needs its unit; write {value}m, {value}h or {value}d")
-    text = value
-    if clock := TIME_OF_DAY.fullmatch(text):
+    if clock := TIME_OF_DAY.fullmatch(value):
         parts = [f"{int(part)}{unit}" for part, unit in zip(clock.groups(), "hms", strict=True) if part and int(part)]
         raise ValueError(f"a duration is not written as a time of day; write {''.join(parts) or '0m'}")
-    match = re.fullmatch(DURATION, text) if len(text) <= LONGEST_TEXT else None
-    if not text or match is None:
+    match = re.fullmatch(DURATION, value) if len(value) <= LONGEST_TEXT else None
+    if not value or match is None:
         raise ValueError(f"is no duration; {EXAMPLES}")
     seconds = sum(int(part or 0) * SECONDS[unit] for part, unit in zip(match.groups(), "dhms", strict=True))
     if seconds > MAX_DAYS * SECONDS["d"]:

@@ -117,8 +117,12 @@ def dotted(place: Iterable[int | str]) -> str:
 
 def shown(value: Any) -> str:
     """A value as YAML writes it, cut to a line."""
-    text = _as_yaml(value, 0)
-    return text if len(text) <= MAX_SHOWN else f"{text[: MAX_SHOWN - 1]}…"
+    return shortened(_as_yaml(value, 0))
+
+
+def shortened(text: str, width: int = MAX_SHOWN) -> str:
+    """The text, or its beginning with a sign that there is more."""
+    return text if len(text) <= width else f"{text[: width - 1]}…"
 
 
 def _as_yaml(value: Any, depth: int) -> str:

@@ -47,11 +47,11 @@ def function_faults(how: PythonFunction, own: str, dataset: DatasetSpec) -> list
         if name in theirs and theirs[name].pii
     ]
     is_its_time = theirs.get(HAPPENED) is not None and _is_its_time(HAPPENED, how.of, dataset)
-    given = [ROW_ID, MOMENT, *([HAPPENED] if HAPPENED in how.by or not is_its_time else [])]
+    own_names = [ROW_ID, MOMENT, *([HAPPENED] if HAPPENED in how.by or not is_its_time else [])]
     faults += [
         f"columns: {name!r} is a column of {how.of}, and what the function receives of a row or an event, too; have "
         "the source rename the column"
-        for name in given
+        for name in own_names
         if name in how.columns_read()
     ]
     return faults + aggregate_faults(how.events, "numeric", own, dataset)

@@ -17,6 +17,7 @@ _MERGE_TAG = "tag:yaml.org,2002:merge"
 _PYTHON_TAGS = tuple(f"tag:yaml.org,2002:{name}" for name in ("binary", "omap", "pairs", "set"))
 """Types of YAML that no declaration has: they are refused as any other that ``!`` names."""
 MAX_SHOWN = 20
+LINE = re.compile(r" \(line (\d+)\)$")
 
 
 class WrittenFault(yaml.constructor.ConstructorError):
@@ -104,6 +105,12 @@ def with_lines(text: str, faults: Sequence[str]) -> list[str]:
         return list(faults)
     lines = [_line_of(document, fault.partition(":")[0]) for fault in faults]
     return [f"{fault} (line {line})" if line else fault for fault, line in zip(faults, lines, strict=True)]
+
+
+def split_line(fault: str) -> tuple[int | None, str]:
+    """``owner: is required (line 4)`` as 4 and the text; None where the fault is of the whole file."""
+    match = LINE.search(fault)
+    return (int(match[1]), fault[: match.start()]) if match else (None, fault)
 
 
 def _line_of(document: yaml.Node | None, place: str) -> int | None:

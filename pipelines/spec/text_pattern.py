@@ -5,6 +5,7 @@ Texts are matched by an engine of linear time, whose language is smaller than Py
 
 from __future__ import annotations
 
+import math
 import re
 import warnings
 
@@ -32,7 +33,7 @@ def pattern_faults(pattern: str) -> list[str]:
     if "{" in COUNT.sub("", plain):
         faults.append("pattern has a { that counts nothing; write \\\\{ for the sign")
     counts = [int(upper or lower) for lower, upper in COUNT.findall(plain)]
-    if _product(counts) > LARGEST_COUNT:
+    if math.prod(max(count, 1) for count in counts) > LARGEST_COUNT:
         faults.append(f"pattern repeats parts more than {LARGEST_COUNT:,} times; write it with `*` or `+`")
     return list(dict.fromkeys(faults))
 
@@ -56,10 +57,3 @@ def _fault(token: str) -> str | None:
 
 def _without_classes(tokens: list[str]) -> str:
     return "".join(token for token in tokens if not token.startswith(("[", "\\")))
-
-
-def _product(counts: list[int]) -> int:
-    product = 1
-    for count in counts:
-        product *= max(count, 1)
-    return product

@@ -13,7 +13,7 @@ from pipelines.rules.drift_check import judge_drift
 from pipelines.rules.drift_findings import has_drifted
 from pipelines.spec.model import ModelSpec
 from pipelines.steps.reporting.verdict_section import page_title, verdict_section
-from pipelines.verdict import Outcome
+from pipelines.verdict import Outcome, Verdict
 
 MEANINGS = {
     Outcome.PASS: "no column broke",
@@ -39,9 +39,10 @@ def write_report(result: DriftResult, names: Sequence[str], ports: Ports, *, sha
         except Refused as error:
             about = f"no shapes of columns: {error}"
             result = result.model_copy(update={"notes": [*result.notes, about]})
-    title = page_title(f"{result.model} {result.day}, drift", judge_drift(result, spec))
+    verdict = judge_drift(result, spec)
+    title = page_title(f"{result.model} {result.day}, drift", verdict)
     page = _after_tag(page, "<head", f"<title>{title}</title>")  # Evidently's page has none
-    page = _after_tag(page, "<body", _heading(result, spec, about))
+    page = _after_tag(page, "<body", _heading(result, spec, verdict, about))
     uri = ports.store.put(store_paths.drift_report(result.model, result.day), page.encode("utf-8"))
     return result.model_copy(update={"report": uri})
 
@@ -60,9 +61,9 @@ def _after_tag(page: str, tag: str, content: str) -> str:
     return page[:after] + content + page[after:]
 
 
-def _heading(result: DriftResult, spec: ModelSpec, about_shapes: str) -> str:
+def _heading(result: DriftResult, spec: ModelSpec, verdict: Verdict, about_shapes: str) -> str:
     """The verdict with its numbers, by the rule that the task asks, too."""
-    verdict, drift = judge_drift(result, spec), spec.monitoring.drift
+    drift = spec.monitoring.drift
     title = escape(f"{result.model}, {result.day}: the last {len(result.window)} days against version {result.version}")
     thresholds = [(measure, drift.psi_threshold) for measure in result.features]
     if result.prediction is not None:

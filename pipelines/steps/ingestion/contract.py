@@ -11,6 +11,7 @@ import polars as pl
 from pipelines.errors import Refused
 from pipelines.spec.column import ColumnSpec
 from pipelines.spec.event_time import EventTime
+from pipelines.spec.fault_text import shortened
 from pipelines.spec.partitions import Partition
 from pipelines.spec.source import ROW_KEY, SourceSpec
 from pipelines.steps.ingestion.column_values import forms_of, typed_columns
@@ -22,8 +23,6 @@ from pipelines.tables.row_identity import ROW_COLUMN, row_names
 LINE_COLUMN, FILE_COLUMN = "__line", "__file"
 """Where a row stands, while a delivery is checked; no source's own columns begin so."""
 MAX_EXAMPLES = 3
-MAX_SHOWN = 80
-"""Characters of a value in a text."""
 MAX_FAILURES = 50
 """Of one delivery; more are counted."""
 
@@ -190,8 +189,7 @@ def _listed(values: list[Any]) -> str:
 def _shown(value: Any) -> str:
     if isinstance(value, datetime):
         return value.isoformat().replace("+00:00", "Z")
-    text = str(value).lower() if isinstance(value, bool) else str(value)
-    return text if len(text) <= MAX_SHOWN else f"{text[: MAX_SHOWN - 1]}…"
+    return shortened(str(value).lower() if isinstance(value, bool) else str(value))
 
 
 def _key_faults(rows: pl.DataFrame, key: list[str], *, shown: bool) -> list[str]:

@@ -57,9 +57,10 @@ def read_parquet(content: bytes, max_bytes: int) -> FileRows:
 
 def _year_faults(times: pl.Series) -> list[str]:
     """Dates and times that no text of ours could write; polars itself fails where it shows one."""
-    per_day = PER_DAY.get(getattr(times.dtype, "time_unit", ""), 1)
-    if getattr(times.dtype, "time_unit", None) == "ns":  # of the years 1677 to 2262
+    unit = getattr(times.dtype, "time_unit", None)  # none of a date
+    if unit == "ns":  # of the years 1677 to 2262
         return []
+    per_day = PER_DAY.get(unit, 1)
     outside = ~times.to_physical().is_between(FIRST_DAY * per_day, (LAST_DAY + 1) * per_day - 1)
     if not outside.any():
         return []
