@@ -57,7 +57,7 @@ def read_parquet(content: bytes, max_bytes: int) -> FileRows:
 
 def _year_faults(times: pl.Series) -> list[str]:
     """Dates and times that no text of ours could write; polars itself fails where it shows one."""
-    unit = getattr(times.dtype, "time_unit", None)  # none of a date
+    unit: str = getattr(times.dtype, "time_unit", "")  # a date has none
     if unit == "ns":  # of the years 1677 to 2262
         return []
     per_day = PER_DAY.get(unit, 1)
